@@ -1,0 +1,64 @@
+"""What is known of the administration, the patient's size and the scan, without identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One time frame or bed position, in seconds.
+
+    ``start_s`` counts from the decay reference of the series, ``duration_s`` is the length.
+    """
+
+    start_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """Facts an SUV needs, in SI units; ``None`` where the source does not state them.
+
+    No field identifies a patient: sizes and times only. Times are as the scanner wrote them,
+    with a time zone only where the source states one.
+    """
+
+    radionuclide: str | None = None
+    """Such as ``"F-18"``."""
+    radiopharmaceutical: str | None = None
+    """Such as ``"Fluorodeoxyglucose F^18^"``; free text of the source."""
+    half_life_s: float | None = None
+    injected_activity_bq: float | None = None
+    """Activity as given, at the injection time [Bq]."""
+    injection_time: datetime | None = None
+    reference_time: datetime | None = None
+    """The time to which the image is decay corrected, as resolved by the rules of SUV."""
+    decay_correction: str | None = None
+    """``START``, ``ADMIN`` or ``NONE``."""
+    corrections: tuple[str, ...] = ()
+    """DICOM CorrectedImage, such as ``("DECY", "ATTN", "SCAT")``."""
+    body_mass_kg: float | None = None
+    height_m: float | None = None
+    sex: str | None = None
+    """``M``, ``F`` or ``O``."""
+    series_time: datetime | None = None
+    acquisition_times: tuple[datetime, ...] = ()
+    """Of each slice, in the order of the slices; one item where all are equal."""
+    frame_reference_times_s: tuple[float, ...] = ()
+    frame_durations_s: tuple[float, ...] = ()
+    manufacturer: str | None = None
+    scanner: str | None = None
+    """Model name of the scanner."""
+    reconstruction: str | None = None
+    """Reconstruction method, as the source states it."""
+    body_part: str | None = None
+    patient_position: str | None = None
+    """``HFS``, ``FFP`` …"""
+    frame_of_reference_uid: str | None = None
+    series_uid: str | None = None
+    study_uid: str | None = None
+    series_description: str | None = None
+    simulated_count_fraction: float | None = None
+    """Counts of a simulated scan over those of its full-count twin."""

@@ -1,0 +1,52 @@
+"""Units of image values."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Unit(StrEnum):
+    """Unit of the values of a :class:`~nmsynth.core.volume.Volume`."""
+
+    BQML = "Bq/mL"
+    """Activity concentration."""
+    SUV_BODY_WEIGHT = "SUVbw [g/mL]"
+    """Standardised uptake value by body weight."""
+    SUV_LEAN_BODY_MASS_JAMES = "SUVlbm James [g/mL]"
+    """By lean body mass after James; DICOM SUVType LBMJAMES128."""
+    SUV_LEAN_BODY_MASS_JANMAHASATIAN = "SUVlbm Janmahasatian [g/mL]"
+    """By lean body mass after Janmahasatian; DICOM SUVType LBMJANMA."""
+    SUV_BODY_SURFACE_AREA = "SUVbsa [cm2/mL]"
+    """By body surface area (Du Bois); DICOM Units CM2ML."""
+    SUV_IDEAL_BODY_WEIGHT = "SUVibw [g/mL]"
+    """By ideal body weight; DICOM SUVType IBW."""
+    COUNTS = "counts"
+    """Detected events; not calibrated."""
+    RELATIVE = "relative"
+    """Proportional to activity concentration or to detected events, of unknown scale."""
+    HOUNSFIELD = "HU"
+    """CT number."""
+    PER_CENTIMETRE = "1/cm"
+    """Linear attenuation coefficient."""
+    UNITLESS = "1"
+    """A ratio."""
+
+    @property
+    def is_suv(self) -> bool:
+        """Whether the unit is one of the standardised uptake values."""
+        return self.name.startswith("SUV_")
+
+
+class SuvKind(StrEnum):
+    """What a standardised uptake value is normalised by."""
+
+    BODY_WEIGHT = "bw"
+    LEAN_BODY_MASS_JAMES = "lbm-james"
+    LEAN_BODY_MASS_JANMAHASATIAN = "lbm-janmahasatian"
+    BODY_SURFACE_AREA = "bsa"
+    IDEAL_BODY_WEIGHT = "ibw"
+
+    @property
+    def unit(self) -> Unit:
+        """Unit of an image in this kind of SUV."""
+        return Unit["SUV_" + self.name]
