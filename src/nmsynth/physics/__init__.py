@@ -1,0 +1,1 @@
+"""From activity to image: projectors, blur, scatter, noise, reconstruction, phantoms."""
