@@ -1,0 +1,1 @@
+"""Thin applications: parse, call one workflow, print."""

@@ -1,0 +1,1 @@
+"""What everything else stands on: volumes, units, geometry, SUV, errors, configuration. No torch."""

@@ -1,0 +1,1 @@
+"""Training data: cases, splits, simulation, patches, augmentation."""

@@ -1,0 +1,1 @@
+"""How near a prediction comes to a reference."""

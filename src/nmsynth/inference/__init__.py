@@ -1,0 +1,1 @@
+"""From a model and a volume to a synthesis."""

@@ -1,0 +1,1 @@
+"""Metrics of images, regions, lesions, noise and agreement: pure functions on arrays, no files, no torch."""

@@ -1,0 +1,1 @@
+"""Networks, classical filters, and the packages they ship in."""
