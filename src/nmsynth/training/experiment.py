@@ -1,0 +1,132 @@
+"""A training recipe: what is simulated, which network, how it is trained and calibrated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nmsynth.training.losses import LossWeights
+
+
+class _Section(BaseModel):
+    """A part of a recipe: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkRecipe(_Section):
+    """The network by its registered name and its arguments."""
+
+    name: str = "HomogeneousUNet"
+    """Registered network."""
+    channels: tuple[int, ...] = (32, 64, 96)
+    """Width of each level, finest first."""
+    n_blocks: int = Field(default=1, ge=1)
+    """Residual blocks a level, in the encoder and in the decoder."""
+    planes: Literal[1, 3] = 3
+    """Planes each kernel spans: 3 for 3D, 1 for slices."""
+    context: int = Field(default=3, ge=1)
+    """Planes the first kernel spans; 5 with ``planes = 1`` is 2.5D."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the network."""
+        return self.model_dump(exclude={"name"})
+
+
+class SimulationRecipe(_Section):
+    """The simulated cohort."""
+
+    families: dict[str, int] = {"whole-body": 40}
+    """Cases for each patient family, training and validation together."""
+    validation_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of subjects held for validation."""
+    planes: int = Field(default=32, ge=8)
+    """Planes of a slab."""
+    grids: tuple[int, ...] = (96, 128, 160)
+    """Matrix sizes drawn from."""
+    data: Path | None = None
+    """Folder of real data for the families that need it: ``brain_labels``, ``torso_ct``, ``sts_triples``; families
+    whose data is absent are left out, and the record says so."""
+    seed: int = 1
+
+
+class OptimisationRecipe(_Section):
+    """How the weights are found."""
+
+    steps: int = Field(default=10_000, ge=1)
+    """Optimiser steps."""
+    batch: int = Field(default=4, ge=1)
+    patch: tuple[int, int, int] = (32, 64, 64)
+    """Voxels along (z, y, x)."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Largest learning rate; warmed up over ``warmup`` steps, then cosine to a hundredth."""
+    warmup: int = Field(default=200, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the exponential average of the weights, which is what ships."""
+    lesion_share: float = Field(default=0.4, ge=0, le=1)
+    """Share of patches centred near a lesion."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Arithmetic of the network while training; weights stay fp32."""
+    validate_every: int = Field(default=1000, ge=1)
+    """Steps between validations and checkpoints."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that load patches."""
+    threads: int | None = None
+    """Threads of torch; all cores when unset."""
+    seed: int = 1
+
+
+class LossRecipe(_Section):
+    """Weights of the loss; see :class:`nmsynth.training.losses.LossWeights`."""
+
+    mean: float = 1.0
+    """Error of the mean head."""
+    contrast: float = 1.0
+    """Error of the contrast head."""
+    lesion: float = 8.0
+    """Weight of a focal voxel in the contrast head."""
+    lesion_mean: float = 0.3
+    """Error of the mean of each lesion in the contrast head."""
+    evidence: float = 0.15
+    """Cross-entropy of the evidence."""
+
+    def weights(self) -> LossWeights:
+        """As the loss takes them."""
+        return LossWeights(**self.model_dump())
+
+
+class CalibrationRecipe(_Section):
+    """The level of structure at each significance, by false structures on validation patients."""
+
+    false_structures_per_100_slices: dict[str, float] = {"low": 15.0, "standard": 4.0, "high": 1.0}
+    """Allowed at ``count_fraction``, at each significance."""
+    count_fraction: float = 0.1
+
+
+class PackageRecipe(_Section):
+    """What the model package says of itself."""
+
+    name: str = "lowcount-pet"
+    version: str = "0.1.0"
+    card: str = "lowcount-pet.card.toml"
+    """Card text beside the recipe: data, licences, envelope, failures."""
+
+
+class Recipe(_Section):
+    """A whole recipe, as in the TOML files of :mod:`nmsynth.recipes`."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    """Name of the recipe."""
+    task: Literal["lowcount-pet"] = "lowcount-pet"
+    network: NetworkRecipe = NetworkRecipe()
+    simulation: SimulationRecipe = SimulationRecipe()
+    optimisation: OptimisationRecipe = OptimisationRecipe()
+    loss: LossRecipe = LossRecipe()
+    calibration: CalibrationRecipe = CalibrationRecipe()
+    package: PackageRecipe = PackageRecipe()

@@ -1,0 +1,122 @@
+"""Losses of a low-count model: least error, lesion contrast, and the evidence of structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F  # noqa: N812
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """Weights of the terms."""
+
+    mean: float = 1.0
+    """Relative squared error of the mean head."""
+    contrast: float = 1.0
+    """Lesion-weighted relative squared error of the contrast head."""
+    lesion: float = 8.0
+    """Weight of a focal voxel over one that is not, in the contrast head."""
+    lesion_mean: float = 0.3
+    """Squared relative error of the mean of each lesion, in the contrast head."""
+    evidence: float = 0.15
+    """Cross-entropy of the evidence."""
+
+
+def relative_squared_error(prediction: torch.Tensor, target: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    """Squared error over what counting noise would make of it, ``(p - t)^2 / (level (|t| + level / 2))``.
+
+    Variance grows with activity, so an error in the bladder counts less than the same error in the liver; dividing by
+    the level of the body makes the loss free of units.
+
+    Parameters
+    ----------
+    prediction, target
+        Shape ``(batch, 1, z, y, x)``.
+    level
+        Level of the body in each patch, shape ``(batch, 1, 1, 1, 1)``.
+    """
+    return (prediction - target) ** 2 / (level * (target.abs() + 0.5 * level))
+
+
+def dilate(mask: torch.Tensor) -> torch.Tensor:
+    """Grow a mask, shape ``(batch, 1, z, y, x)``, by one voxel in plane and along the axis."""
+    return F.max_pool3d(mask, 3, stride=1, padding=1)
+
+
+def lesion_mean_error(prediction: torch.Tensor, target: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean over lesions of the squared relative error of their mean.
+
+    Parameters
+    ----------
+    labels
+        Lesion numbers, 0 outside, shape ``(batch, 1, z, y, x)``, int64.
+    """
+    batch = labels.shape[0]
+    index = (labels + 256 * torch.arange(batch, device=labels.device).view(-1, 1, 1, 1, 1)).reshape(-1)
+    inside = (labels > 0).reshape(-1)
+    if not bool(inside.any()):
+        return prediction.sum() * 0.0
+    sums = torch.zeros((3, 256 * batch), dtype=torch.float32, device=labels.device)
+    chosen = index[inside]
+    sums = sums.index_add(
+        1,
+        chosen,
+        torch.stack(
+            (
+                prediction.float().reshape(-1)[inside],
+                target.float().reshape(-1)[inside],
+                torch.ones_like(chosen, dtype=torch.float32),
+            )
+        ),
+    )
+    present = sums[2] >= 3
+    if not bool(present.any()):
+        return prediction.sum() * 0.0
+    error = (sums[0] - sums[1])[present] / sums[1][present].clamp_min(1e-3)
+    return (error**2).mean()
+
+
+def low_count_loss(
+    outputs: torch.Tensor,
+    target: torch.Tensor,
+    source: torch.Tensor,
+    labels: torch.Tensor,
+    focal: torch.Tensor,
+    weights: LossWeights,
+) -> dict[str, torch.Tensor]:
+    """All terms and their weighted ``total``.
+
+    Each patch is weighted by the root of its input's error, so that every count level has a say.
+
+    Parameters
+    ----------
+    outputs
+        Heads of the network, shape ``(batch, 3, z, y, x)``.
+    target, source
+        Noise-free and noisy image, shape ``(batch, 1, z, y, x)``.
+    labels, focal
+        Lesion numbers (int64) and the mask of focal structure (0 or 1), same shape.
+    """
+    mean, contrast, evidence = (outputs[:, i : i + 1].float() for i in range(3))
+    positive = (target > 0.05 * target.amax((1, 2, 3, 4), keepdim=True).clamp_max(4.0)).float()
+    level = (target * positive).sum((1, 2, 3, 4), keepdim=True) / positive.sum((1, 2, 3, 4), keepdim=True).clamp_min(1)
+    level = level.clamp_min(0.05)
+    input_error = relative_squared_error(source, target, level).mean((1, 2, 3, 4), keepdim=True)
+    patch_weight = 1.0 / (0.01 + input_error).sqrt()
+    lesion = dilate(((labels > 0) | (focal > 0)).float())
+    emphasis = 1.0 + (weights.lesion - 1.0) * lesion
+    terms = {
+        "mean": (patch_weight * relative_squared_error(mean, target, level)).mean(),
+        "contrast": (patch_weight * emphasis * relative_squared_error(contrast, target, level)).mean(),
+        "lesion_mean": lesion_mean_error(contrast, target, labels),
+        "evidence": F.binary_cross_entropy_with_logits(evidence, ((focal > 0) | (labels > 0)).float()),
+    }
+    terms["total"] = (
+        weights.mean * terms["mean"]
+        + weights.contrast * terms["contrast"]
+        + weights.lesion_mean * terms["lesion_mean"]
+        + weights.evidence * terms["evidence"]
+    )
+    return terms
