@@ -90,16 +90,22 @@ def false_structures(
     return Structures(int(kept.size), n_slices, numbers[labels])
 
 
-def is_omitted(recovery: float | None) -> bool:
+def is_omitted(recovery: float | None, *, threshold: float = OMISSION_RECOVERY) -> bool:
     """Whether a lesion is omitted: its contrast recovery is below 0.25."""
-    return recovery is not None and recovery < OMISSION_RECOVERY
+    return recovery is not None and recovery < threshold
 
 
-def is_shifted(recovery: float | None, peak_bias: float | None) -> bool:
+def is_shifted(
+    recovery: float | None,
+    peak_bias: float | None,
+    *,
+    threshold: float = SHIFT_FRACTION,
+    omission_threshold: float = OMISSION_RECOVERY,
+) -> bool:
     """Whether a lesion that is not omitted has an SUVpeak off by more than 25 %, up or down."""
-    return (
-        recovery is not None and peak_bias is not None and not is_omitted(recovery) and abs(peak_bias) > SHIFT_FRACTION
-    )
+    if recovery is None or peak_bias is None or is_omitted(recovery, threshold=omission_threshold):
+        return False
+    return abs(peak_bias) > threshold
 
 
 def matched_filter(

@@ -204,6 +204,7 @@ def image_metrics(
     unit: str,
     mask_name: str,
     reference_kind: str,
+    with_ssim: bool = True,
 ) -> list[Measurement]:
     """All voxel-wise metrics, each with its data range, mask, unit and reference.
 
@@ -221,6 +222,8 @@ def image_metrics(
         Name of the mask, as printed.
     reference_kind
         ``T0``, ``T1`` or ``T2``.
+    with_ssim
+        Compute SSIM, the slowest of them.
     """
     reason = None
     if not np.asarray(mask).any():
@@ -233,11 +236,12 @@ def image_metrics(
         ("NRMSE", nrmse(image, reference, mask), "1", None, reason),
         ("RMSE", error, unit, None, reason),
         ("PSNR", psnr(image, reference, mask, data_range=data_range), "dB", data_range, psnr_reason),
-        ("SSIM", ssim(image, reference, mask, data_range=data_range), "1", data_range, reason),
         ("MAE", mae(image, reference, mask), unit, None, reason),
         ("bias", bias(image, reference, mask), unit, None, reason),
         ("relative bias", relative_bias(image, reference, mask), "1", None, reason),
     ]
+    if with_ssim:
+        values.append(("SSIM", ssim(image, reference, mask, data_range=data_range), "1", data_range, reason))
     return [
         Measurement(name, value, units, mask_name, reference_kind, scale, reason=why if value is None else None)
         for name, value, units, scale, why in values

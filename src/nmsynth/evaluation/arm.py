@@ -1,0 +1,270 @@
+"""What is measured of one arm: image, regions, noise, structures and lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from nmsynth.evaluation.preparation import BLOOD_POOL_NAME, Image, Lesion, Scene
+from nmsynth.evaluation.schema import LesionResult
+from nmsynth.metrics import decisions, detection, image, noise, quantitative, recovery, regions
+from nmsynth.metrics.agreement import bland_altman, concordance_correlation
+from nmsynth.metrics.measurement import Measurement
+from nmsynth.metrics.regions import Mask
+
+NO_LEVEL = "no liver level: no homogeneous sphere was found"
+
+
+def measure_image(scene: Scene, array: Image) -> list[Measurement]:
+    """Voxel-wise metrics in the body and, for NRMSE and bias, in each organ."""
+    kind = scene.settings.reference_kind
+    found = image.image_metrics(
+        array,
+        scene.reference,
+        scene.body,
+        data_range=scene.data_range or 0.0,
+        unit=scene.unit.value,
+        mask_name=scene.body_name,
+        reference_kind=kind,
+        with_ssim=scene.settings.with_ssim,
+    )
+    for name, mask in scene.organs.items():
+        found.append(Measurement("NRMSE", image.nrmse(array, scene.reference, mask), "1", name, kind))
+    found += measure_organ_means(scene, array)
+    for name, mask in _activity_regions(scene).items():
+        found.append(Measurement("relative bias", image.relative_bias(array, scene.reference, mask), "1", name, kind))
+    return found
+
+
+def measure_organ_means(scene: Scene, array: Image) -> list[Measurement]:
+    """Mean of each organ."""
+    name = f"{scene.value_prefix}mean"
+    return [
+        Measurement(name, quantitative.region_mean(array, mask), scene.unit.value, organ)
+        for organ, mask in scene.organs.items()
+    ]
+
+
+def _activity_regions(scene: Scene) -> dict[str, Mask]:
+    """Regions besides the body in which activity is compared."""
+    regions_by_name = {**scene.organs, **scene.slabs}
+    if scene.sphere_weights is not None:
+        regions_by_name[scene.sphere_name] = scene.sphere_weights >= 0.5
+    return regions_by_name
+
+
+def measure_against_source(scene: Scene, array: Image, source: Image) -> list[Measurement]:
+    """Activity conservation against the source by region, and how much less noise there is."""
+    masks = {scene.body_name: scene.body, **_activity_regions(scene)}
+    found = [
+        Measurement("relative bias", image.relative_bias(array, source, mask), "1", name, "source")
+        for name, mask in masks.items()
+    ]
+    if scene.sphere_weights is None:
+        found.append(Measurement("noise reduction", None, "1", scene.sphere_name, "source", reason=NO_LEVEL))
+    else:
+        value = noise.noise_reduction(array, source, scene.sphere_weights)
+        found.append(Measurement("noise reduction", value, "1", scene.sphere_name, "source"))
+    return found
+
+
+def measure_noise(scene: Scene, array: Image) -> list[Measurement]:
+    """Mean, SD, COV and autocorrelation in the liver sphere."""
+    where, unit = scene.sphere_name, scene.unit.value
+    weights = scene.sphere_weights
+    prefix = scene.value_prefix
+    if weights is None:
+        return [Measurement("COV", None, "1", where, reason=NO_LEVEL)]
+    found = [
+        Measurement(f"{prefix}mean", quantitative.region_mean(array, weights), unit, where),
+        Measurement("SD", noise.standard_deviation(array, weights), unit, where),
+        Measurement("COV", noise.coefficient_of_variation(array, weights), "1", where),
+    ]
+    inside = weights >= 0.5
+    box = regions.bounding_box(inside, scene.spacing_mm, 0.0)
+    for direction, by_lag in noise.autocorrelation(array[box], inside[box]).items():
+        for lag, value in by_lag.items():
+            name = f"noise autocorrelation {direction} lag {lag}"
+            found.append(Measurement(name, value, "1", where))
+    return found
+
+
+def measure_structures(scene: Scene, array: Image) -> list[Measurement]:
+    """Count false and missing structures per 100 slices."""
+    s = scene.settings
+    level = None if scene.sphere_weights is None else quantitative.region_mean(scene.reference, scene.sphere_weights)
+    note = None if s.reference_kind == "T1" else f"defined against T1; {s.reference_kind} has noise or edges of its own"
+    found: list[Measurement] = []
+    for name, sign in (("false structures", 1), ("missing structures", -1)):
+        if level is None or level <= 0:
+            found.append(Measurement(name, None, "per 100 slices", "all slices", s.reference_kind, reason=NO_LEVEL))
+            continue
+        structures = detection.false_structures(
+            array,
+            scene.reference,
+            scene.spacing_mm,
+            liver_level=level,
+            fwhm_mm=s.structure_smoothing_fwhm_mm,
+            fraction=s.structure_fraction,
+            min_voxels=s.structure_min_voxels,
+            end_slices=s.end_slices,
+            sign=sign,
+        )
+        where = f"all slices but {s.end_slices} at each end"
+        reason = "no slice is left" if structures.n_slices == 0 else note
+        value = structures.per_100_slices
+        found.append(
+            Measurement(name, value, "per 100 slices", where, s.reference_kind, n=structures.count, reason=reason)
+        )
+    return found
+
+
+def _relative(value: float | None, expected: float | None) -> float | None:
+    """Relative difference; ``None`` where the expected value is not positive."""
+    return None if value is None or expected is None or expected <= 0 else value / expected - 1.0
+
+
+def _peak(scene: Scene, array: Image, mask: Mask) -> float | None:
+    """Value of SUVpeak."""
+    found = quantitative.suv_peak(array, mask, scene.spacing_mm)
+    return None if found is None else found.value
+
+
+def _category(scene: Scene, array: Image, peak: float | None) -> int | None:
+    """Deauville-like category from this image's own liver sphere and blood pool."""
+    if scene.sphere_weights is None or peak is None:
+        return None
+    liver = quantitative.region_mean(array, scene.sphere_weights)
+    blood = scene.organs.get(BLOOD_POOL_NAME)
+    blood_mean = None if blood is None else quantitative.region_mean(array, blood)
+    if liver is None or liver <= 0:
+        return None
+    return decisions.deauville_like(peak, liver_mean=liver, blood_pool_mean=blood_mean)
+
+
+def _volumes(scene: Scene, array: Image, mask: Mask) -> tuple[float | None, float | None, float | None, float | None]:
+    """MTV and TLG by the relative threshold, then by the fixed one, which needs SUV."""
+    s = scene.settings
+    values: list[float | None] = [
+        function(array, mask, scene.spacing_mm, fraction_of_maximum=s.fraction_of_maximum)
+        for function in (quantitative.metabolic_volume_ml, quantitative.total_glycolysis)
+    ]
+    for function in (quantitative.metabolic_volume_ml, quantitative.total_glycolysis):
+        fixed = function(array, mask, scene.spacing_mm, threshold=s.fixed_threshold_suv) if scene.unit.is_suv else None
+        values.append(fixed)
+    return values[0], values[1], values[2], values[3]
+
+
+def measure_lesion(scene: Scene, array: Image, lesion: Lesion, arm: str) -> LesionResult:
+    """All uptake values of a lesion in an arm and in the reference."""
+    s, reference, mask = scene.settings, scene.reference, lesion.mask
+    diameter = regions.equivalent_diameter_mm(mask, scene.spacing_mm)
+    mean, mean_reference = (quantitative.region_mean(a, mask) for a in (array, reference))
+    maximum, maximum_reference = (quantitative.suv_max(a, mask) for a in (array, reference))
+    peak, peak_reference = (_peak(scene, a, mask) for a in (array, reference))
+    own, expected = _volumes(scene, array, mask), _volumes(scene, reference, mask)
+    recovered = recovery.recovery(array, reference, mask, lesion.ring)
+    ring_mean = quantitative.region_mean(reference, lesion.ring)
+    peak_bias = _relative(peak, peak_reference)
+    shifted = detection.is_shifted(
+        recovered, peak_bias, threshold=s.shift_fraction, omission_threshold=s.omission_recovery
+    )
+    centre = np.asarray(ndimage.center_of_mass(mask), dtype=np.float64)
+    return LesionResult(
+        arm=arm,
+        lesion=lesion.name,
+        diameter_mm=diameter,
+        volume_ml=regions.volume_ml(mask, scene.spacing_mm),
+        size_class=recovery.size_class(diameter),
+        reference_contrast=None if mean_reference is None or not ring_mean else mean_reference / ring_mean,
+        recovery=recovered,
+        mean=mean,
+        mean_reference=mean_reference,
+        mean_bias=_relative(mean, mean_reference),
+        maximum=maximum,
+        maximum_reference=maximum_reference,
+        maximum_bias=_relative(maximum, maximum_reference),
+        peak=peak,
+        peak_reference=peak_reference,
+        peak_bias=peak_bias,
+        mtv_relative_ml=own[0],
+        mtv_relative_reference_ml=expected[0],
+        tlg_relative=own[1],
+        tlg_relative_reference=expected[1],
+        mtv_fixed_ml=own[2],
+        mtv_fixed_reference_ml=expected[2],
+        tlg_fixed=own[3],
+        tlg_fixed_reference=expected[3],
+        omitted=detection.is_omitted(recovered, threshold=s.omission_recovery),
+        shifted=shifted,
+        category=_category(scene, array, peak),
+        category_reference=_category(scene, reference, peak_reference),
+        centre_index=(float(centre[0]), float(centre[1]), float(centre[2])),
+    )
+
+
+def summarise_lesions(scene: Scene, lesions: Sequence[LesionResult]) -> list[Measurement]:
+    """Recovery and biases by size class, omissions, shifts, agreement and flips of one arm's lesions."""
+    if not lesions:
+        return []
+    kind, prefix = scene.settings.reference_kind, scene.value_prefix
+    diameters = [item.diameter_mm for item in lesions]
+    getters: dict[str, Callable[[LesionResult], float | None]] = {
+        "recovery": lambda item: item.recovery,
+        f"{prefix}mean bias": lambda item: item.mean_bias,
+        f"{prefix}peak bias": lambda item: item.peak_bias,
+        f"{prefix}max bias": lambda item: item.maximum_bias,
+    }
+    found: list[Measurement] = []
+    for name, getter in getters.items():
+        values = [getter(item) for item in lesions]
+        groups = {"lesions": recovery.quartiles([v for v in values if v is not None])}
+        groups |= {f"lesions {size}": q for size, q in recovery.by_size(values, diameters).items()}
+        for where, q in groups.items():
+            if q is not None:
+                found.append(_quartile_row(name, where, kind, q))
+    n = len(lesions)
+    found.append(Measurement("omissions", float(sum(i.omitted for i in lesions)), "lesions", "lesions", kind, n=n))
+    found.append(
+        Measurement("intensity shifts", float(sum(i.shifted for i in lesions)), "lesions", "lesions", kind, n=n)
+    )
+    return found + _agreement(scene, lesions)
+
+
+def _quartile_row(name: str, where: str, kind: str, q: recovery.Quartiles) -> Measurement:
+    """Median with quartiles as a measurement."""
+    return Measurement(
+        name, q.median, "1", where, kind, lower=q.lower, upper=q.upper, interval="quartiles over lesions", n=q.n
+    )
+
+
+def _agreement(scene: Scene, lesions: Sequence[LesionResult]) -> list[Measurement]:
+    """Bland-Altman and concordance of SUVpeak, and category flips."""
+    kind, name = scene.settings.reference_kind, f"{scene.value_prefix}peak"
+    pairs = [(i.peak, i.peak_reference) for i in lesions if i.peak is not None and i.peak_reference is not None]
+    found: list[Measurement] = []
+    limits = bland_altman([a for a, _ in pairs], [b for _, b in pairs], relative=True) if pairs else None
+    if limits is not None:
+        found.append(
+            Measurement(
+                f"{name} Bland-Altman bias",
+                limits.bias,
+                "1",
+                "lesions",
+                kind,
+                lower=limits.lower_limit,
+                upper=limits.upper_limit,
+                interval="limits of agreement, 1.96 SD",
+                n=limits.n,
+            )
+        )
+        concordance = concordance_correlation([a for a, _ in pairs], [b for _, b in pairs])
+        found.append(Measurement(f"{name} concordance", concordance, "1", "lesions", kind, n=limits.n))
+    graded = [(i.category, i.category_reference) for i in lesions]
+    both = [(a, b) for a, b in graded if a is not None and b is not None]
+    if both:
+        flips = decisions.category_flips([a for a, _ in both], [b for _, b in both])
+        found.append(Measurement("category flips", float(flips), "lesions", "lesions", kind, n=len(both)))
+    return found

@@ -1,0 +1,181 @@
+"""Comparing a prediction with a reference, beside its source and the source's best Gaussian."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy.typing as npt
+
+from nmsynth.core.volume import Volume
+from nmsynth.evaluation import arm as arms_module
+from nmsynth.evaluation.preparation import Image, Scene, check_images, prepare_scene, to_one_unit
+from nmsynth.evaluation.schema import LesionResult, Metrics
+from nmsynth.evaluation.settings import EvaluationSettings, check_task, definitions, resolve_settings
+from nmsynth.metrics.measurement import Measurement
+
+PREDICTION, REFERENCE, SOURCE = "prediction", "reference", "source"
+"""Names of the arms that every evaluation may have."""
+BEST_GAUSSIAN = "best Gaussian of the source"
+"""Name of the oracle's arm."""
+
+Masks = Mapping[str, Volume | npt.ArrayLike]
+
+
+def evaluate(
+    prediction: Volume,
+    reference: Volume,
+    *,
+    source: Volume | None = None,
+    masks: Masks | None = None,
+    task: str | None = None,
+    settings: EvaluationSettings | Mapping[str, Any] | None = None,
+) -> Metrics:
+    """Measure how near a prediction comes to a reference.
+
+    Parameters
+    ----------
+    prediction, reference
+        Images with axes ``(z, y, x)`` on one grid, in one unit or both convertible to SUV.
+    source
+        The low-count image that the prediction was made from. It and its best Gaussian then stand beside the
+        prediction, activity is compared with it by region, and the fall of noise is measured.
+    masks
+        By name, on the same grid: ``body``, ``liver``, ``blood_pool``, ``lesion…`` (labels, or components of a binary
+        mask), any other is an organ. Without ``body`` and ``liver`` they are found in the reference.
+    task
+        ``"lowcount-pet"``, the default.
+    settings
+        As :class:`EvaluationSettings` or a mapping; state ``reference_kind``, which is T2 (one scan) if not given.
+
+    Returns
+    -------
+        Every number with its unit, mask, reference and data range; one that is not defined is ``None`` with a reason.
+
+    Raises
+    ------
+    InputError
+        For other grids, units that do not convert, or unknown settings.
+    UnsafeInputError
+        For NaN or infinity.
+    """
+    arms = {PREDICTION: prediction} if source is None else {PREDICTION: prediction, SOURCE: source}
+    return evaluate_arms(arms, reference, source=source, masks=masks, task=task, settings=settings)
+
+
+def evaluate_arms(
+    arms: Mapping[str, Volume],
+    reference: Volume,
+    *,
+    source: Volume | None = None,
+    masks: Masks | None = None,
+    task: str | None = None,
+    settings: EvaluationSettings | Mapping[str, Any] | None = None,
+) -> Metrics:
+    """Measure several images against one reference, with the same regions for all.
+
+    Parameters
+    ----------
+    arms
+        Images by method; as in :func:`evaluate` otherwise.
+    reference, source, masks, task, settings
+        As in :func:`evaluate`. With a source, its best Gaussian is added as an arm.
+    """
+    resolved = resolve_settings(settings)
+    name_of_task = check_task(task)
+    volumes: dict[str, Volume] = {REFERENCE: reference, **arms}
+    if source is not None:
+        volumes[SOURCE] = source
+    check_images(volumes)
+    volumes, unit_warnings = to_one_unit(volumes, resolved)
+    scene = prepare_scene(volumes[REFERENCE], masks, resolved)
+    images = {name: volume.array for name, volume in volumes.items() if name != REFERENCE}
+    facts = {name: _facts(volume) for name, volume in volumes.items()}
+    source_array = images.get(SOURCE) if source is not None else None
+    extra: list[Measurement] = []
+    if source_array is not None and resolved.with_best_gaussian:
+        extra = _add_best_gaussian(scene, images, source_array, facts)
+    measurements, lesions = _measure_all(scene, images, source_array)
+    measurements += extra
+    return Metrics(
+        task=name_of_task,
+        unit=scene.unit.value,
+        reference_kind=resolved.reference_kind,
+        measurements=tuple(measurements),
+        lesions=tuple(lesions),
+        settings=resolved.model_dump(mode="json"),
+        definitions=definitions(resolved, unit=scene.unit.value, data_range=scene.data_range),
+        images=facts,
+        places=_places(scene),
+        warnings=(*unit_warnings, *scene.warnings),
+    )
+
+
+def _measure_all(
+    scene: Scene, images: Mapping[str, Image], source: Image | None
+) -> tuple[list[Measurement], list[LesionResult]]:
+    """Measurements and lesions of every arm, and the reference's own levels."""
+    measurements: list[Measurement] = []
+    lesions: list[LesionResult] = []
+    for name, array in images.items():
+        found = arms_module.measure_image(scene, array)
+        found += arms_module.measure_noise(scene, array)
+        found += arms_module.measure_structures(scene, array)
+        if source is not None and name != SOURCE:
+            found += arms_module.measure_against_source(scene, array, source)
+        own = [arms_module.measure_lesion(scene, array, lesion, name) for lesion in scene.lesions]
+        found += arms_module.summarise_lesions(scene, own)
+        measurements += [replace(item, arm=name) for item in found]
+        lesions += own
+    measurements += [item.of_arm(REFERENCE) for item in arms_module.measure_noise(scene, scene.reference)]
+    measurements += [item.of_arm(REFERENCE) for item in arms_module.measure_organ_means(scene, scene.reference)]
+    return measurements, lesions
+
+
+def _add_best_gaussian(
+    scene: Scene, images: dict[str, Image], source: Image, facts: dict[str, dict[str, Any]]
+) -> list[Measurement]:
+    """Put the oracle beside the others, where the reference allows one; its width as a measurement."""
+    from nmsynth.models.classical import best_gaussian
+
+    if not scene.body.any() or not scene.reference[scene.body].any():
+        return [
+            Measurement(
+                "width", None, "mm FWHM", scene.body_name, reason="the reference is zero in the body", arm=BEST_GAUSSIAN
+            )
+        ]
+    best = best_gaussian(source, scene.reference, scene.body, scene.spacing_mm)
+    images[BEST_GAUSSIAN] = best.image
+    facts[BEST_GAUSSIAN] = {**facts[SOURCE], "filter": f"Gaussian {best.fwhm_mm:.1f} mm FWHM, chosen on this reference"}
+    kind = scene.settings.reference_kind
+    return [Measurement("width", best.fwhm_mm, "mm FWHM", scene.body_name, kind, arm=BEST_GAUSSIAN)]
+
+
+def _facts(volume: Volume) -> dict[str, Any]:
+    """Say what identifies an image, without the patient."""
+    return {
+        "shape": list(volume.shape),
+        "spacing_mm": [round(value, 6) for value in volume.spacing_mm],
+        "unit": volume.unit.value,
+        "sha256": volume.sha256,
+        "synthetic": volume.provenance.synthetic,
+        "simulated": volume.provenance.simulated,
+        "model": volume.provenance.model,
+        "simulated_count_fraction": volume.acquisition.simulated_count_fraction,
+    }
+
+
+def _places(scene: Scene) -> dict[str, Any]:
+    """Where the automatic regions lie."""
+    places: dict[str, Any] = {
+        "body": {"name": scene.body_name, "voxels": int(scene.body.sum())},
+        "lesions": {lesion.name: {"ring_voxels": int(lesion.ring.sum())} for lesion in scene.lesions},
+    }
+    if scene.sphere is not None:
+        places["liver sphere"] = {
+            "name": scene.sphere_name,
+            "centre_index_zyx": list(scene.sphere.centre_index),
+            "diameter_mm": scene.sphere.diameter_mm,
+        }
+    return places

@@ -1,0 +1,124 @@
+"""Reading a prediction, its reference and masks from files, evaluating, and writing the numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.errors import InputError
+
+if TYPE_CHECKING:
+    from nmsynth.core.volume import Volume
+    from nmsynth.evaluation.schema import Metrics
+
+OUTPUT_SUFFIXES = (".json", ".csv")
+"""Formats in which metrics are written."""
+
+
+def evaluate_study(
+    prediction_path: Path,
+    reference_path: Path,
+    *,
+    source_path: Path | None = None,
+    mask_paths: Mapping[str, Path] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    output: Path | None = None,
+    overwrite: bool = False,
+    unit: str | None = None,
+    modality: str | None = None,
+    resample: bool = False,
+) -> Metrics:
+    """Evaluate files.
+
+    Parameters
+    ----------
+    prediction_path, reference_path, source_path
+        DICOM series or NIfTI images.
+    mask_paths
+        Masks by name (see :func:`nmsynth.evaluation.evaluate`).
+    settings
+        Of the evaluation.
+    output
+        ``.json`` or ``.csv`` file to write, at once or not at all.
+    overwrite
+        Replace an output that exists.
+    unit, modality
+        Of NIfTI images without a sidecar.
+    resample
+        Bring the prediction, the source and the masks (nearest voxel) to the reference's grid first.
+    """
+    from nmsynth.evaluation.evaluate import evaluate
+    from nmsynth.io import read
+
+    if output is not None:
+        _check_output(Path(output), overwrite=overwrite)
+
+    def load(path: Path) -> Volume:
+        return read(path, unit=unit, modality=modality)
+
+    reference = load(reference_path)
+    prediction = load(prediction_path)
+    source = None if source_path is None else load(source_path)
+    masks = {name: read_mask(path) for name, path in (mask_paths or {}).items()}
+    if resample:
+        prediction = _on_grid(prediction, reference, order=1)
+        source = None if source is None else _on_grid(source, reference, order=1)
+        masks = {name: _on_grid(mask, reference, order=0) for name, mask in masks.items()}
+    metrics = evaluate(prediction, reference, source=source, masks=masks, settings=settings)
+    if output is not None:
+        write_metrics(metrics, Path(output), overwrite=overwrite)
+    return metrics
+
+
+def read_mask(path: Path) -> Volume:
+    """Read a mask or label image; its values are numbers without a unit."""
+    from nmsynth.io import read
+
+    return read(path, unit="1", modality="OT")
+
+
+def _on_grid(volume: Volume, reference: Volume, *, order: int) -> Volume:
+    """Volume on the grid of the reference, resampled only where it has another."""
+    return volume if volume.has_grid_of(reference) else volume.resample_to(reference, order=order)
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    """Refuse an output of another format or one that exists, before any work is done."""
+    if output.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise InputError(f"Metrics are written as {' or '.join(OUTPUT_SUFFIXES)}; found {output.name!r}. Rename it.")
+    if output.exists() and not overwrite:
+        raise InputError(f"The output {output.name!r} must not exist; it does. Choose another or allow overwriting.")
+    if not output.parent.is_dir():
+        raise InputError(f"The folder of the output {output.name!r} must exist; it does not. Make it first.")
+
+
+def write_metrics(metrics: Metrics, output: Path, *, overwrite: bool = False) -> Path:
+    """Write metrics as JSON or CSV by the suffix, atomically.
+
+    Parameters
+    ----------
+    metrics
+        To write.
+    output
+        ``.json`` for everything, ``.csv`` for the measurements.
+    overwrite
+        Replace an output that exists.
+    """
+    _check_output(output, overwrite=overwrite)
+    if output.suffix.lower() == ".csv":
+        text = metrics.to_csv()
+    else:
+        text = json.dumps(metrics.to_json(), indent=2, allow_nan=False) + "\n"
+    handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.stem}-", suffix=".part")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return output
