@@ -1,0 +1,140 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nmsynth.core.errors import InputError
+from nmsynth.physics.attenuation import attenuation_factors
+from nmsynth.physics.noise import poisson, thin
+from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner, expected_scan, reconstruct_fractions
+from nmsynth.physics.projector import SinogramGeometry, SliceProjector
+from nmsynth.physics.reconstruction import OsemSettings, osem
+
+GEOMETRY = SinogramGeometry(n_views=48, n_bins=48, bin_mm=6.0)
+SETTINGS = OsemSettings(
+    n_pixels=48, pixel_mm=6.0, plane_mm=6.0, n_iterations=4, n_subsets=8, filter_fwhm_mm=6.0, axial_filter_fwhm_mm=0.0
+)
+SCANNER = PetScanner(GEOMETRY, plane_mm=6.0, fwhm_mm=6.0, axial_fwhm_mm=0.0, mixing=0.0)
+
+
+def cylinder(radius_mm: float, n: int = 96, pixel_mm: float = 3.0) -> torch.Tensor:
+    axis = (np.arange(n) - (n - 1) / 2) * pixel_mm
+    inside = axis[:, None] ** 2 + axis[None] ** 2 <= radius_mm**2
+    return torch.from_numpy(inside.astype(np.float32))[..., None].repeat(1, 1, 8)
+
+
+def scan(mismatch: Mismatch = Mismatch(), protocol: PetProtocol = PetProtocol(), seed: int = 0):  # noqa: B008
+    body = cylinder(100.0)
+    return expected_scan(
+        2.0 * body,
+        0.096 * body,
+        fine_pixel_mm=3.0,
+        n_fine_planes=2,
+        scanner=SCANNER,
+        protocol=protocol,
+        settings=SETTINGS,
+        mismatch=mismatch,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def centre_of(image: torch.Tensor, radius_mm: float = 60.0) -> torch.Tensor:
+    inside = cylinder(radius_mm, 48, 6.0)[..., 0] > 0
+    return image[..., inside]
+
+
+def test_water_attenuates_exponentially():
+    body = cylinder(100.0, 96, 3.0)[..., :1]
+    factors = attenuation_factors(0.096 * body, SliceProjector(96, 3.0, SinogramGeometry(4, 97, 3.0)))
+    assert float(factors[:, 48].mean()) == pytest.approx(math.exp(-0.096 * 20.0), rel=0.02)
+
+
+def test_matched_cylinder_is_flat_at_its_true_concentration():
+    protocol = PetProtocol()
+    image = reconstruct_fractions(scan(), (None,), SETTINGS, torch.Generator())[0]
+    inside = centre_of(image) / protocol.bqml_per_suv
+    assert float(inside.mean()) == pytest.approx(2.0, rel=0.02)
+    assert float(inside.std() / inside.mean()) < 0.02
+
+
+def test_wrong_scatter_biases_the_image():
+    low = reconstruct_fractions(scan(Mismatch(scatter_scale=0.7)), (None,), SETTINGS, torch.Generator())[0]
+    high = reconstruct_fractions(scan(Mismatch(scatter_scale=1.3)), (None,), SETTINGS, torch.Generator())[0]
+    assert float(centre_of(low).mean()) > 1.05 * float(centre_of(high).mean())
+
+
+def test_variance_grows_as_counts_fall():
+    protocol = PetProtocol(duration_s=1000.0)
+    images = reconstruct_fractions(
+        scan(protocol=protocol), (None, *([1.0] * 6), *([0.25] * 6)), SETTINGS, torch.Generator().manual_seed(5)
+    )
+    noise = centre_of(images - images[0])
+    ratio = float(noise[7:].var() / noise[1:7].var())
+    assert 3.2 < ratio < 4.8
+
+
+def test_counts_follow_activity_and_time():
+    base, double = scan(), scan(protocol=PetProtocol(injected_activity_bq=600e6))
+    assert float(double.prompts.sum() / base.prompts.sum()) == pytest.approx(2.0, rel=1e-4)
+    assert PetProtocol(duration_s=1e-3).mean_decay == pytest.approx(1.0)
+    assert PetProtocol(duration_s=6586.2).mean_decay == pytest.approx(0.5 / math.log(2), rel=1e-6)
+
+
+def test_suv_one_is_activity_per_gram_after_decay():
+    protocol = PetProtocol(injected_activity_bq=350e6, body_mass_kg=70.0, uptake_time_s=6586.2)
+    assert protocol.bqml_per_suv == pytest.approx(2500.0)
+
+
+def test_likelihood_never_falls_with_one_subset():
+    expected = scan()
+    counts = poisson(expected.prompts, torch.Generator().manual_seed(1))
+    projector = SliceProjector(48, 6.0, GEOMETRY)
+    previous = -math.inf
+    for n in (1, 2, 3, 5, 8):
+        settings = OsemSettings(n_pixels=48, pixel_mm=6.0, plane_mm=6.0, n_iterations=n, n_subsets=1)
+        image = osem(counts, expected.background, expected.efficiency, GEOMETRY, settings, filtered=False)
+        mean = (expected.efficiency * projector.forward(image) + expected.background).clamp_min(1e-12).double()
+        likelihood = float((counts * mean.log() - mean).sum())
+        assert likelihood > previous
+        previous = likelihood
+
+
+def test_empty_phantom_gives_an_empty_image():
+    empty = torch.zeros(96, 96, 8)
+    expected = expected_scan(
+        empty, empty, fine_pixel_mm=3.0, n_fine_planes=2, scanner=SCANNER, protocol=PetProtocol(), settings=SETTINGS,
+        mismatch=Mismatch(), generator=torch.Generator(),
+    )
+    image = reconstruct_fractions(expected, (None, 1.0), SETTINGS, torch.Generator())
+    assert torch.isfinite(image).all()
+    assert float(image.abs().max()) == 0.0
+
+
+def test_coarse_data_grid_is_refused():
+    body = cylinder(100.0, 48, 6.0)
+    with pytest.raises(InputError, match="finer than the reconstruction's"):
+        expected_scan(
+            body, body, fine_pixel_mm=6.0, n_fine_planes=2, scanner=SCANNER, protocol=PetProtocol(), settings=SETTINGS,
+            mismatch=Mismatch(), generator=torch.Generator(),
+        )
+
+
+def test_negative_expectation_is_refused():
+    with pytest.raises(InputError, match="finite and not negative"):
+        poisson(torch.tensor([-1.0]), torch.Generator())
+
+
+def test_thinning_has_binomial_statistics():
+    counts = torch.full((20000,), 40.0)
+    kept = thin(counts, 0.25, torch.Generator().manual_seed(2))
+    assert float(kept.mean()) == pytest.approx(10.0, rel=0.02)
+    assert float(kept.var()) == pytest.approx(7.5, rel=0.05)
+    with pytest.raises(InputError, match="above 0"):
+        thin(counts, 0.0, torch.Generator())
+
+
+@pytest.mark.parametrize("field", ["injected_activity_bq", "body_mass_kg", "duration_s"])
+def test_impossible_protocol_is_refused(field):
+    with pytest.raises(InputError, match="must be above 0"):
+        PetProtocol(**{field: 0.0})
