@@ -1,0 +1,17 @@
+"""Phantoms with known truth: procedural patients, label maps and quality objects."""
+
+from nmsynth.physics.phantom.grid import Grid, Lesion, Phantom
+from nmsynth.physics.phantom.lesions import LesionPlan
+from nmsynth.physics.phantom.organs import Organ
+from nmsynth.physics.phantom.whole_body import WholeBodyPatient, WholeBodySettings, whole_body_patient
+
+__all__ = [
+    "Grid",
+    "Lesion",
+    "LesionPlan",
+    "Organ",
+    "Phantom",
+    "WholeBodyPatient",
+    "WholeBodySettings",
+    "whole_body_patient",
+]
