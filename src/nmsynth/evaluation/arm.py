@@ -14,6 +14,7 @@ from nmsynth.metrics.agreement import bland_altman, concordance_correlation
 from nmsynth.metrics.measurement import Measurement
 from nmsynth.metrics.regions import Mask
 
+NOISE_REGION_NAME = "homogeneous region around the sphere"
 NO_LEVEL = "no liver level: no homogeneous sphere was found"
 
 
@@ -71,7 +72,7 @@ def measure_against_source(scene: Scene, array: Image, source: Image) -> list[Me
 
 
 def measure_noise(scene: Scene, array: Image) -> list[Measurement]:
-    """Mean, SD, COV and autocorrelation in the liver sphere."""
+    """Mean, SD and COV in the liver sphere, autocorrelation in the homogeneous region around it."""
     where, unit = scene.sphere_name, scene.unit.value
     weights = scene.sphere_weights
     prefix = scene.value_prefix
@@ -82,12 +83,14 @@ def measure_noise(scene: Scene, array: Image) -> list[Measurement]:
         Measurement("SD", noise.standard_deviation(array, weights), unit, where),
         Measurement("COV", noise.coefficient_of_variation(array, weights), "1", where),
     ]
-    inside = weights >= 0.5
+    inside = scene.noise_region
+    if inside is None or not inside.any():
+        return found
     box = regions.bounding_box(inside, scene.spacing_mm, 0.0)
     for direction, by_lag in noise.autocorrelation(array[box], inside[box]).items():
         for lag, value in by_lag.items():
             name = f"noise autocorrelation {direction} lag {lag}"
-            found.append(Measurement(name, value, "1", where))
+            found.append(Measurement(name, value, "1", NOISE_REGION_NAME))
     return found
 
 

@@ -14,11 +14,14 @@ from nmsynth.evaluation.preparation import Image, Scene, check_images, prepare_s
 from nmsynth.evaluation.schema import LesionResult, Metrics
 from nmsynth.evaluation.settings import EvaluationSettings, check_task, definitions, resolve_settings
 from nmsynth.metrics.measurement import Measurement
+from nmsynth.metrics.noise import standard_deviation
 
 PREDICTION, REFERENCE, SOURCE = "prediction", "reference", "source"
 """Names of the arms that every evaluation may have."""
 BEST_GAUSSIAN = "best Gaussian of the source"
 """Name of the oracle's arm."""
+EQUAL_NOISE_GAUSSIAN = "Gaussian of the source at equal noise"
+"""Name of the arm that has the prediction's noise in the liver sphere."""
 
 Masks = Mapping[str, Volume | npt.ArrayLike]
 
@@ -95,7 +98,9 @@ def evaluate_arms(
     source_array = images.get(SOURCE) if source is not None else None
     extra: list[Measurement] = []
     if source_array is not None and resolved.with_best_gaussian:
-        extra = _add_best_gaussian(scene, images, source_array, facts)
+        extra += _add_best_gaussian(scene, images, source_array, facts)
+    if source_array is not None and resolved.with_equal_noise_gaussian:
+        extra += _add_equal_noise_gaussian(scene, images, source_array, facts)
     measurements, lesions = _measure_all(scene, images, source_array)
     measurements += extra
     return Metrics(
@@ -152,6 +157,25 @@ def _add_best_gaussian(
     return [Measurement("width", best.fwhm_mm, "mm FWHM", scene.body_name, kind, arm=BEST_GAUSSIAN)]
 
 
+def _add_equal_noise_gaussian(
+    scene: Scene, images: dict[str, Image], source: Image, facts: dict[str, dict[str, Any]]
+) -> list[Measurement]:
+    """Put beside them the Gaussian that leaves as much noise as the prediction; its width as a measurement."""
+    from nmsynth.models.classical import equal_noise_gaussian
+
+    where = scene.sphere_name
+    target = None
+    if PREDICTION in images and scene.sphere_weights is not None:
+        target = standard_deviation(images[PREDICTION], scene.sphere_weights)
+    if target is None or scene.sphere_weights is None:
+        reason = "no prediction or no homogeneous sphere"
+        return [Measurement("width", None, "mm FWHM", where, reason=reason, arm=EQUAL_NOISE_GAUSSIAN)]
+    found = equal_noise_gaussian(source, scene.sphere_weights, target, scene.spacing_mm)
+    images[EQUAL_NOISE_GAUSSIAN] = found(source, scene.spacing_mm)
+    facts[EQUAL_NOISE_GAUSSIAN] = {**facts[SOURCE], "filter": f"{found.name} FWHM, as much noise as the prediction"}
+    return [Measurement("width", found.fwhm_mm, "mm FWHM", where, arm=EQUAL_NOISE_GAUSSIAN)]
+
+
 def _facts(volume: Volume) -> dict[str, Any]:
     """Say what identifies an image, without the patient."""
     return {
@@ -177,5 +201,6 @@ def _places(scene: Scene) -> dict[str, Any]:
             "name": scene.sphere_name,
             "centre_index_zyx": list(scene.sphere.centre_index),
             "diameter_mm": scene.sphere.diameter_mm,
+            "region_voxels": 0 if scene.noise_region is None else int(scene.noise_region.sum()),
         }
     return places

@@ -13,7 +13,7 @@ from nmsynth.core.errors import InputError, SuvError, UnsafeInputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.evaluation.settings import SUV_DATA_RANGE, EvaluationSettings
-from nmsynth.metrics.homogeneous import HomogeneousSphere, find_homogeneous_sphere
+from nmsynth.metrics.homogeneous import HomogeneousSphere, find_homogeneous_sphere, grow_region
 from nmsynth.metrics.regions import Mask, Spacing, body_mask, ring_mask, sphere_weights, split_lesions
 
 Image = npt.NDArray[np.float32]
@@ -47,6 +47,8 @@ class Scene:
     sphere: HomogeneousSphere | None
     sphere_name: str
     sphere_weights: npt.NDArray[np.float64] | None
+    noise_region: Mask | None
+    """Homogeneous region around the sphere."""
     data_range: float | None
     settings: EvaluationSettings
     warnings: tuple[str, ...] = field(default=())
@@ -166,7 +168,7 @@ def prepare_scene(
     }
     warnings += [f"Mask '{name}' is empty." for name, array in arrays.items() if not np.any(array > 0)]
     sphere, sphere_name = _liver_sphere(image, spacing, body, organs.get(LIVER_NAME), lesions, settings)
-    weights = None
+    weights, region = None, None
     if sphere is None:
         warnings.append("No homogeneous sphere fits in the body: noise and structures have no level.")
     else:
@@ -174,6 +176,8 @@ def prepare_scene(
         weights = sphere_weights(
             (n_z, n_y, n_x), spacing, centre_index=sphere.centre_index, diameter_mm=sphere.diameter_mm
         )
+        allowed = body & ~np.any([lesion.mask for lesion in lesions], axis=0) if lesions else body
+        region = grow_region(image, spacing, sphere, allowed)
     return Scene(
         reference=image,
         unit=reference.unit,
@@ -186,6 +190,7 @@ def prepare_scene(
         sphere=sphere,
         sphere_name=sphere_name,
         sphere_weights=weights,
+        noise_region=region,
         data_range=_data_range(image, body, reference.unit, settings),
         settings=settings,
         warnings=tuple(warnings),

@@ -60,6 +60,8 @@ class EvaluationSettings(BaseModel):
     """Fixed threshold of MTV and TLG [SUV]."""
     with_best_gaussian: bool = True
     """Put the source's best Gaussian beside the prediction."""
+    with_equal_noise_gaussian: bool = True
+    """Put beside it the Gaussian of the source that leaves as much noise in the liver sphere as the prediction."""
     with_ssim: bool = True
     """Compute SSIM, the slowest image metric."""
 
@@ -133,7 +135,10 @@ def definitions(settings: EvaluationSettings, *, unit: str, data_range: float | 
             "without one, at 1.5 to 5 times the body's median; COV is SD over mean"
         ),
         "noise reduction": "1 - SD over the SD of the source, in the liver sphere",
-        "noise autocorrelation": "mean product of deviations from the sphere's mean, voxels apart, over mean square",
+        "noise autocorrelation": (
+            "mean product of deviations from the region's mean, voxels apart, over the mean square; the region is "
+            "what is connected to the sphere's centre within 60 mm and 15 % of its level in the 12 mm smoothed reference"
+        ),
         "false structures": (
             f"face-connected components of at least {s.structure_min_voxels} voxels where the difference to the "
             f"reference, smoothed by {s.structure_smoothing_fwhm_mm:g} mm FWHM, exceeds {s.structure_fraction:g} of "

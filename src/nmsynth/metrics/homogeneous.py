@@ -9,13 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, signal
 
-from nmsynth.metrics.regions import Mask, Spacing, smooth, sphere_kernel
+from nmsynth.metrics.regions import Mask, Spacing, bounding_box, smooth, sphere_kernel, sphere_weights
 
 LIVER_SPHERE_DIAMETER_MM = 30.0
 """Of the PERCIST liver sphere."""
 SEARCH_SMOOTHING_FWHM_MM = 8.0
 LEVEL_RANGE = (1.5, 5.0)
 """Mean of a liver-like sphere over the median of the body."""
+
+REGION_TOLERANCE, REGION_RADIUS_MM, REGION_SMOOTHING_FWHM_MM = 0.15, 60.0, 12.0
+"""Of the region grown around the sphere: relative deviation, largest radius [mm], smoothing [mm]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,56 @@ def find_homogeneous_sphere(
     best = int(np.argmin(np.where(liver_like, cov, np.inf)))
     z, y, x = np.unravel_index(best, array.shape)
     return HomogeneousSphere((int(z), int(y), int(x)), diameter_mm, float(mean[z, y, x]), float(cov[z, y, x]))
+
+
+def grow_region(
+    image: npt.ArrayLike,
+    spacing_mm: Spacing,
+    sphere: HomogeneousSphere,
+    allowed: npt.ArrayLike,
+    *,
+    tolerance: float = REGION_TOLERANCE,
+    radius_mm: float = REGION_RADIUS_MM,
+    smoothing_fwhm_mm: float = REGION_SMOOTHING_FWHM_MM,
+) -> Mask:
+    """Grow a sphere to the homogeneous region around it, for what a small sphere cannot show, such as correlation.
+
+    Taken are the voxels within ``radius_mm`` of its centre that are face-connected to the centre where the image,
+    smoothed by 12 mm, is within 15 % of its value at the centre.
+
+    Parameters
+    ----------
+    image
+        Shape ``(z, y, x)``.
+    spacing_mm
+        Voxel size along ``(z, y, x)`` [mm].
+    sphere
+        From :func:`find_homogeneous_sphere`.
+    allowed
+        Voxels that may be taken, such as the body without lesions.
+    tolerance, radius_mm, smoothing_fwhm_mm
+        As above.
+
+    Returns
+    -------
+        Shape ``(z, y, x)``; empty where the centre is not allowed.
+    """
+    inside = np.asarray(allowed, dtype=bool)
+    ball = sphere_weights(
+        (inside.shape[0], inside.shape[1], inside.shape[2]),
+        spacing_mm,
+        centre_index=sphere.centre_index,
+        diameter_mm=2.0 * radius_mm,
+    )
+    box = bounding_box(ball >= 0.5, spacing_mm, 2.0 * smoothing_fwhm_mm)
+    smoothed = smooth(np.asarray(image)[box], smoothing_fwhm_mm, spacing_mm)
+    z, y, x = (index - part.start for index, part in zip(sphere.centre_index, box, strict=True))
+    level = float(smoothed[z, y, x])
+    near = (np.abs(smoothed - level) <= tolerance * abs(level)) & inside[box] & (ball[box] >= 0.5)
+    labels, _ = ndimage.label(near)
+    region = np.zeros(inside.shape, dtype=bool)
+    region[box] = (labels == labels[z, y, x]) & (labels > 0)
+    return region
 
 
 def _inside_by(mask: Mask, depth_mm: float, spacing_mm: Spacing) -> Mask:

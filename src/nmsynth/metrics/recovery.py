@@ -65,6 +65,32 @@ def recovery(
     return measured / expected
 
 
+def inserted_recovery(
+    image_with: npt.ArrayLike, image_without: npt.ArrayLike, inserted: npt.ArrayLike, lesion: npt.ArrayLike
+) -> float | None:
+    """Recovery of a lesion inserted into a real scan, whose background needs no truth.
+
+    Mean over the lesion of (output with - output without) over the mean of what was inserted, as the scanner images it.
+
+    Parameters
+    ----------
+    image_with, image_without
+        Outputs for the scan with and without the lesion, from the same noise, shape ``(z, y, x)``.
+    inserted
+        Noise-free image of the lesion alone, same unit and shape.
+    lesion
+        Mask, shape ``(z, y, x)``.
+
+    Returns
+    -------
+        Ratio; ``None`` where the mask is empty or nothing positive was inserted.
+    """
+    inside = np.asarray(lesion, dtype=bool)
+    gained = region_mean(np.asarray(image_with) - np.asarray(image_without), inside)
+    expected = region_mean(inserted, inside)
+    return None if gained is None or expected is None or expected <= 0 else gained / expected
+
+
 @dataclass(frozen=True, slots=True)
 class Quartiles:
     """Median and quartiles of a sample."""

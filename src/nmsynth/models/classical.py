@@ -1,6 +1,6 @@
-"""Filters that a model must beat: the input as it is, a Gaussian, non-local means and wavelet shrinkage.
+"""Baselines that a model must beat, and how each is given its best chance.
 
-Each is a callable on an array and its voxel size, and homogeneous: twice the input gives twice the output.
+The filters are tuned on patients other than those tested; the best Gaussian even on the test itself.
 """
 
 from __future__ import annotations
@@ -8,221 +8,45 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from nmsynth.core.errors import InputError
+from nmsynth.models.filters import (
+    FWHM_PER_SIGMA,
+    Baseline,
+    FloatImage,
+    Gaussian,
+    Identity,
+    NonLocalMeans,
+    Spacing,
+    Wavelet,
+)
 
-Spacing = tuple[float, float, float]
-FloatImage = npt.NDArray[np.float32]
+__all__ = [
+    "CANDIDATES",
+    "FWHM_PER_SIGMA",
+    "Baseline",
+    "BestGaussian",
+    "Gaussian",
+    "Identity",
+    "NonLocalMeans",
+    "Tuned",
+    "TuningCase",
+    "Wavelet",
+    "best_gaussian",
+    "equal_noise_gaussian",
+    "gaussian",
+    "identity",
+    "non_local_means",
+    "normalised_error",
+    "tune",
+    "wavelet",
+]
 
-FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
-"""Full width at half maximum of a Gaussian over its standard deviation."""
-MAD_PER_SIGMA = 0.6745
-"""Median absolute deviation of a normal distribution over its standard deviation."""
 GAUSSIAN_GRID_MM = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 15.0, 20.0, 25.0)
 """Widths among which the best Gaussian is sought before it is refined."""
-
-
-class Baseline(Protocol):
-    """A filter with fixed parameters."""
-
-    @property
-    def name(self) -> str:
-        """Name with parameters, as printed in tables."""
-        ...
-
-    def __call__(self, image: npt.ArrayLike, spacing_mm: Spacing) -> FloatImage:
-        """Filter an image, shape ``(z, y, x)``, of voxel size ``(z, y, x)`` [mm]; same shape and unit."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The input as it is."""
-
-    @property
-    def name(self) -> str:
-        """Name as printed in tables."""
-        return "identity"
-
-    def __call__(self, image: npt.ArrayLike, spacing_mm: Spacing) -> FloatImage:  # noqa: ARG002
-        """Return the image, shape ``(z, y, x)``."""
-        return np.asarray(image, dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Gaussian:
-    """Gaussian smoothing of one width in millimetres, in 3-D."""
-
-    fwhm_mm: float = 6.0
-    """Full width at half maximum [mm]; 0 changes nothing."""
-
-    @property
-    def name(self) -> str:
-        """Name with the width, as printed in tables."""
-        return f"Gaussian {self.fwhm_mm:.1f} mm"
-
-    def __call__(self, image: npt.ArrayLike, spacing_mm: Spacing) -> FloatImage:
-        """Smooth an image, shape ``(z, y, x)``; edges continue the nearest voxel."""
-        array = np.asarray(image, dtype=np.float32)
-        if self.fwhm_mm <= 0:
-            return array
-        sigma = [self.fwhm_mm / FWHM_PER_SIGMA / size for size in spacing_mm]
-        return np.asarray(ndimage.gaussian_filter(array, sigma, mode="nearest"), dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class NonLocalMeans:
-    """Non-local means in 3-D, fast variant (integral images), with the noise measured in each image.
-
-    Distances between patches are compared with ``strength`` times the noise, a robust standard deviation of what a
-    small Gaussian takes off inside the object. Patches are cubes of voxels, whatever the voxel size.
-
-    References
-    ----------
-    A. Buades et al., CVPR 2005:60-65. J. Darbon et al., ISBI 2008:1331-1334.
-    """
-
-    strength: float = 1.0
-    """Filter parameter h over the noise."""
-    patch_size: int = 3
-    """Width of a patch [voxels]."""
-    patch_distance: int = 3
-    """Largest distance of patches along each axis [voxels]."""
-
-    @property
-    def name(self) -> str:
-        """Name with the strength, as printed in tables."""
-        return f"non-local means {self.strength:.2f}"
-
-    def __call__(self, image: npt.ArrayLike, spacing_mm: Spacing) -> FloatImage:
-        """Filter an image, shape ``(z, y, x)``."""
-        from skimage.restoration import denoise_nl_means
-
-        array = np.asarray(image, dtype=np.float32)
-        noise = noise_level(array, spacing_mm)
-        if noise <= 0:
-            return array
-        filtered = denoise_nl_means(
-            array / np.float32(noise),
-            patch_size=self.patch_size,
-            patch_distance=self.patch_distance,
-            h=self.strength,
-            fast_mode=True,
-        )
-        return np.asarray(filtered * np.float32(noise), dtype=np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Wavelet:
-    """Wavelet shrinkage in 3-D: BayesShrink by sub-band, soft thresholds, averaged over shifts.
-
-    The threshold of a band is ``strength`` noise^2 / signal, the noise measured by the median in each band because PET
-    noise is correlated, and both measured inside the object only. The plain transform is not
-    shift-invariant; averaging over ``n_shifts`` shifts (cycle spinning) makes up for most of it.
-
-    References
-    ----------
-    S. G. Chang et al., IEEE Trans Image Process 9(9):1532-1546, 2000 (BayesShrink).
-    R. R. Coifman, D. L. Donoho, Wavelets and Statistics, 1995 (cycle spinning).
-    """
-
-    strength: float = 1.0
-    """Factor on the BayesShrink threshold."""
-    wavelet: str = "db2"
-    """Name in PyWavelets."""
-    levels: int = 3
-    """Most levels; fewer where the image is small."""
-    n_shifts: int = 4
-    """Shifts averaged, at most 8."""
-
-    @property
-    def name(self) -> str:
-        """Name with the strength, as printed in tables."""
-        return f"wavelet {self.strength:.2f}"
-
-    def __call__(self, image: npt.ArrayLike, spacing_mm: Spacing) -> FloatImage:
-        """Filter an image, shape ``(z, y, x)``."""
-        array = np.asarray(image, dtype=np.float32)
-        support = object_support(array, spacing_mm)
-        if not support.any():
-            return array
-        shifts = [(0, 0, 0), (1, 1, 1), (0, 1, 0), (1, 0, 1), (0, 0, 1), (1, 1, 0), (1, 0, 0), (0, 1, 1)]
-        total = np.zeros(array.shape, dtype=np.float64)
-        chosen = shifts[: max(1, min(self.n_shifts, len(shifts)))]
-        for shift in chosen:
-            padding = [(step, 0) for step in shift]
-            inner = tuple(slice(step, None) for step in shift)
-            total += self._shrink(np.pad(array, padding, mode="edge"), np.pad(support, padding))[inner]
-        return np.asarray(total / len(chosen), dtype=np.float32)
-
-    def _shrink(self, array: FloatImage, support: npt.NDArray[np.bool_]) -> FloatImage:
-        """Transform, shrink each detail band, transform back."""
-        import pywt
-
-        length = pywt.Wavelet(self.wavelet).dec_len
-        levels = min(self.levels, *(pywt.dwt_max_level(n, length) for n in array.shape))
-        if levels < 1:
-            return array
-        coefficients = pywt.wavedecn(array, self.wavelet, mode="symmetric", level=levels)
-        for bands in coefficients[1:]:
-            for key, band in bands.items():
-                bands[key] = self._soft(band, _mad_in(band, support), support)
-        restored = pywt.waverecn(coefficients, self.wavelet, mode="symmetric")
-        return np.asarray(restored[tuple(slice(n) for n in array.shape)], dtype=np.float32)
-
-    def _soft(self, band: FloatImage, noise: float, support: npt.NDArray[np.bool_]) -> FloatImage:
-        """Soft threshold of a band by BayesShrink; a band without signal goes to zero."""
-        inside = band[_resize(support, band.shape)]
-        if noise <= 0 or not inside.size:
-            return band
-        signal = math.sqrt(max(float(np.mean(inside.astype(np.float64) ** 2)) - noise**2, 0.0))
-        threshold = self.strength * noise**2 / signal if signal > 0 else math.inf
-        if not math.isfinite(threshold):
-            return np.zeros_like(band)
-        return np.asarray(np.sign(band) * np.maximum(np.abs(band) - np.float32(threshold), 0), dtype=np.float32)
-
-
-def object_support(image: npt.ArrayLike, spacing_mm: Spacing) -> npt.NDArray[np.bool_]:
-    """Where the object is: above 0.2 of the mean of the voxels above the mean, after 8 mm smoothing.
-
-    Returns
-    -------
-        Shape of the image; the same for an image scaled by a positive number; empty for a zero image.
-    """
-    array = Gaussian(8.0)(image, spacing_mm)
-    above = array[array > array.mean(dtype=np.float64)]
-    if not above.size:
-        return np.zeros(array.shape, dtype=bool)
-    return np.asarray(array > 0.2 * float(above.mean(dtype=np.float64)))
-
-
-def noise_level(image: npt.ArrayLike, spacing_mm: Spacing) -> float:
-    """Robust SD, inside the object, of what a Gaussian of one voxel's sigma takes off [unit of the image]."""
-    array = np.asarray(image, dtype=np.float32)
-    support = object_support(array, spacing_mm)
-    return _mad_in(array - ndimage.gaussian_filter(array, 1.0, mode="nearest"), support)
-
-
-def _mad_in(values: npt.ArrayLike, support: npt.NDArray[np.bool_]) -> float:
-    """Estimate the standard deviation from the median absolute deviation inside the object; 0 where it is empty."""
-    array = np.asarray(values)
-    inside = array[_resize(support, array.shape)]
-    return float(np.median(np.abs(inside))) / MAD_PER_SIGMA if inside.size else 0.0
-
-
-def _resize(mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Mask at the size of a sub-band, nearest voxel."""
-    if mask.shape == tuple(shape):
-        return mask
-    index = [
-        np.minimum((np.arange(n) + 0.5) * m / n, m - 1).astype(int) for n, m in zip(shape, mask.shape, strict=True)
-    ]
-    return np.asarray(mask[np.ix_(*index)])
 
 
 def identity() -> Identity:
@@ -372,6 +196,49 @@ def best_gaussian(
     if errors[lowest] <= value:
         width, value = GAUSSIAN_GRID_MM[lowest], errors[lowest]
     return BestGaussian(width, value, Gaussian(width)(image, spacing_mm))
+
+
+def equal_noise_gaussian(
+    image: npt.ArrayLike, weights: npt.ArrayLike, deviation: float, spacing_mm: Spacing, *, widest_mm: float = 40.0
+) -> Gaussian:
+    """Find the Gaussian that leaves a stated standard deviation in a region.
+
+    The control for a filter or model that removes noise: what is left of a lesion must be compared at equal noise.
+
+    Parameters
+    ----------
+    image
+        Shape ``(z, y, x)``.
+    weights
+        Homogeneous region, shape ``(z, y, x)``, not negative and not all zero.
+    deviation
+        Weighted standard deviation to reach [unit of the image].
+    spacing_mm
+        Voxel size along ``(z, y, x)`` [mm].
+    widest_mm
+        Largest width tried [mm].
+
+    Returns
+    -------
+        To 0.05 mm; no smoothing where the image has no more noise than that, the widest where none suffices.
+    """
+    share = np.asarray(weights, dtype=np.float64)
+    box = _box(share > 0, margin=tuple(math.ceil(widest_mm / size) for size in spacing_mm))
+    part, share = np.asarray(image, dtype=np.float32)[box], share[box]
+    total = float(share.sum())
+
+    def spread(width: float) -> float:
+        values = Gaussian(width)(part, spacing_mm).astype(np.float64)
+        mean = float((share * values).sum()) / total
+        return math.sqrt(float((share * (values - mean) ** 2).sum()) / (total - float((share**2).sum()) / total))
+
+    low, high = 0.0, widest_mm
+    if spread(low) <= deviation:
+        return Gaussian(0.0)
+    while high - low > 0.05:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if spread(middle) > deviation else (low, middle)
+    return Gaussian(high)
 
 
 def _box(mask: npt.NDArray[np.bool_], margin: tuple[int, ...]) -> tuple[slice, ...]:

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+import nmsynth.io
+from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
+from nmsynth.workflows import evaluation
+from tests.evaluation.scenes import masks, scan, truth, volume
+from tests.helpers import make_volume
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """Paths that read as a prediction, a reference, a source and a mask on another grid."""
+    coarse = make_volume(array=masks()["liver"][::2, ::2, ::2], spacing_mm=(8.0, 8.0, 8.0), unit=Unit.UNITLESS)
+    images = {
+        "prediction": volume(1.1 * truth()),
+        "reference": volume(truth()),
+        "source": volume(scan()),
+        "lesions": volume(masks()["lesions"], Unit.UNITLESS),
+        "coarse": coarse,
+    }
+    monkeypatch.setattr(nmsynth.io, "read", lambda path, **_: images[path.name], raising=False)
+    return {name: tmp_path / name for name in images}
+
+
+def test_study_is_read_evaluated_and_written(study, tmp_path):
+    output = tmp_path / "metrics.json"
+    found = evaluation.evaluate_study(
+        study["prediction"],
+        study["reference"],
+        source_path=study["source"],
+        mask_paths={"lesions": study["lesions"]},
+        settings={"reference_kind": "T1"},
+        output=output,
+    )
+    assert found.value("relative bias") == pytest.approx(0.1, rel=1e-4)
+    loaded = json.loads(output.read_text(encoding="utf-8"))
+    assert (loaded["schema_version"], loaded["reference"]) == (1, "T1")
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_csv_has_one_line_for_each_measurement(study, tmp_path):
+    output = tmp_path / "metrics.csv"
+    found = evaluation.evaluate_study(study["prediction"], study["reference"], output=output)
+    assert len(output.read_text(encoding="utf-8").splitlines()) == 1 + len(found.rows())
+
+
+def test_existing_output_is_kept_unless_overwriting(study, tmp_path):
+    output = tmp_path / "metrics.json"
+    output.write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match=r"'metrics\.json' must not exist"):
+        evaluation.evaluate_study(study["prediction"], study["reference"], output=output)
+    assert output.read_text(encoding="utf-8") == "mine"
+    evaluation.evaluate_study(study["prediction"], study["reference"], output=output, overwrite=True)
+    assert output.read_text(encoding="utf-8").startswith("{")
+
+
+def test_output_of_another_format_or_in_no_folder_is_refused(study, tmp_path):
+    with pytest.raises(InputError, match=r"written as \.json or \.csv"):
+        evaluation.evaluate_study(study["prediction"], study["reference"], output=tmp_path / "metrics.xlsx")
+    with pytest.raises(InputError, match="folder of the output"):
+        evaluation.evaluate_study(study["prediction"], study["reference"], output=tmp_path / "no" / "metrics.json")
+
+
+def test_mask_on_another_grid_is_refused_or_resampled(study):
+    paths = {"mask_paths": {"liver": study["coarse"]}}
+    with pytest.raises(InputError, match="must share the grid of the reference"):
+        evaluation.evaluate_study(study["prediction"], study["reference"], **paths)
+    found = evaluation.evaluate_study(study["prediction"], study["reference"], resample=True, **paths)
+    assert found.value("SUVmean", mask="liver") == pytest.approx(2.2, rel=0.1)
