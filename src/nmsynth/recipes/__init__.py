@@ -1,0 +1,1 @@
+"""Training recipes, one TOML file each: data, not code."""
