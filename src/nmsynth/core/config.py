@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import tomllib
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -169,6 +169,6 @@ def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
     """Model inside an annotation such as ``Model``, ``Model | None`` or ``tuple[Model, ...]``."""
-    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+    if inspect.isclass(annotation) and typing.get_origin(annotation) is None:
         return annotation if issubclass(annotation, BaseModel) else None
     return next((found for part in typing.get_args(annotation) if (found := _model_in(part))), None)
