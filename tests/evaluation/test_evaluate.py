@@ -187,6 +187,12 @@ def test_several_arms_share_their_regions():
     assert found.value("NRMSE", arm="half") == pytest.approx(0.5, rel=1e-4)
 
 
+@pytest.mark.parametrize("name", ["reference", "source", BEST_GAUSSIAN])
+def test_names_of_arms_that_mean_something_are_refused(name):
+    with pytest.raises(InputError, match=f"'{name}' is kept"):
+        evaluate_arms({name: volume(truth())}, volume(truth()))
+
+
 def test_body_mask_can_be_given_as_a_volume():
     body = np.zeros(SHAPE)
     body[10:20, 10:30, 10:30] = 1

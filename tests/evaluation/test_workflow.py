@@ -70,3 +70,8 @@ def test_mask_on_another_grid_is_refused_or_resampled(study):
         evaluation.evaluate_study(study["prediction"], study["reference"], **paths)
     found = evaluation.evaluate_study(study["prediction"], study["reference"], resample=True, **paths)
     assert found.value("SUVmean", mask="liver") == pytest.approx(2.2, rel=0.1)
+
+
+def test_unknown_unit_is_refused_with_the_valid_ones(study):
+    with pytest.raises(InputError, match=r"must be one of Bq/mL, .*; found 'kBq'"):
+        evaluation.evaluate_study(study["prediction"], study["reference"], unit="kBq")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
 from nmsynth.evaluation import arm as arms_module
 from nmsynth.evaluation.preparation import Image, Scene, check_images, prepare_scene, to_one_unit
@@ -85,6 +86,9 @@ def evaluate_arms(
     reference, source, masks, task, settings
         As in :func:`evaluate`. With a source, its best Gaussian is added as an arm.
     """
+    for name in arms:
+        if name in (REFERENCE, BEST_GAUSSIAN, EQUAL_NOISE_GAUSSIAN) or (name == SOURCE and source is None):
+            raise InputError(f"An arm must have a name of its own; '{name}' is kept for nmsynth's. Rename it.")
     resolved = resolve_settings(settings)
     name_of_task = check_task(task)
     volumes: dict[str, Volume] = {REFERENCE: reference, **arms}

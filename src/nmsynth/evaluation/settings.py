@@ -137,7 +137,7 @@ def definitions(settings: EvaluationSettings, *, unit: str, data_range: float | 
         "noise reduction": "1 - SD over the SD of the source, in the liver sphere",
         "noise autocorrelation": (
             "mean product of deviations from the region's mean, voxels apart, over the mean square; the region is "
-            "what is connected to the sphere's centre within 60 mm and 15 % of its level in the 12 mm smoothed reference"
+            "connected to the sphere's centre within 60 mm and 15 % of its level in the 12 mm smoothed reference"
         ),
         "false structures": (
             f"face-connected components of at least {s.structure_min_voxels} voxels where the difference to the "

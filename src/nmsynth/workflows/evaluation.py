@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
 
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
@@ -28,7 +29,7 @@ def evaluate_study(
     settings: Mapping[str, Any] | None = None,
     output: Path | None = None,
     overwrite: bool = False,
-    unit: str | None = None,
+    unit: Unit | str | None = None,
     modality: str | None = None,
     resample: bool = False,
 ) -> Metrics:
@@ -57,8 +58,10 @@ def evaluate_study(
     if output is not None:
         _check_output(Path(output), overwrite=overwrite)
 
+    unit_of_images = _as_unit(unit)
+
     def load(path: Path) -> Volume:
-        return read(path, unit=unit, modality=modality)
+        return read(path, unit=unit_of_images, modality=modality)
 
     reference = load(reference_path)
     prediction = load(prediction_path)
@@ -78,7 +81,17 @@ def read_mask(path: Path) -> Volume:
     """Read a mask or label image; its values are numbers without a unit."""
     from nmsynth.io import read
 
-    return read(path, unit="1", modality="OT")
+    return read(path, unit=Unit.UNITLESS, modality="OT")
+
+
+def _as_unit(unit: Unit | str | None) -> Unit | None:
+    """Unit from its text; an unknown one is an error that lists the valid ones."""
+    if unit is None or isinstance(unit, Unit):
+        return unit
+    try:
+        return Unit(unit)
+    except ValueError as error:
+        raise InputError(f"A unit must be one of {', '.join(item.value for item in Unit)}; found '{unit}'.") from error
 
 
 def _on_grid(volume: Volume, reference: Volume, *, order: int) -> Volume:
