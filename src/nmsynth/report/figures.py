@@ -1,0 +1,315 @@
+"""The pictures of a report, made from a scene, each with its caption."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nmsynth.metrics.regions import smooth
+from nmsynth.report import plots
+from nmsynth.report.pictures import Panel, Scale, nice_limit, panel_rows
+from nmsynth.report.projections import (
+    VIEWS,
+    Image,
+    View,
+    body_box,
+    crosshair,
+    cut,
+    marks,
+    pixel_mm,
+    project,
+)
+from nmsynth.report.scene import BODY_LEVEL, HISTOGRAM_FLOOR, RELATIVE_FLOOR, Scene
+
+PER_ROW = 5
+"""Most images in one row of projections."""
+
+SHORT_NAMES = {"coronal": "anterior", "sagittal": "lateral"}
+
+RELATIVE_LIMIT = 50.0
+"""End of the scale of relative differences [%]."""
+
+SMOOTHING_MM = 6.0
+"""FWHM of the smoothing before the largest difference is looked for [mm]."""
+
+N_PROFILES = 6
+N_HISTOGRAMS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A rendered picture with what to say under it and in its place for readers who cannot see it."""
+
+    png: bytes
+    caption: str
+    alt: str
+
+
+class Painter:
+    """Draws the image panels of one scene, cropped to the body, in one window."""
+
+    def __init__(self, scene: Scene, reference_name: str) -> None:
+        self.scene = scene
+        self.reference_name = reference_name
+        spacing = scene.grid.spacing_mm
+        self.box = body_box(list(scene.images.values()), BODY_LEVEL * scene.window, margin_mm=15.0, spacing_mm=spacing)
+        self.images = {name: array[self.box] for name, array in scene.images.items()}
+        self.window = Scale(0.0, scene.window, scene.unit)
+
+    def panel(
+        self,
+        picture: Image,
+        view: View,
+        scale: Scale,
+        title: str,
+        *,
+        synthetic: bool,
+        cross: tuple[int, int] | None = None,
+    ) -> Panel:
+        """Panel of a picture of the cropped grid."""
+        size = pixel_mm(self.scene.grid.spacing_mm, view)
+        return Panel(picture, size, scale, title, marks(view), synthetic, cross)
+
+    def projections(self) -> Picture:
+        """Maximum-intensity projections of every image: anterior and lateral."""
+        names = list(self.images)
+        n_rows = -(-len(names) // PER_ROW)
+        per_row = -(-len(names) // n_rows)
+        rows = [
+            [
+                self.panel(
+                    project(self.images[name], view),
+                    view,
+                    self.window,
+                    f"{name}, {SHORT_NAMES[view]}" if view == "coronal" else SHORT_NAMES[view],
+                    synthetic=name in self.scene.synthetic,
+                )
+                for name in names[start : start + per_row]
+                for view in ("coronal", "sagittal")
+            ]
+            for start in range(0, len(names), per_row)
+        ]
+        return Picture(
+            panel_rows(rows),
+            f"Maximum-intensity projections, anterior and lateral, inverse linear grey, {self._window_text()}, the same "
+            "in every panel. Look for foci that appear in the synthetic image alone, and for faint ones that it lost.",
+            "Maximum-intensity projections of every image",
+        )
+
+    def _window_text(self) -> str:
+        """The window in words."""
+        return f"{self.scene.unit} 0–{self.scene.window:g}"
+
+    def planes(self) -> Picture:
+        """Axial, coronal and sagittal planes through the point of the scene, one row a plane."""
+        point = self._cropped(self.scene.point)
+        rows = [
+            [
+                self.panel(
+                    cut(array, view, point),
+                    view,
+                    self.window,
+                    name,
+                    synthetic=name in self.scene.synthetic,
+                    cross=crosshair(view, point, array.shape),
+                )
+                for name, array in self.images.items()
+            ]
+            for view in VIEWS
+        ]
+        return Picture(
+            panel_rows(rows, max_height=430),
+            f"Axial, coronal and sagittal planes through {self.scene.point_name}, {self._window_text()}; the ticks at the "
+            "edges point at it. Compare edges, small foci and the texture of the liver.",
+            "Three planes through one point, every image",
+        )
+
+    def _cropped(self, point: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Index inside the crop, clipped to it."""
+        shape = next(iter(self.images.values())).shape
+        z, y, x = (min(max(i - part.start, 0), n - 1) for i, part, n in zip(point, self.box, shape, strict=True))
+        return z, y, x
+
+    def differences(self) -> list[Picture]:
+        """Difference and relative difference of every image to the reference; the place of the largest difference."""
+        reference = self.scene.reference
+        if reference is None or len(self.images) < 2:
+            return []
+        expected = self.images[reference]
+        maps = {name: array - expected for name, array in self.images.items() if name not in (reference, "truth")}
+        if not maps:
+            return []
+        main = self.scene.main if self.scene.main in maps else next(iter(maps))
+        body = expected > BODY_LEVEL * self.scene.window
+        values = np.abs(maps[main])[body]
+        limit = min(nice_limit(float(np.percentile(values, 99.5))) if values.size else 1.0, self.scene.window)
+        scale = Scale(-limit, limit, f"difference [{self.scene.unit}]", "RdBu_r")
+        point = self._cropped(self.scene.point)
+        coronal = [self._difference_panel(name, array, "coronal", point, scale) for name, array in maps.items()]
+        ratio = Scale(-RELATIVE_LIMIT, RELATIVE_LIMIT, "relative difference [%]", "RdBu_r")
+        relative = [
+            self._difference_panel(name, self._relative(array, expected), "coronal", point, ratio)
+            for name, array in maps.items()
+        ]
+        return [
+            Picture(
+                panel_rows([coronal, relative], max_height=430),
+                self._difference_caption(limit),
+                "Maps of the difference and of the relative difference",
+            ),
+            self._largest(main, maps[main], expected, scale, limit),
+        ]
+
+    def _difference_caption(self, limit: float) -> str:
+        """What the maps of differences show and what to look for."""
+        floor = RELATIVE_FLOOR * self.scene.window
+        look = (
+            "A map that shows the outline of organs or lesions means that signal was lost or added, not only noise."
+            if self.scene.has_truth
+            else "The difference to the source should look like noise alone: the outline of an organ or a lesion in it "
+            "is signal that the model removed or added."
+        )
+        return (
+            f"Image − {self.reference_name}, coronal plane through {self.scene.point_name}. Upper row: difference, "
+            f"±{limit:g} {self.scene.unit}; lower row: relative difference, ±{RELATIVE_LIMIT:g} %, where the reference "
+            f"exceeds {floor:.3g}. Red is too high, blue too low. {look}"
+        )
+
+    def _difference_panel(
+        self, name: str, array: Image, view: View, point: tuple[int, int, int], scale: Scale
+    ) -> Panel:
+        """Panel of one map."""
+        return self.panel(
+            cut(array, view, point),
+            view,
+            scale,
+            f"{name} − {self.short_reference}",
+            synthetic=name in self.scene.synthetic,
+        )
+
+    @property
+    def short_reference(self) -> str:
+        """Short name of what differences are taken to."""
+        return str(self.scene.reference)
+
+    def _relative(self, difference: Image, expected: Image) -> Image:
+        """Relative difference [%]; 0 where the reference is at or below the floor."""
+        inside = expected > RELATIVE_FLOOR * self.scene.window
+        safe = np.where(inside, expected, 1.0)
+        return np.where(inside, 100.0 * difference / safe, 0.0).astype(np.float32)
+
+    def _largest(self, main: str, difference: Image, expected: Image, scale: Scale, limit: float) -> Picture:
+        """Planes through the place where the smoothed difference of the main image is largest."""
+        smoothed = np.abs(smooth(difference, SMOOTHING_MM, self.scene.grid.spacing_mm))
+        z, y, x = (int(i) for i in np.unravel_index(int(np.argmax(smoothed)), smoothed.shape))
+        rows = []
+        for name, array, own in (
+            (self.short_reference, expected, self.window),
+            (main, self.images[main], self.window),
+            (f"{main} − {self.short_reference}", difference, scale),
+        ):
+            made = name != self.short_reference
+            rows.append(
+                [
+                    self.panel(
+                        cut(array, view, (z, y, x)),
+                        view,
+                        own,
+                        f"{name}, {view}" if view == "axial" else view,
+                        synthetic=made,
+                        cross=crosshair(view, (z, y, x), array.shape),
+                    )
+                    for view in VIEWS
+                ]
+            )
+        value = float(smooth(difference, SMOOTHING_MM, self.scene.grid.spacing_mm)[z, y, x])
+        return Picture(
+            panel_rows(rows, max_height=300),
+            f"Where the synthetic image departs most from {self.reference_name}: {value:+.2f} {self.scene.unit} after "
+            f"smoothing by {SMOOTHING_MM:g} mm, here {float(expected[z, y, x]):.2f} in the {self.short_reference}. "
+            f"Differences ±{limit:g}. Judge whether it is noise, an edge, or a structure.",
+            "Planes through the largest difference",
+        )
+
+
+def lesion_pictures(scene: Scene, rows: Sequence[Mapping[str, Any]], reference_name: str) -> list[Picture]:
+    """Profiles through lesions, agreement of their uptake, and recovery against their size."""
+    found = []
+    if scene.lesions:
+        chosen = _spread(scene)
+        shown = {name: array for name, array in scene.images.items() if name in _few(scene)}
+        found.append(
+            Picture(
+                plots.profiles(shown, chosen, scene.grid.spacing_mm, unit=scene.unit, main=scene.main),
+                "Profiles through lesions, from the largest to the smallest; the yellow band is the lesion's diameter. "
+                "A peak lower than the reference's is lost contrast; a wider one is lost resolution.",
+                "Profiles of every image through lesions",
+            )
+        )
+    arms = list(dict.fromkeys(str(row["arm"]) for row in rows))
+    if not arms:
+        return found
+    main = scene.main if scene.main in arms else arms[0]
+    arms = [main, *(arm for arm in arms if arm != main)]
+    found.append(
+        Picture(
+            plots.agreement(rows, arms, unit=scene.unit, main=main),
+            f"Bland–Altman: difference to {reference_name} against the mean of both, by lesion. Lines: bias and 95 % "
+            f"limits of agreement (±1.96 SD) of {main}, where there are three lesions or more. A slope means that hot "
+            "lesions lose more than faint ones.",
+            "Bland-Altman plots of lesion SUVpeak and SUVmean",
+        )
+    )
+    found.append(
+        Picture(
+            plots.recovery_by_size(rows, arms, main=main, reference_name=scene.reference or "the reference"),
+            f"Contrast recovery (lesion − ring) against {reference_name}, by diameter. The bands are the EARL limits for "
+            "SUVmean (50 % isocontour) in a hot-sphere phantom against the filled activity: EARL1, EARL 18F standards 1, "
+            "January 2017; EARL2, Kaalep et al., Eur J Nucl Med Mol Imaging 45:1344, 2018. They place the sizes; only "
+            "points against T0 may be judged by them, points against T1 aim at 1.",
+            "Recovery of lesion contrast against diameter with EARL bands",
+        )
+    )
+    return found
+
+
+def _few(scene: Scene) -> list[str]:
+    """Names of the images whose profiles are drawn: at most six."""
+    return list(scene.images)[:6]
+
+
+def _spread(scene: Scene) -> list[Any]:
+    """At most six lesions, spread over the sizes."""
+    ordered = sorted(scene.lesions, key=lambda lesion: -lesion.diameter_mm)
+    if len(ordered) <= N_PROFILES:
+        return ordered
+    return [ordered[round(i)] for i in np.linspace(0, len(ordered) - 1, N_PROFILES)]
+
+
+def histogram_picture(scene: Scene, reference_name: str) -> Picture | None:
+    """Joint histogram of the synthetic image, the source and one baseline with the reference."""
+    if scene.reference is None:
+        return None
+    names = [name for name in (scene.main, "source", *scene.images) if name in scene.images]
+    names = [str(n) for n in dict.fromkeys(names) if n not in (scene.reference, "truth")][:N_HISTOGRAMS]
+    if not names:
+        return None
+    floor = HISTOGRAM_FLOOR * scene.window
+    png = plots.joint_histogram(
+        {name: scene.images[name] for name in names},
+        scene.images[scene.reference],
+        limit=scene.window,
+        floor=floor,
+        unit=scene.unit,
+        reference_name=scene.reference,
+    )
+    return Picture(
+        png,
+        f"Joint histogram of the voxels where either image exceeds {floor:.3g}, against {reference_name}; logarithmic "
+        "counts, values above the window in its last bin. Agreement lies on the dashed line; a tilt is a bias of scale, "
+        "a width is noise.",
+        "Joint histograms with the reference",
+    )

@@ -1,0 +1,315 @@
+"""Curves and scatter plots of a report, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from nmsynth.metrics.agreement import bland_altman
+from nmsynth.report.lesions import Lesion
+from nmsynth.report.pictures import DPI, INK, QUIET, SETTINGS, as_png, banner_on
+from nmsynth.report.projections import Image
+from nmsynth.report.text import clean_for_picture
+
+MAIN_COLOUR, SOURCE_COLOUR, REFERENCE_COLOUR = "#0b5fa5", "#9aa4ae", "#111827"
+OTHER_COLOURS = ("#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2", "#854d0e")
+"""Colours of baselines, in their order."""
+
+EARL1_MEAN = {
+    10: (0.27, 0.43),
+    13: (0.44, 0.60),
+    17: (0.57, 0.73),
+    22: (0.63, 0.78),
+    28: (0.72, 0.85),
+    37: (0.76, 0.89),
+}
+"""Smallest and largest SUVmean (50 % isocontour) recovery by sphere diameter [mm]; EARL 18F standards 1, 2017."""
+
+EARL2_MEAN = {
+    10: (0.39, 0.61),
+    13: (0.63, 0.86),
+    17: (0.76, 0.97),
+    22: (0.80, 0.99),
+    28: (0.82, 0.97),
+    37: (0.85, 1.00),
+}
+"""The same for EARL 18F standards 2; Kaalep et al., Eur J Nucl Med Mol Imaging 45:1344-1361, 2018."""
+
+HISTOGRAM_BINS = 160
+
+Row = Mapping[str, Any]
+
+
+def colours_of(names: Sequence[str], main: str | None) -> dict[str, str]:
+    """Colour of each image or method by its name and place."""
+    fixed = {"source": SOURCE_COLOUR, "reference": REFERENCE_COLOUR, "truth": "#6b7280"}
+    found = {}
+    others = [name for name in names if name not in fixed and name != main]
+    for name in names:
+        if name == main:
+            found[name] = MAIN_COLOUR
+        elif name in fixed:
+            found[name] = fixed[name]
+        else:
+            found[name] = OTHER_COLOURS[others.index(name) % len(OTHER_COLOURS)]
+    return found
+
+
+def draw(size: tuple[float, float], n_columns: int, paint: Callable[[Sequence[Axes]], None], n_rows: int = 1) -> bytes:
+    """Make a figure of ``size`` pixels with a grid of axes, paint it, add the banner."""
+    layout = ConstrainedLayoutEngine(rect=(0, 28 / size[1], 1, 1 - 30 / size[1]))
+    with rc_context(SETTINGS):
+        figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, facecolor="white", layout=layout)
+        paint(list(figure.subplots(n_rows, n_columns, squeeze=False).ravel()))
+        banner_on(figure)
+        return as_png(figure)
+
+
+def profiles(
+    images: Mapping[str, Image],
+    lesions: Sequence[Lesion],
+    spacing_mm: tuple[float, float, float],
+    *,
+    unit: str,
+    main: str | None,
+    reach_mm: float = 45.0,
+) -> bytes:
+    """Profiles from right to left through the centres of lesions, every image in one plot."""
+    colours = colours_of(list(images), main)
+    columns = min(len(lesions), 3)
+    rows = -(-len(lesions) // columns)
+
+    def paint(axes: Sequence[Axes]) -> None:
+        for ax, lesion in zip(axes, lesions, strict=False):
+            _paint_profile(ax, lesion, images, spacing_mm, colours, main, reach_mm)
+            ax.set(xlabel="from the centre, right to left of the patient [mm]", ylabel=clean_for_picture(unit))
+        for ax in axes[len(lesions) :]:
+            ax.set_visible(False)
+        axes[0].legend(fontsize=10, loc="upper left")
+
+    return draw((540 * columns + 20, 330 * rows + 40), columns, paint, rows)
+
+
+def _paint_profile(
+    ax: Axes,
+    lesion: Lesion,
+    images: Mapping[str, Image],
+    spacing_mm: tuple[float, float, float],
+    colours: Mapping[str, str],
+    main: str | None,
+    reach_mm: float,
+) -> None:
+    """Draw the profile through one lesion."""
+    z, y, x = lesion.centre_index
+    for name, array in images.items():
+        n_z, n_y, n_x = array.shape
+        row = array[min(max(round(z), 0), n_z - 1), min(max(round(y), 0), n_y - 1)]
+        offset = (np.arange(n_x) - x) * spacing_mm[2]
+        near = np.abs(offset) <= reach_mm
+        wide, behind = (2.6, 3) if name == main else (1.6, 2)
+        style = "--" if name in ("reference", "truth") else "-"
+        ax.plot(
+            offset[near],
+            row[near],
+            style,
+            color=colours[name],
+            linewidth=wide,
+            zorder=behind,
+            label=clean_for_picture(name),
+        )
+    ax.axvspan(-lesion.diameter_mm / 2, lesion.diameter_mm / 2, color="#fef3c7", zorder=0)
+    contrast = "" if lesion.contrast is None else f", contrast {lesion.contrast:.3g}"
+    ax.set_title(clean_for_picture(f"lesion {lesion.name}: {lesion.diameter_mm:.3g} mm{contrast}", limit=44))
+
+
+def agreement(rows: Sequence[Row], arms: Sequence[str], *, unit: str, main: str | None) -> bytes:
+    """Bland-Altman plots of lesion SUVpeak and SUVmean; limits of agreement for the main arm."""
+    colours = colours_of(arms, main)
+
+    def paint(axes: Sequence[Axes]) -> None:
+        for ax, key, name in zip(axes, ("peak", "mean"), ("SUVpeak", "SUVmean"), strict=True):
+            for arm in arms:
+                pairs = paired(rows, arm, key)
+                if len(pairs):
+                    ax.scatter(
+                        pairs.mean(axis=1),
+                        pairs[:, 0] - pairs[:, 1],
+                        s=46 if arm == main else 26,
+                        color=colours[arm],
+                        alpha=0.9 if arm == main else 0.55,
+                        label=clean_for_picture(arm),
+                        linewidths=0,
+                    )
+                if arm == main:
+                    _paint_limits(ax, pairs, colours[arm])
+            ax.axhline(0.0, color=INK, linewidth=0.8)
+            ax.set_title(f"lesion {name}")
+            ax.set(xlabel=f"mean of image and reference [{clean_for_picture(unit)}]", ylabel="image − reference")
+            ax.margins(x=0.08, y=0.15)
+        axes[0].legend(fontsize=10)
+
+    return draw((1300, 430), 2, paint)
+
+
+def _paint_limits(ax: Axes, pairs: np.ndarray[Any, Any], colour: str) -> None:
+    """Draw bias and limits of agreement where there are at least three pairs."""
+    limits = bland_altman(pairs[:, 0], pairs[:, 1]) if len(pairs) >= 3 else None
+    if limits is None:
+        return
+    for value, style in ((limits.bias, "-"), (limits.lower_limit, "--"), (limits.upper_limit, "--")):
+        ax.axhline(value, color=colour, linestyle=style, linewidth=1.3)
+        ax.annotate(
+            f"{value:+.2f}".replace("-", "−"),
+            (1.0, value),
+            xycoords=("axes fraction", "data"),
+            fontsize=10,
+            color=colour,
+            ha="right",
+            va="bottom",
+        )
+
+
+def paired(rows: Sequence[Row], arm: str, key: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Values of an arm and of the reference, shape ``(n, 2)``, of the lesions that have both."""
+    pairs = [
+        (row[key], row[f"{key}_reference"])
+        for row in rows
+        if row.get("arm") == arm and _number(row.get(key)) and _number(row.get(f"{key}_reference"))
+    ]
+    return np.asarray(pairs, dtype=np.float64).reshape(-1, 2)
+
+
+def _number(value: object) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
+def joint_histogram(
+    pairs: Mapping[str, Image], reference: Image, *, limit: float, floor: float, unit: str, reference_name: str
+) -> bytes:
+    """Joint histograms of images (upright) and the reference (across), counts on a logarithmic scale.
+
+    Voxels where either exceeds ``floor`` are counted; values above ``limit`` are counted in the last bin.
+    """
+    edges = np.linspace(0.0, limit, HISTOGRAM_BINS + 1)
+
+    def paint(axes: Sequence[Axes]) -> None:
+        for ax, (name, array) in zip(axes, pairs.items(), strict=True):
+            inside = (array > floor) | (reference > floor)
+            across, up = np.clip(reference[inside], 0, limit), np.clip(array[inside], 0, limit)
+            counts, _, _ = np.histogram2d(across, up, bins=(edges, edges))
+            if counts.any():
+                drawn = ax.pcolormesh(
+                    edges,
+                    edges,
+                    np.ma.masked_equal(counts.T, 0),
+                    cmap="YlGnBu",
+                    rasterized=True,
+                    norm=LogNorm(1, max(counts.max(), 2)),
+                )
+                ax.figure.colorbar(drawn, ax=ax, label="voxels", shrink=0.9)
+            else:
+                ax.text(0.5, 0.5, "no voxel above the floor", transform=ax.transAxes, ha="center", color=QUIET)
+            ax.plot((0, limit), (0, limit), color=INK, linewidth=0.9, linestyle="--")
+            ax.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
+            ax.set(xlabel=f"{clean_for_picture(reference_name)} [{clean_for_picture(unit)}]", ylabel="image")
+            ax.set_title(clean_for_picture(name))
+
+    return draw((470 * len(pairs) + 20, 440), len(pairs), paint)
+
+
+def recovery_by_size(rows: Sequence[Row], arms: Sequence[str], *, main: str | None, reference_name: str) -> bytes:
+    """Contrast recovery of lesions against their diameter, over the EARL bands."""
+    colours = colours_of(arms, main)
+
+    def paint(axes: Sequence[Axes]) -> None:
+        ax = axes[0]
+        for name, band, colour in (("EARL1", EARL1_MEAN, "#dbeafe"), ("EARL2", EARL2_MEAN, "#dcfce7")):
+            low, high = zip(*band.values(), strict=True)
+            ax.fill_between(list(band), low, high, color=colour, alpha=0.85, linewidth=0, label=f"{name}, SUVmean")
+        for arm in arms:
+            points = np.asarray(
+                [
+                    (row["diameter_mm"], row["recovery"])
+                    for row in rows
+                    if row.get("arm") == arm and _number(row.get("recovery")) and _number(row.get("diameter_mm"))
+                ]
+            ).reshape(-1, 2)
+            if len(points):
+                size = 52 if arm == main else 28
+                ax.scatter(
+                    points[:, 0],
+                    points[:, 1],
+                    s=size,
+                    color=colours[arm],
+                    label=clean_for_picture(arm),
+                    linewidths=0,
+                    zorder=3,
+                )
+        ax.axhline(1.0, color=INK, linewidth=0.9, linestyle="--")
+        ax.set(xlabel="lesion diameter [mm]", ylabel=f"contrast recovery against {clean_for_picture(reference_name)}")
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+        ax.legend(fontsize=10, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+    return draw((980, 430), 1, paint)
+
+
+NOISE_KEYS = ("noise", "cov", "COV", "liver_cov")
+FALSE_KEYS = ("false_structures", "false", "false_per_100_slices", "false_structures_per_100_slices")
+"""Names under which a point of a curve may give its noise and its false structures."""
+
+
+def trade_off(curves: Mapping[str, Sequence[Row]], *, main: str | None) -> bytes | None:
+    """Recovery against noise and against false structures, one line a method, the Gaussian's dashed.
+
+    Each point is a mapping with ``recovery`` and ``noise`` and/or ``false_structures``. ``None`` where no point is
+    complete.
+    """
+    panels = [
+        (keys, label)
+        for keys, label in ((NOISE_KEYS, "noise, liver COV"), (FALSE_KEYS, "false structures per 100 slices"))
+        if any(len(_points(points, keys)) for points in curves.values())
+    ]
+    if not panels:
+        return None
+    colours = colours_of(list(curves), main if main in curves else next(iter(curves)))
+
+    def paint(axes: Sequence[Axes]) -> None:
+        for ax, (keys, label) in zip(axes, panels, strict=True):
+            for name, points in curves.items():
+                line = _points(points, keys)
+                if not len(line):
+                    continue
+                gaussian = "gauss" in name.lower()
+                ax.plot(
+                    line[:, 0],
+                    line[:, 1],
+                    "o--" if gaussian else "o-",
+                    color=QUIET if gaussian else colours[name],
+                    label=clean_for_picture(name),
+                    markersize=5,
+                    linewidth=1.8,
+                )
+            ax.set(xlabel=label, ylabel="contrast recovery")
+            ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+            ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
+        axes[0].legend(fontsize=10)
+
+    return draw((620 * len(panels) + 40, 430), len(panels), paint)
+
+
+def _points(points: Sequence[Row], keys: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Points of a curve with both coordinates, in the order of the curve, shape ``(n, 2)``."""
+    found = []
+    for point in points:
+        across = next((point[key] for key in keys if _number(point.get(key))), None)
+        if across is not None and _number(point.get("recovery")):
+            found.append((across, point["recovery"]))
+    return np.asarray(found, dtype=np.float64).reshape(-1, 2)

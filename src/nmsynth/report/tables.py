@@ -1,0 +1,284 @@
+"""Tables of a report: measurements beside one another by method, lesions, acquisition, verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nmsynth.core.volume import Volume
+from nmsynth.report.text import MISSING, number, percent
+
+REFERENCE_NAMES = {
+    "T0": "T0, the true activity",
+    "T1": "T1, the noise-free reconstruction",
+    "T2": "T2, a noisy reference",
+    "source": "the source (no truth is known)",
+}
+"""How each kind of reference is called."""
+
+MAIN_NAMES = ("synthetic", "prediction")
+"""Names under which the image in question may be given."""
+
+VERDICT: tuple[tuple[str, str, str | None, str], ...] = (
+    ("NRMSE", "NRMSE", None, "lower"),
+    ("PSNR", "PSNR", None, "higher"),
+    ("SSIM", "SSIM", None, "nearer 1"),
+    ("relative bias", "total activity bias", None, "nearer 0"),
+    ("COV", "noise, liver COV", None, "the reference's"),
+    ("recovery", "lesion recovery, 10–18 mm", "10-18", "nearer 1"),
+    ("recovery", "lesion recovery, all", "lesions", "nearer 1"),
+    ("SUVpeak bias", "lesion SUVpeak bias", "lesions", "nearer 0"),
+    ("SUVmean bias", "lesion SUVmean bias", "lesions", "nearer 0"),
+    ("omissions", "lesions lost", None, "0"),
+    ("false structures", "false structures", None, "0"),
+    ("missing structures", "missing structures", None, "0"),
+)
+"""Measurement, its name in the verdict, a part of its region's name, and what to aim at."""
+
+RATIOS = ("bias", "NRMSE", "COV", "noise reduction", "relative bias")
+"""Names of measurements in unit 1 that are printed as per cent."""
+
+GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Image metrics", ("NRMSE", "RMSE", "PSNR", "SSIM", "MAE", "bias", "relative bias")),
+    ("Noise", ("COV", "SD", "noise reduction", "noise autocorrelation")),
+    ("False and missing structures", ("false structures", "missing structures", "fabrication")),
+    ("Lesions, summary", ("recovery", "SUVmean bias", "SUVmax bias", "SUVpeak", "omissions", "intensity", "category")),
+)
+"""Title of each table and the beginnings of the names of its measurements; what fits none is a region's value."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of a table: what was measured, and a cell for each method."""
+
+    name: str
+    mask: str
+    unit: str
+    reference: str
+    data_range: str
+    aim: str = ""
+    cells: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Table:
+    """A titled table with one column a method."""
+
+    title: str
+    methods: list[str]
+    lines: list[Line] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def rows_in(document: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every row with a name and a value, wherever it stands in a JSON document."""
+    if isinstance(document, Mapping):
+        if "name" in document and "value" in document:
+            yield document
+            return
+        for value in document.values():
+            yield from rows_in(value)
+    elif isinstance(document, (list, tuple)):
+        for value in document:
+            yield from rows_in(value)
+
+
+def collect(metrics: Mapping[str, Mapping[str, Any]] | None) -> dict[str, list[Mapping[str, Any]]]:
+    """Rows of each method; the arm ``prediction`` of a document is the method that the document is named by."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for method, document in (metrics or {}).items():
+        own: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows_in(document):
+            arm = str(row.get("arm") or "prediction")
+            own.setdefault(method if arm == "prediction" else arm, []).append(row)
+        for name, rows in own.items():
+            found.setdefault(name, rows)
+    return found
+
+
+def lesion_rows(metrics: Mapping[str, Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """Lesion rows of every method, each lesion and method once; see :mod:`nmsynth.report.lesions` for their keys."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for method, document in (metrics or {}).items():
+        rows = document.get("lesions") if isinstance(document, Mapping) else None
+        for row in rows if isinstance(rows, (list, tuple)) else ():
+            if isinstance(row, Mapping) and "lesion" in row:
+                arm = str(row.get("arm") or "prediction")
+                arm = method if arm == "prediction" else arm
+                found.setdefault((arm, str(row["lesion"])), {**row, "arm": arm, "lesion": str(row["lesion"])})
+    return list(found.values())
+
+
+def order_methods(names: Sequence[str], main: str | None) -> list[str]:
+    """Put the synthetic image first, then the source and the others in their order, the reference last."""
+    rank = {main: 0, "source": 1, "reference": 3}
+    return sorted(names, key=lambda name: rank.get(name, 2))
+
+
+def cell(row: Mapping[str, Any]) -> str:
+    """Print a value with its bounds; ratios as per cent; a count with its number."""
+    value, unit, name = row.get("value"), str(row.get("unit") or ""), str(row.get("name"))
+    as_percent = unit == "1" and any(name == r or name.endswith(f" {r}") for r in RATIOS)
+    signed = "bias" in name
+
+    def show(item: Any) -> str:
+        if as_percent and isinstance(item, (int, float)):
+            return percent(float(item), signed=signed)
+        return number(item)
+
+    lower, upper = row.get("lower"), row.get("upper")
+    if value is None:
+        return MISSING
+    if lower is None or upper is None:
+        return show(value)
+    return f"{show(value)} ({show(lower)} to {show(upper)})"
+
+
+def metric_tables(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: str | None) -> list[Table]:
+    """Tables of all measurements, one column a method, one line for each measurement, region and reference."""
+    methods = order_methods(list(collected), main)
+    tables = {title: Table(title, methods) for title in (*[g[0] for g in GROUPS], "Regions and other values")}
+    lines: dict[tuple[str, ...], Line] = {}
+    for method in methods:
+        for row in collected[method]:
+            table = tables[_group(row)]
+            shown = cell(row)
+            line = _line(row)
+            key = (table.title, line.name, line.mask, line.unit, line.reference, line.data_range)
+            if key not in lines:
+                lines[key] = line
+                table.lines.append(line)
+            lines[key].cells.setdefault(method, shown)
+            _add_notes(table, row)
+    return [table for table in tables.values() if table.lines]
+
+
+def _add_notes(table: Table, row: Mapping[str, Any]) -> None:
+    """Add what a row says of its bounds or of a missing value, once a table."""
+    for note in (row.get("interval") and f"In brackets: {row['interval']}.", row.get("reason")):
+        if note:
+            text = f"{row.get('name')}: {note}" if note is row.get("reason") else str(note)
+            if text not in table.notes:
+                table.notes.append(text)
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    """Title of the table that a row belongs to."""
+    name = str(row.get("name"))
+    for title, beginnings in GROUPS:
+        if any(name == b or name.startswith(f"{b} ") for b in beginnings):
+            return title
+    return "Regions and other values"
+
+
+def _line(row: Mapping[str, Any]) -> Line:
+    """Empty line for a row."""
+    return Line(
+        str(row.get("name")),
+        str(row.get("mask") or MISSING),
+        str(row.get("unit") or MISSING),
+        str(row.get("reference") or MISSING),
+        MISSING if row.get("data_range") is None else number(row["data_range"]),
+    )
+
+
+def verdict(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: str | None) -> Table | None:
+    """Short table for the first screen; ``None`` where no measurement fits it."""
+    methods = order_methods(list(collected), main)
+    table = Table("Verdict", methods)
+    for name, shown, part, aim in VERDICT:
+        found: dict[str, Mapping[str, Any]] = {}
+        for method in methods:
+            row = next((row for row in collected[method] if _fits(row, name, part)), None)
+            if row is not None:
+                found[method] = row
+        if not found:
+            continue
+        first = next(iter(found.values()))
+        line = _line(first)
+        line.name, line.aim = shown, aim
+        line.cells = {method: cell(row) for method, row in found.items()}
+        table.lines.append(line)
+    return table if table.lines else None
+
+
+def _fits(row: Mapping[str, Any], name: str, part: str | None) -> bool:
+    """Whether a row is the one that the verdict asks for: by name, region and, for activity, a reference."""
+    mask = str(row.get("mask") or "")
+    if row.get("name") != name:
+        return False
+    if part == "lesions":
+        return mask == "lesions"
+    if part is not None:
+        return part in mask
+    return not (name in ("NRMSE", "relative bias") and str(row.get("reference")) == "source") or mask.startswith("body")
+
+
+def lesion_table(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[dict[str, Any]]:
+    """Lines of the table of lesions: facts of each lesion, its reference values, and biases of each arm."""
+    lesions: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        entry = lesions.setdefault(
+            str(row["lesion"]),
+            {
+                "name": str(row["lesion"]),
+                "diameter": number(row.get("diameter_mm")),
+                "contrast": number(row.get("reference_contrast")),
+                "reference": [number(row.get(f"{key}_reference")) for key in ("mean", "maximum", "peak")],
+                "arms": {},
+                "size": row.get("diameter_mm"),
+            },
+        )
+        biases = [row.get(f"{key}_bias") for key in ("mean", "maximum", "peak")]
+        entry["arms"][row["arm"]] = {
+            "values": [number(row.get(key)) for key in ("mean", "maximum", "peak")],
+            "biases": [percent(b if isinstance(b, (int, float)) else None) for b in biases],
+            "recovery": number(row.get("recovery")),
+        }
+    lines = list(lesions.values())
+    lines.sort(key=lambda line: -line["size"] if isinstance(line["size"], (int, float)) else math.inf)
+    return [line for line in lines if any(arm in line["arms"] for arm in arms)]
+
+
+def acquisition_lines(volume: Volume) -> list[tuple[str, str]]:
+    """What is known of the scan, without identity: no name, number, date or time of day."""
+    a = volume.acquisition
+    uptake = None
+    if a.injection_time is not None and a.reference_time is not None:
+        try:
+            uptake = (a.reference_time - a.injection_time).total_seconds() / 60.0
+        except TypeError:
+            uptake = None
+    durations = sorted(set(a.frame_durations_s))
+    n_z, n_y, n_x = volume.spatial_shape
+    z, y, x = volume.spacing_mm
+    lines: list[tuple[str, Any, str]] = [
+        ("Modality", volume.modality, ""),
+        ("Unit of the source", volume.unit.value, ""),
+        ("Matrix (z × y × x)", f"{n_z} × {n_y} × {n_x}", ""),
+        ("Voxel (z × y × x)", f"{z:.2f} × {y:.2f} × {x:.2f}", " mm"),
+        ("Radionuclide", a.radionuclide, ""),
+        ("Radiopharmaceutical", a.radiopharmaceutical, ""),
+        ("Half-life", None if a.half_life_s is None else a.half_life_s / 60.0, " min"),
+        ("Injected activity", None if a.injected_activity_bq is None else a.injected_activity_bq / 1e6, " MBq"),
+        ("Injection to decay reference", uptake, " min"),
+        ("Decay correction", a.decay_correction, ""),
+        ("Corrections", ", ".join(a.corrections) or None, ""),
+        ("Frame duration", ", ".join(number(d) for d in durations[:4]) or None, " s"),
+        ("Body mass", a.body_mass_kg, " kg"),
+        ("Height", a.height_m, " m"),
+        ("Scanner", " ".join(part for part in (a.manufacturer, a.scanner) if part) or None, ""),
+        ("Reconstruction", a.reconstruction, ""),
+        ("Body part", a.body_part, ""),
+        ("Patient position", a.patient_position, ""),
+        ("Series description", a.series_description, ""),
+        ("Simulated", "yes" if volume.provenance.simulated else "no", ""),
+    ]
+    if volume.suv_rule is not None:
+        rule = volume.suv_rule
+        lines.append(
+            ("SUV rule", getattr(rule, "reason", None) or f"time rule {rule.time_rule}, {rule.decay_rule}", "")
+        )
+    return [(name, (v if isinstance(v, str) else number(v)) + unit) for name, v, unit in lines if v is not None]
