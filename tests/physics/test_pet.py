@@ -138,3 +138,10 @@ def test_thinning_has_binomial_statistics():
 def test_impossible_protocol_is_refused(field):
     with pytest.raises(InputError, match="must be above 0"):
         PetProtocol(**{field: 0.0})
+
+
+def test_levels_reconstructed_together_equal_levels_alone():
+    expected = scan()
+    together = reconstruct_fractions(expected, (None, 0.002), SETTINGS, torch.Generator().manual_seed(3))
+    alone = reconstruct_fractions(expected, (0.002,), SETTINGS, torch.Generator().manual_seed(3))
+    assert torch.allclose(together[1], alone[0], rtol=1e-4, atol=1e-3 * float(alone.max()))

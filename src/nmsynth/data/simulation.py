@@ -57,6 +57,8 @@ class ScanRanges:
     filter_mm: tuple[float, float] = (2.0, 8.0)
     axial_correlation: tuple[float, float] = (0.0, 0.6)
     full_count_cov: tuple[float, float] = (0.06, 0.25)
+    largest_cov: float = 1.1
+    """Fractions are raised where soft tissue would be noisier than this, for there no image is left."""
     scatter_fraction: tuple[float, float] = (0.15, 0.5)
     randoms_fraction: tuple[float, float] = (0.1, 0.5)
     updates: tuple[int, int] = (20, 80)
@@ -93,8 +95,9 @@ def draw_scan(
     n = int(rng.choice(fitting))
     pixel = float(np.clip(field_mm / n * rng.uniform(1.0, 1.15), 1.5, 6.0))
     plane = float(np.clip(_log_uniform(rng, 1.5, 5.5), pixel * 0.5, pixel * 2))
-    n_subsets = int(rng.choice((8, 12, 16, 24)))
-    n_iterations = int(np.clip(round(_log_uniform(rng, *ranges.updates) / n_subsets), 1, 6))
+    n_views = {96: 96, 128: 128}.get(n, 144)
+    n_subsets = int(rng.choice([s for s in (8, 12, 16) if n_views // s >= 8]))  # fewer views a subset lose voxels to zero
+    n_iterations = int(np.clip(round(_log_uniform(rng, *ranges.updates) / n_subsets), 1, 4))
     filter_mm = _log_uniform(rng, *ranges.filter_mm)
     axial_filter = float(rng.choice((0.0, filter_mm, rng.uniform(0, 1) * filter_mm)))
     uses_model = rng.random() < ranges.resolution_model_share
@@ -106,7 +109,7 @@ def draw_scan(
         mu_shift_mm=tuple(float(v) for v in rng.normal(0, (1.5, 1.5, 3.0))),  # type: ignore[arg-type]
         randoms_noise=rng.uniform(0.0, 0.1),
     )
-    geometry = SinogramGeometry(n_views={96: 96, 128: 128, 160: 144, 192: 144}.get(n, n), n_bins=n, bin_mm=pixel)
+    geometry = SinogramGeometry(n_views=n_views, n_bins=n, bin_mm=pixel)
     scanner = PetScanner(
         geometry=geometry,
         plane_mm=plane,
@@ -126,9 +129,11 @@ def draw_scan(
         filter_fwhm_mm=filter_mm,
         axial_filter_fwhm_mm=axial_filter,
     )
-    fractions = tuple(_log_uniform(rng, *bounds) for bounds in ranges.fractions)
+    cov = _log_uniform(rng, *ranges.full_count_cov)
+    least = (cov / ranges.largest_cov) ** 2
+    fractions = tuple(max(least, _log_uniform(rng, *bounds)) for bounds in ranges.fractions)
     protocol = PetProtocol(injected_activity_bq=rng.uniform(2.5e6, 6e6) * body_mass_kg, body_mass_kg=body_mass_kg)
-    return ScanDraw(scanner, protocol, osem, mismatch, (1.0, *fractions), _log_uniform(rng, *ranges.full_count_cov))
+    return ScanDraw(scanner, protocol, osem, mismatch, (1.0, *fractions), cov)
 
 
 def fine_grid(draw: ScanDraw, *, n_planes: int, start_mm: float) -> Grid:
