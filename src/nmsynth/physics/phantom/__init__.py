@@ -1,8 +1,10 @@
 """Phantoms with known truth: procedural patients, label maps and quality objects."""
 
 from nmsynth.physics.phantom.grid import Grid, Lesion, Phantom
+from nmsynth.physics.phantom.labels import from_brain_labels, from_organ_labels
 from nmsynth.physics.phantom.lesions import LesionPlan
 from nmsynth.physics.phantom.organs import Organ
+from nmsynth.physics.phantom.quality import image_quality, uniform_cylinder
 from nmsynth.physics.phantom.whole_body import WholeBodyPatient, WholeBodySettings, whole_body_patient
 
 __all__ = [
@@ -13,5 +15,9 @@ __all__ = [
     "Phantom",
     "WholeBodyPatient",
     "WholeBodySettings",
+    "from_brain_labels",
+    "from_organ_labels",
+    "image_quality",
+    "uniform_cylinder",
     "whole_body_patient",
 ]

@@ -10,6 +10,7 @@ from nmsynth.physics.phantom.frame import Frame
 from nmsynth.physics.phantom.layers import Fields, Layer, evaluate_points
 from nmsynth.physics.phantom.organs import MU_SOFT, Organ
 from nmsynth.physics.phantom.shapes import Ellipsoid, Point, Shape, tube
+from nmsynth.physics.phantom.skeleton import arm_axis
 
 _FACTOR = {
     Organ.FAT: (2.0, 4.5),
@@ -28,8 +29,13 @@ def clutter_layers(frame: Frame, layers: Sequence[Layer], fields: Fields, count:
     rng = frame.rng
     if count == 0:
         return []
-    points = np.column_stack([rng.uniform(0, frame.z(1.0), 40 * count), rng.uniform(-110, 110, 40 * count),
-                              rng.uniform(-220, 220, 40 * count)])  # fmt: skip
+    points = np.column_stack(
+        [
+            rng.uniform(0, frame.z(1.0), 40 * count),
+            rng.uniform(-110, 110, 40 * count),
+            rng.uniform(-220, 220, 40 * count),
+        ]
+    )
     suv, labels, _ = evaluate_points(layers, fields, points)
     usable = [i for i in range(len(points)) if labels[i] in _FACTOR][:count]
     result: list[Layer] = []
@@ -49,9 +55,11 @@ def clutter_layers(frame: Frame, layers: Sequence[Layer], fields: Fields, count:
         else:
             r = rng.uniform(2.0, 6.0) * rng.uniform(0.7, 1.4, 3)
             shapes = (Ellipsoid(centre, (float(r[0]), float(r[1]), float(r[2]))),)
-        layers_inside = None
-        result.append(Layer(f"clutter_{len(result)}", Organ.CLUTTER, shapes, level, None, bump_mm=0.6, bump_field=0,
-                            inside=layers_inside))  # fmt: skip
+        result.append(
+            Layer(
+                f"clutter_{len(result)}", Organ.CLUTTER, shapes, level, None, bump_mm=0.6, bump_field=0, inside="skin"
+            )
+        )
     return result
 
 
@@ -60,7 +68,11 @@ def random_layers(frame: Frame, count: int) -> list[Layer]:
     rng = frame.rng
     result: list[Layer] = []
     for i in range(count):
-        centre: Point = (float(rng.uniform(0, frame.z(1.0))), float(rng.uniform(-80, 80)), float(rng.uniform(-140, 140)))
+        centre: Point = (
+            float(rng.uniform(0, frame.z(1.0))),
+            float(rng.uniform(-80, 80)),
+            float(rng.uniform(-140, 140)),
+        )
         level = float(np.exp(rng.uniform(np.log(0.15), np.log(15.0))))
         radii = np.exp(rng.uniform(np.log(3.0), np.log(35.0))) * rng.uniform(0.5, 1.6, 3)
         angles = (float(rng.uniform(-90, 90)), float(rng.uniform(-90, 90)), float(rng.uniform(-90, 90)))
@@ -74,24 +86,52 @@ def random_layers(frame: Frame, count: int) -> list[Layer]:
         else:
             shapes = (Ellipsoid(centre, (float(radii[0]), float(radii[1]), float(radii[2])), angles),)
         texture, fine = float(rng.uniform(0, 0.3)), int(rng.integers(0, 3))
-        result.append(Layer(f"random_{i}", Organ.CLUTTER, shapes, level, None, texture=texture, texture_field=fine,
-                            bump_mm=1.5, bump_field=fine, inside="skin"))  # fmt: skip
+        result.append(
+            Layer(
+                f"random_{i}",
+                Organ.CLUTTER,
+                shapes,
+                level,
+                None,
+                texture=texture,
+                texture_field=fine,
+                bump_mm=1.5,
+                bump_field=fine,
+                inside="skin",
+            )
+        )
         if kind == 2 and radii.min() > 6:
             wall = float(rng.uniform(2, 0.7 * radii.min()))
             inner = Ellipsoid(centre, (float(radii[0]) - wall, float(radii[1]) - wall, float(radii[2]) - wall), angles)
-            result.append(Layer(f"random_inner_{i}", Organ.CLUTTER, (inner,), level * float(rng.uniform(0.05, 0.6)),
-                                None, bump_mm=1.0, bump_field=fine, inside="skin"))  # fmt: skip
+            result.append(
+                Layer(
+                    f"random_inner_{i}",
+                    Organ.CLUTTER,
+                    (inner,),
+                    level * float(rng.uniform(0.05, 0.6)),
+                    None,
+                    bump_mm=1.0,
+                    bump_field=fine,
+                    inside="skin",
+                )
+            )
     return result
 
 
 def injection_site(frame: Frame) -> Layer:
     """Small hot deposit in one forearm or elbow, sometimes with a stretch of vein."""
-    from nmsynth.physics.phantom.skeleton import arm_axis
-
     rng = frame.rng
     axis = arm_axis(frame, -1 if rng.random() < 0.5 else 1)
     start = frame.jitter(axis[2], 6)
     length = float(rng.uniform(0.02, 0.35))
     end = (start[0] + length * (axis[1][0] - start[0]), start[1] - 14.0, start[2] + length * (axis[1][2] - start[2]))
-    return Layer("injection_site", Organ.INJECTION_SITE, tube([start, end], float(rng.uniform(2.0, 6.0))),
-                 frame.uptake("injection_site"), MU_SOFT, bump_mm=1.0, bump_field=0, inside="skin")  # fmt: skip
+    return Layer(
+        "injection_site",
+        Organ.INJECTION_SITE,
+        tube([start, end], float(rng.uniform(2.0, 6.0))),
+        frame.uptake("injection_site"),
+        MU_SOFT,
+        bump_mm=1.0,
+        bump_field=0,
+        inside="skin",
+    )

@@ -63,4 +63,5 @@ class SmoothField:
         """Values at scattered points [mm], shape ``(n,)``."""
         (iz, wz), (iy, wy), (ix, wx) = self._locate(z), self._locate(y), self._locate(x)
         block = self.lattice[iz[:, :, None, None], iy[:, None, :, None], ix[:, None, None, :]]
-        return np.einsum("nabc,na,nb,nc->n", block, wz, wy, wx).astype(np.float32)
+        values: FloatArray = np.einsum("nabc,na,nb,nc->n", block, wz, wy, wx).astype(np.float32)
+        return values

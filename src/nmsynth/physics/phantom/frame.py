@@ -12,21 +12,43 @@ from nmsynth.physics.phantom.shapes import Point, Trunk
 MID_THIGH = 0.38
 """Height of z = 0 above the soles, as a fraction of stature."""
 
-# Reference adult, 1.75 m and 23 kg/m2: fraction of stature, half width, half depth [mm], share of abdominal fat.
+# Reference adult, 1.75 m and 23 kg/m2: fraction of stature, half width, half depth [mm], share
+# of the abdominal subcutaneous fat.
 _OUTLINE = np.array(
     [
-        (0.455, 120, 60, 0.6), (0.470, 164, 95, 0.9), (0.500, 177, 106, 1.0), (0.530, 178, 110, 1.0),
-        (0.580, 165, 108, 1.0), (0.620, 150, 106, 1.0), (0.660, 150, 108, 0.9), (0.700, 155, 112, 0.7),
-        (0.740, 162, 114, 0.6), (0.770, 172, 112, 0.6), (0.795, 184, 100, 0.5), (0.812, 172, 86, 0.5),
-        (0.828, 112, 74, 0.4), (0.842, 68, 66, 0.35), (0.865, 58, 60, 0.3), (0.895, 58, 60, 0.2),
+        (0.440, 110, 55, 0.3),
+        (0.455, 146, 80, 0.6),
+        (0.470, 166, 96, 0.9),
+        (0.500, 177, 106, 1.0),
+        (0.530, 178, 110, 1.0),
+        (0.580, 165, 108, 1.0),
+        (0.620, 150, 106, 1.0),
+        (0.660, 150, 108, 0.9),
+        (0.700, 155, 112, 0.7),
+        (0.740, 162, 114, 0.6),
+        (0.770, 170, 112, 0.6),
+        (0.795, 180, 100, 0.5),
+        (0.812, 164, 88, 0.5),
+        (0.826, 122, 78, 0.4),
+        (0.840, 86, 70, 0.35),
+        (0.856, 66, 64, 0.3),
+        (0.875, 59, 60, 0.25),
+        (0.90, 60, 62, 0.2),
     ]
-)  # fmt: skip
+)
 _RIBS = np.array(
     [
-        (0.640, 118, 80), (0.660, 126, 85), (0.700, 129, 88), (0.740, 126, 86), (0.770, 114, 78),
-        (0.795, 88, 62), (0.815, 60, 46), (0.832, 30, 24),
+        (0.645, 124, 82),
+        (0.660, 130, 86),
+        (0.700, 136, 90),
+        (0.740, 133, 88),
+        (0.770, 122, 82),
+        (0.795, 99, 66),
+        (0.812, 74, 50),
+        (0.824, 52, 36),
+        (0.834, 22, 14),
     ]
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -120,11 +142,20 @@ class Frame:
         ribs = self.ribs()
         z = np.array([self.z(f) for f in _OUTLINE[:, 0]])
         chest = (_OUTLINE[:, 0] > 0.65) & (_OUTLINE[:, 0] < 0.82)
-        half_width = np.where(chest, np.maximum(half_width, np.interp(z, ribs.z_mm, ribs.half_width) + 18), half_width)
+        half_width = np.where(chest, np.maximum(half_width, np.interp(z, ribs.z_mm, ribs.half_width) + 16), half_width)
         half_depth = np.where(chest, np.maximum(half_depth, np.interp(z, ribs.z_mm, ribs.half_depth) + 16), half_depth)
-        back = np.interp(_OUTLINE[:, 0], [0.50, 0.58, 0.62, 0.74, 0.80, 0.845, 0.87], [104, 96, 92, 104, 92, 78, 76])
-        return Trunk(_floats(z), _floats(half_width), _floats(half_depth),
-                     _floats(back * self.scale - half_depth), squareness=0.35)  # fmt: skip
+        back = np.interp(
+            _OUTLINE[:, 0],
+            [0.44, 0.455, 0.475, 0.50, 0.58, 0.62, 0.74, 0.80, 0.845, 0.87],
+            [62, 78, 96, 104, 96, 92, 104, 92, 78, 76],
+        )
+        return Trunk(
+            _floats(z),
+            _floats(half_width),
+            _floats(half_depth),
+            _floats(back * self.scale - half_depth),
+            squareness=0.35,
+        )
 
     def ribs(self) -> Trunk:
         """Inner face of the rib cage."""
@@ -132,7 +163,7 @@ class Frame:
         z = tuple(self.z(f) for f in _RIBS[:, 0])
         wide = _RIBS[:, 1] * self.scale * sex * self.girth**0.12
         deep = _RIBS[:, 2] * self.scale * sex * self.girth**0.15
-        back = np.interp(_RIBS[:, 0], [0.64, 0.70, 0.76, 0.832], [76, 84, 80, 56]) * self.scale
+        back = np.interp(_RIBS[:, 0], [0.64, 0.70, 0.76, 0.812, 0.834], [76, 84, 82, 62, 40]) * self.scale
         return Trunk(z, _floats(wide), _floats(deep), _floats(back - deep), squareness=0.2)
 
     def cavity(self) -> Trunk:

@@ -101,9 +101,9 @@ class Painter:
         self._margin = 3.5 * fields.warp_mm
         self._width = float(np.mean(grid.spacing_mm))
         self._coordinates = tuple(
-            (axis.reshape([-1 if i == k else 1 for k in range(3)]) + fields.warp_mm * field.on_axes(*self._axes)).astype(
-                np.float32
-            )
+            (
+                axis.reshape([-1 if i == k else 1 for k in range(3)]) + fields.warp_mm * field.on_axes(*self._axes)
+            ).astype(np.float32)
             for i, (axis, field) in enumerate(zip(self._axes, fields.warp, strict=True))
         )
         self._textures: dict[int, FloatArray] = {}
@@ -139,9 +139,7 @@ class Painter:
         boxes = [(s, box) for s in layer.shapes if (box := _box_slices(s, self.grid, margin)) is not None]
         if not boxes:
             return None
-        z, y, x = (
-            slice(min(b[i].start for _, b in boxes), max(b[i].stop for _, b in boxes)) for i in range(3)
-        )
+        z, y, x = (slice(min(b[i].start for _, b in boxes), max(b[i].stop for _, b in boxes)) for i in range(3))
         where = (z, y, x)
         total: FloatArray | None = None
         for shape, box in boxes:

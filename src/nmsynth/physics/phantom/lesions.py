@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmsynth.core.errors import InputError
-from nmsynth.physics.phantom.grid import FloatArray, Lesion
-from nmsynth.physics.phantom.layers import Fields, Layer, Painter, evaluate_points
+from nmsynth.physics.phantom.grid import FloatArray, Grid, Lesion
 from nmsynth.physics.phantom.organs import Organ
-from nmsynth.physics.phantom.shapes import rotation
+from nmsynth.physics.phantom.shapes import Box, rotation
+
+Sampler = Callable[[NDArray[np.float64]], tuple[FloatArray, NDArray[np.uint8]]]
+"""Uptake [g/mL] and label of the lesion-free body at points ``(n, 3)`` as ``(z, y, x)`` [mm]."""
 
 _HOSTS: dict[str, tuple[Organ, ...]] = {
     "liver": (Organ.LIVER,),
@@ -25,8 +27,16 @@ _HOSTS: dict[str, tuple[Organ, ...]] = {
     "brain": (Organ.BRAIN_WHITE,),
     "breast": (Organ.BREAST,),
 }
-_ODDS = {"liver": 0.22, "lung": 0.2, "bone": 0.18, "node": 0.25, "soft_tissue": 0.09, "spleen": 0.02, "brain": 0.01,
-         "breast": 0.03}  # fmt: skip
+_ODDS = {
+    "liver": 0.22,
+    "lung": 0.2,
+    "bone": 0.18,
+    "node": 0.25,
+    "soft_tissue": 0.09,
+    "spleen": 0.02,
+    "brain": 0.01,
+    "breast": 0.03,
+}
 RING_MM = (7.0, 14.0)
 """Shell around a lesion's equivalent sphere in which its background is taken [mm]."""
 
@@ -72,8 +82,10 @@ class LesionPlan:
         """Refuse impossible plans."""
         if self.count is not None and not 0 <= self.count <= 250:
             raise InputError(f"LesionPlan.count must be between 0 and 250, found {self.count}.")
-        for name, (low, high), limits in (("diameter_mm", self.diameter_mm, (1.0, 120.0)),
-                                          ("contrast", self.contrast, (0.01, 100.0))):  # fmt: skip
+        for name, (low, high), limits in (
+            ("diameter_mm", self.diameter_mm, (1.0, 120.0)),
+            ("contrast", self.contrast, (0.01, 100.0)),
+        ):
             if not limits[0] <= low <= high <= limits[1]:
                 raise InputError(f"LesionPlan.{name} must be a range within {limits}, found ({low}, {high}).")
         for name, values in (("diameters_mm", self.diameters_mm), ("contrasts", self.contrasts)):
@@ -123,7 +135,11 @@ class PlacedLesion:
         factor = np.where(level < self.core, self.core_factor, self.wall_factor)
         if self.texture:
             scale = 2.2 * np.pi / self.truth.diameter_mm
-            wave = np.sin(scale * offsets[..., 0] + 1) + np.sin(scale * offsets[..., 1]) + np.sin(scale * offsets[..., 2] + 2)
+            wave = (
+                np.sin(scale * offsets[..., 0] + 1)
+                + np.sin(scale * offsets[..., 1])
+                + np.sin(scale * offsets[..., 2] + 2)
+            )
             factor = factor * (1 + self.texture * wave * 0.8)
         return level < 1, self.truth.suv * factor
 
@@ -156,16 +172,15 @@ def _directions(n: int) -> NDArray[np.float64]:
 
 def place_lesions(
     rng: np.random.Generator,
-    layers: Sequence[Layer],
-    fields: Fields,
+    sample: Sampler,
     plan: LesionPlan,
-    z_range_mm: tuple[float, float],
+    box: Box,
 ) -> tuple[PlacedLesion, ...]:
     """Draw lesions into plausible hosts, without overlap; the uptake follows from the local background."""
     count = _count(rng, plan)
     if count == 0:
         return ()
-    hosts = _candidates(rng, layers, fields, z_range_mm)
+    hosts = _candidates(rng, sample, box)
     names = [n for n in (plan.organs or tuple(_HOSTS)) if len(hosts[n])]
     placed: list[PlacedLesion] = []
     if not names:
@@ -176,7 +191,7 @@ def place_lesions(
         for _ in range(40):
             host = str(rng.choice(names, p=odds / odds.sum()))
             centre = hosts[host][int(rng.integers(len(hosts[host])))]
-            lesion = _try(rng, layers, fields, plan, (len(placed) + 1, host, centre, diameter, contrast), placed)
+            lesion = _try(rng, sample, plan, (len(placed) + 1, host, centre, diameter, contrast), placed)
             if lesion is not None:
                 placed.append(lesion)
                 break
@@ -202,13 +217,11 @@ def _size(rng: np.random.Generator, plan: LesionPlan, i: int) -> tuple[float, fl
     return drawn[0], drawn[1]
 
 
-def _candidates(
-    rng: np.random.Generator, layers: Sequence[Layer], fields: Fields, z_range_mm: tuple[float, float]
-) -> dict[str, NDArray[np.float64]]:
+def _candidates(rng: np.random.Generator, sample: Sampler, box: Box) -> dict[str, NDArray[np.float64]]:
     """Random points of each host structure; nodes only near the vessels."""
     n = 24000
-    points = np.column_stack([rng.uniform(*z_range_mm, n), rng.uniform(-120, 120, n), rng.uniform(-210, 210, n)])
-    _, labels, _ = evaluate_points(layers, fields, points)
+    points = np.column_stack([rng.uniform(*limits, n) for limits in box])
+    _, labels = sample(points)
     hosts = {name: points[np.isin(labels, organs)] for name, organs in _HOSTS.items()}
     vessels = points[labels == Organ.BLOOD]
     nodes = hosts["node"]
@@ -220,8 +233,7 @@ def _candidates(
 
 def _try(
     rng: np.random.Generator,
-    layers: Sequence[Layer],
-    fields: Fields,
+    sample: Sampler,
     plan: LesionPlan,
     wanted: tuple[int, str, NDArray[np.float64], float, float],
     placed: Sequence[PlacedLesion],
@@ -237,7 +249,9 @@ def _try(
         gap = float(np.linalg.norm(centre - np.array(other.truth.centre_mm)))
         if gap < reach + other.reach_mm + room:
             return None
-    shell, inside = _surroundings(layers, fields, centre, radius)
+    if plan.isolated and reach > radius + RING_MM[0] - 1:
+        return None
+    shell, inside = _surroundings(sample, centre, radius, 400 if plan.isolated else 60)
     organs = _HOSTS[host]
     own = np.isin(shell[1], organs)
     if np.mean(np.isin(inside[1], organs)) < 0.6 or (inside[1] == Organ.OUTSIDE).any():
@@ -251,30 +265,38 @@ def _try(
     if diameter >= 20 and rng.random() < plan.necrosis:
         core, cold = float(rng.uniform(0.35, 0.65)), float(rng.uniform(0.15, 0.5))
         wall = (1 - cold * core**3) / (1 - core**3)
-    truth = Lesion(index, host, (float(centre[0]), float(centre[1]), float(centre[2])), diameter, contrast,
-                   contrast * background, background, kind, plan.isolated)  # fmt: skip
+    truth = Lesion(
+        index,
+        host,
+        (float(centre[0]), float(centre[1]), float(centre[2])),
+        diameter,
+        contrast,
+        contrast * background,
+        background,
+        kind,
+        plan.isolated,
+    )
     texture = plan.texture if diameter >= 10 else 0.0
-    return PlacedLesion(truth, radii, turn, waves, core, cold / 1.0, wall, texture, 0.096)
+    return PlacedLesion(truth, radii, turn, waves, core, cold, wall, texture, 0.096)
 
 
 def _surroundings(
-    layers: Sequence[Layer], fields: Fields, centre: NDArray[np.float64], radius: float
+    sample: Sampler, centre: NDArray[np.float64], radius: float, n_directions: int
 ) -> tuple[tuple[FloatArray, NDArray[np.uint8]], tuple[FloatArray, NDArray[np.uint8]]]:
     """Uptake and label of the lesion-free body in the shell around a lesion and inside it."""
-    u = _directions(60)
+    u = _directions(n_directions)
     rings = np.linspace(radius + RING_MM[0], radius + RING_MM[1], 5)
     shell = np.concatenate([centre + r * u for r in rings])
     inner = np.concatenate([centre + f * radius * u for f in (0.35, 0.7, 1.0)])
-    suv, labels, _ = evaluate_points(layers, fields, np.concatenate([shell, inner]))
+    suv, labels = sample(np.concatenate([shell, inner]))
     n = len(shell)
     return (suv[:n], labels[:n]), (suv[n:], labels[n:])
 
 
 def paint_lesions(
-    painter: Painter, lesions: Sequence[PlacedLesion], samples: int = 5
+    grid: Grid, activity: FloatArray, mu_map: FloatArray, lesions: Sequence[PlacedLesion], samples: int = 5
 ) -> tuple[NDArray[np.uint8], tuple[Lesion, ...]]:
-    """Paint lesions as averages over each voxel; returns the lesion labels and the lesions within the grid."""
-    grid = painter.grid
+    """Paint lesions in place as averages over each voxel; returns the lesion labels and the lesions in the grid."""
     labels = np.zeros(grid.shape, dtype=np.uint8)
     found: list[Lesion] = []
     for lesion in lesions:
@@ -288,11 +310,13 @@ def paint_lesions(
         if (first >= last).any():
             continue
         where = (slice(first[0], last[0]), slice(first[1], last[1]), slice(first[2], last[2]))
-        filled, uptake = _voxel_means(lesion, first, last, origin - centre, spacing, samples)
-        painter.activity[where] = painter.activity[where] * (1 - filled) + uptake
+        # Large lesions have few edge voxels for their volume: fewer points are as exact.
+        n = samples if lesion.truth.diameter_mm < 12 * spacing.min() else (samples + 1) // 2
+        filled, uptake = _voxel_means(lesion, first, last, origin - centre, spacing, n)
+        activity[where] = activity[where] * (1 - filled) + uptake
         if lesion.mu is not None:
-            host = painter.mu_map[where]
-            painter.mu_map[where] = np.where(host < 0.11, host * (1 - filled) + lesion.mu * filled, host)
+            host = mu_map[where]
+            mu_map[where] = np.where(host < 0.11, host * (1 - filled) + lesion.mu * filled, host)
         own = filled >= 0.5
         middle = np.floor(position + 0.5).astype(int) - first
         if (middle >= 0).all() and (middle < last - first).all():
@@ -311,9 +335,7 @@ def _voxel_means(
 ) -> tuple[FloatArray, FloatArray]:
     """Filled fraction of each voxel, and filled fraction times uptake, from samples^3 points a voxel."""
     inner = (np.arange(samples) + 0.5) / samples - 0.5
-    axes = [
-        origin[k] + spacing[k] * (np.arange(first[k], last[k])[:, None] + inner).ravel() for k in range(3)
-    ]
+    axes = [origin[k] + spacing[k] * (np.arange(first[k], last[k])[:, None] + inner).ravel() for k in range(3)]
     offsets = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     inside, uptake = lesion.uptake(offsets)
     n = last - first

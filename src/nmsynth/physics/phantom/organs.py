@@ -114,6 +114,7 @@ UPTAKE: dict[str, Uptake] = {
     "testis": Uptake(2.60, 0.30, 1.20, 5.00),
     "bulk_tissue": Uptake(0.80, 0.15, 0.50, 1.20),
     "disc": Uptake(0.70, 0.20, 0.40, 1.10),
+    "airway": Uptake(0.15, 0.20, 0.05, 0.30),
     "injection_site": Uptake(45.0, 0.80, 8.00, 220.0),
 }
 """Uptake of each structure; keys are the names used by the anatomy."""

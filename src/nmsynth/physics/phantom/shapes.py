@@ -77,20 +77,17 @@ class Ellipsoid:
         if any(self.angles_deg):
             m = rotation(self.angles_deg).T.astype(np.float32)
             u = [m[i, 0] * u[0] + m[i, 1] * u[1] + m[i, 2] * u[2] for i in range(3)]
-        square: FloatArray | float = 0.0
-        slope: FloatArray | float = 0.0
-        for component, radius in zip(u, self.radii, strict=True):
-            scaled = component * np.float32(1.0 / radius)
-            scaled *= scaled
-            square = square + scaled
-            slope = slope + scaled * np.float32(1.0 / radius**2)
+        terms = [(component * np.float32(1.0 / radius)) ** 2 for component, radius in zip(u, self.radii, strict=True)]
+        square = terms[0] + terms[1] + terms[2]
+        weights = [np.float32(1.0 / radius**2) for radius in self.radii]
+        slope = terms[0] * weights[0] + terms[1] * weights[1] + terms[2] * weights[2]
         r = np.sqrt(square)
         distance: FloatArray = (r - 1) * r / np.sqrt(np.maximum(slope, _TINY**2))
         near = r < 0.05
         if near.any():
             distance[near] = -min(self.radii)
         if self.cut is not None:
-            distance = np.maximum(distance, u[0] - np.float32(self.cut * self.radii[0]))
+            np.maximum(distance, u[0] - np.float32(self.cut * self.radii[0]), out=distance)
         return distance
 
 
@@ -112,7 +109,8 @@ class Disc:
         u, v = (x - np.float32(self.centre[2])) / a, (y - np.float32(self.centre[1])) / b
         r = np.sqrt(u * u + v * v)
         side = (r - 1) * r / np.sqrt((u / a) ** 2 + (v / b) ** 2 + _TINY**2)
-        return np.maximum(side, np.abs(z - np.float32(self.centre[0])) - np.float32(self.radii[0]))
+        distance: FloatArray = np.maximum(side, np.abs(z - np.float32(self.centre[0])) - np.float32(self.radii[0]))
+        return distance
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,10 @@ class Capsule:
         pz, py, px = z - a[0], y - a[1], x - a[2]
         t = np.clip((pz * d[0] + py * d[1] + px * d[2]) / max(float(d @ d), 1e-6), 0, 1)
         gap = np.sqrt((pz - t * d[0]) ** 2 + (py - t * d[1]) ** 2 + (px - t * d[2]) ** 2)
-        return gap - (np.float32(self.start_radius) + t * np.float32(self.end_radius - self.start_radius))
+        distance: FloatArray = gap - (
+            np.float32(self.start_radius) + t * np.float32(self.end_radius - self.start_radius)
+        )
+        return distance
 
 
 def tube(points: Sequence[Point], radii: float | Sequence[float]) -> tuple[Capsule, ...]:
@@ -190,18 +191,30 @@ class Trunk:
         )
         return (1 / a)[index], (1 / b)[index], c[index]
 
-    def distance(self, z: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
-        """Signed distance [mm]."""
+    def side(self, z: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
+        """Signed distance [mm] to the side face alone, which goes on straight beyond both ends."""
         ia, ib, c = self._profiles(z)
-        u = np.clip((x - np.float32(self.centre_x)) * ia, -1.25, 1.25)
-        v = np.clip((y - c) * ib, -1.25, 1.25)
+        # Beyond this the curve u^2 + v^2 - s u^2 v^2 turns back towards the inside.
+        limit = min(4.0, 0.95 / max(self.squareness, 1e-3) ** 0.5)
+        u = np.clip((x - np.float32(self.centre_x)) * ia, -limit, limit)
+        v = np.clip((y - c) * ib, -limit, limit)
         s = np.float32(self.squareness)
         u2, v2 = u * u, v * v
         value = u2 + v2 - s * u2 * v2 - 1
         du, dv = 2 * u * (1 - s * v2) * ia, 2 * v * (1 - s * u2) * ib
-        distance = value / np.sqrt(du * du + dv * dv + _TINY)
-        return np.maximum(distance, np.abs(z - np.float32(sum(self.z_mm[:: len(self.z_mm) - 1]) / 2))
-                          - np.float32((self.z_mm[-1] - self.z_mm[0]) / 2))
+        distance: FloatArray = value / np.sqrt(du * du + dv * dv + _TINY)
+        return distance
+
+    def ends(self, z: FloatArray) -> FloatArray:
+        """Signed distance [mm] to the flat ends."""
+        middle, half = (self.z_mm[0] + self.z_mm[-1]) / 2, (self.z_mm[-1] - self.z_mm[0]) / 2
+        distance: FloatArray = np.abs(z - np.float32(middle)) - np.float32(half)
+        return distance
+
+    def distance(self, z: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
+        """Signed distance [mm]."""
+        distance: FloatArray = np.maximum(self.side(z, y, x), self.ends(z))
+        return distance
 
 
 @dataclass(frozen=True)
@@ -232,8 +245,10 @@ class RibCage:
 
     def distance(self, z: FloatArray, y: FloatArray, x: FloatArray) -> FloatArray:
         """Signed distance [mm]."""
-        wall = self.inner.distance(z, y, x)
+        wall = self.inner.side(z, y, x)
         half = np.float32(self.thickness_mm / 2)
         shell = np.abs(wall - half) - half
         band = np.mod(z - np.float32(self.slope) * y, np.float32(self.pitch_mm)) - np.float32(self.pitch_mm / 2)
-        return np.maximum(shell, np.abs(band) - np.float32(self.height_mm / 2))
+        bone = np.maximum(np.abs(band) - np.float32(self.height_mm / 2), self.inner.ends(z))
+        distance: FloatArray = np.maximum(shell, bone)
+        return distance

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.phantom.clutter import clutter_layers, injection_site, random_layers
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.frame import Frame
-from nmsynth.physics.phantom.grid import Grid, Phantom
+from nmsynth.physics.phantom.grid import FloatArray, Grid, Phantom
 from nmsynth.physics.phantom.head import head_layers
-from nmsynth.physics.phantom.layers import Fields, Layer, Painter
+from nmsynth.physics.phantom.layers import Fields, Layer, Painter, evaluate_points
 from nmsynth.physics.phantom.lesions import LesionPlan, PlacedLesion, paint_lesions, place_lesions
 from nmsynth.physics.phantom.skeleton import body_layers, bone_layers, inner_layers
 from nmsynth.physics.phantom.torso import bladder_layers, torso_layers
@@ -60,8 +61,15 @@ class WholeBodySettings:
 
     def __post_init__(self) -> None:
         """Refuse impossible ranges."""
-        limits = {"height_m": (1.2, 2.2), "bmi": (13.0, 60.0), "texture": (0.0, 0.5), "warp_mm": (0.0, 12.0),
-                  "breathing_mm": (0.0, 30.0), "clutter": (0, 500), "random_structures": (0, 500)}  # fmt: skip
+        limits = {
+            "height_m": (1.2, 2.2),
+            "bmi": (13.0, 60.0),
+            "texture": (0.0, 0.5),
+            "warp_mm": (0.0, 12.0),
+            "breathing_mm": (0.0, 30.0),
+            "clutter": (0, 500),
+            "random_structures": (0, 500),
+        }
         for name, (low, high) in limits.items():
             a, b = getattr(self, name)
             if not low <= a <= b <= high:
@@ -76,8 +84,15 @@ class WholeBodySettings:
     @classmethod
     def training(cls) -> WholeBodySettings:
         """Wider than plausible, so that a network relies on little of what it has seen."""
-        return cls(uptake_spread=1.8, texture=(0.02, 0.25), warp_mm=(3.0, 8.0), breathing_mm=(0.0, 16.0),
-                   injection_site_probability=0.3, clutter=(10, 80), random_structures=(0, 60))  # fmt: skip
+        return cls(
+            uptake_spread=1.8,
+            texture=(0.02, 0.25),
+            warp_mm=(3.0, 8.0),
+            breathing_mm=(0.0, 16.0),
+            injection_site_probability=0.3,
+            clutter=(10, 80),
+            random_structures=(0, 60),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +121,7 @@ class WholeBodyPatient:
 
     @property
     def extent_mm(self) -> tuple[float, float]:
-        """z of mid-thigh and of the vertex [mm]."""
+        """Height of mid-thigh and of the vertex [mm]."""
         return 0.0, self.frame.z(1.0) + 10.0
 
     @property
@@ -128,7 +143,7 @@ class WholeBodyPatient:
         """
         painter = Painter(grid, self.fields)
         painter.paint(self.layers)
-        lesion_labels, found = paint_lesions(painter, self.lesions)
+        lesion_labels, found = paint_lesions(grid, painter.activity, painter.mu_map, self.lesions)
         np.maximum(painter.activity, 0.0, out=painter.activity)
         return Phantom(
             grid=grid,
@@ -187,15 +202,25 @@ def whole_body_patient(
     anatomy, field_rng, lesion_rng, extra = (np.random.default_rng([seed, k]) for k in range(4))
     frame = _draw_frame(anatomy, settings)
     fields = _draw_fields(field_rng, settings)
-    layers = [*body_layers(frame), *inner_layers(frame), *torso_layers(frame), *bone_layers(frame), *head_layers(frame),
-              *bladder_layers(frame)]  # fmt: skip
+    layers = [
+        *body_layers(frame),
+        *inner_layers(frame),
+        *torso_layers(frame),
+        *bone_layers(frame),
+        *head_layers(frame),
+        *bladder_layers(frame),
+    ]
     frame_extra = replace(frame, rng=extra)
-    layers += clutter_layers(frame_extra, layers, fields, int(extra.integers(settings.clutter[0], settings.clutter[1] + 1)))
-    count = int(extra.integers(settings.random_structures[0], settings.random_structures[1] + 1))
-    layers += random_layers(frame_extra, count)
+    layers += clutter_layers(frame_extra, layers, fields, int(extra.integers(*settings.clutter, endpoint=True)))
+    layers += random_layers(frame_extra, int(extra.integers(*settings.random_structures, endpoint=True)))
     if extra.random() < settings.injection_site_probability:
         layers.append(injection_site(frame_extra))
-    placed = place_lesions(lesion_rng, layers, fields, lesions or LesionPlan(), (0.0, frame.z(1.0)))
+
+    def sample(points_mm: NDArray[np.float64]) -> tuple[FloatArray, NDArray[np.uint8]]:
+        return evaluate_points(layers, fields, points_mm)[:2]
+
+    box = ((0.0, frame.z(1.0)), (-120.0, 120.0), (-210.0, 210.0))
+    placed = place_lesions(lesion_rng, sample, lesions or LesionPlan(), box)
     return WholeBodyPatient(seed, frame, fields, tuple(layers), placed)
 
 
