@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 import nmsynth.io
@@ -75,3 +76,17 @@ def test_mask_on_another_grid_is_refused_or_resampled(study):
 def test_unknown_unit_is_refused_with_the_valid_ones(study):
     with pytest.raises(InputError, match=r"must be one of Bq/mL, .*; found 'kBq'"):
         evaluation.evaluate_study(study["prediction"], study["reference"], unit="kBq")
+
+
+def test_grid_with_other_directions_is_turned_without_loss():
+    image = make_volume((4, 5, 6))
+    affine = image.affine.copy()
+    affine[:3, 3] += 4 * affine[:3, 1] + 5 * affine[:3, 2]
+    affine[:3, 1:3] *= -1
+    flipped = make_volume(array=image.array[:, ::-1, ::-1], affine=affine)
+    assert not flipped.has_grid_of(image)
+    turned = evaluation.turn_to(flipped, image)
+    assert turned.has_grid_of(image)
+    assert np.array_equal(turned.array, image.array)
+    elsewhere = make_volume((4, 5, 6), origin_mm=(0.0, 0.0, 0.0))
+    assert evaluation.turn_to(elsewhere, image) is elsewhere

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nmsynth.core.errors import InputError
+from nmsynth.core.geometry import same_grid
 from nmsynth.core.units import Unit
 
 if TYPE_CHECKING:
@@ -50,7 +56,8 @@ def evaluate_study(
     unit, modality
         Of NIfTI images without a sidecar.
     resample
-        Bring the prediction, the source and the masks (nearest voxel) to the reference's grid first.
+        Bring the prediction, the source and the masks (nearest voxel) to the reference's grid first. A grid that
+        differs only in the direction of its axes is turned in any case, without loss.
     """
     from nmsynth.evaluation.evaluate import evaluate
     from nmsynth.io import read
@@ -67,10 +74,9 @@ def evaluate_study(
     prediction = load(prediction_path)
     source = None if source_path is None else load(source_path)
     masks = {name: read_mask(path) for name, path in (mask_paths or {}).items()}
-    if resample:
-        prediction = _on_grid(prediction, reference, order=1)
-        source = None if source is None else _on_grid(source, reference, order=1)
-        masks = {name: _on_grid(mask, reference, order=0) for name, mask in masks.items()}
+    prediction = _on_grid(prediction, reference, order=1, resample=resample)
+    source = None if source is None else _on_grid(source, reference, order=1, resample=resample)
+    masks = {name: _on_grid(mask, reference, order=0, resample=resample) for name, mask in masks.items()}
     metrics = evaluate(prediction, reference, source=source, masks=masks, settings=settings)
     if output is not None:
         write_metrics(metrics, Path(output), overwrite=overwrite)
@@ -78,10 +84,12 @@ def evaluate_study(
 
 
 def read_mask(path: Path) -> Volume:
-    """Read a mask or label image; its values are numbers without a unit."""
+    """Read a mask or label image; without a sidecar its values are numbers without a unit."""
     from nmsynth.io import read
 
-    return read(path, unit=Unit.UNITLESS, modality="OT")
+    with contextlib.suppress(InputError):
+        return read(path)
+    return read(path, unit=Unit.UNITLESS, modality="PT")
 
 
 def _as_unit(unit: Unit | str | None) -> Unit | None:
@@ -94,9 +102,31 @@ def _as_unit(unit: Unit | str | None) -> Unit | None:
         raise InputError(f"A unit must be one of {', '.join(item.value for item in Unit)}; found '{unit}'.") from error
 
 
-def _on_grid(volume: Volume, reference: Volume, *, order: int) -> Volume:
-    """Volume on the grid of the reference, resampled only where it has another."""
-    return volume if volume.has_grid_of(reference) else volume.resample_to(reference, order=order)
+def turn_to(volume: Volume, reference: Volume) -> Volume:
+    """Flip the axes of a volume where that alone puts it on the grid of the reference; else leave it.
+
+    DICOM and NIfTI often store one grid with other directions. A flip moves no value.
+    """
+    if volume.has_grid_of(reference) or volume.spatial_shape != reference.spatial_shape:
+        return volume
+    for flipped in itertools.product((False, True), repeat=3):
+        affine = volume.affine.copy()
+        for axis, (flip, n) in enumerate(zip(flipped, volume.spatial_shape, strict=True)):
+            if flip:
+                affine[:3, 3] += affine[:3, axis] * (n - 1)
+                affine[:3, axis] *= -1.0
+        if same_grid(affine, volume.spatial_shape, reference.affine, reference.spatial_shape):
+            axes = tuple(axis - 3 for axis, flip in enumerate(flipped) if flip)
+            return replace(volume, array=np.flip(volume.array, axes), affine=affine)
+    return volume
+
+
+def _on_grid(volume: Volume, reference: Volume, *, order: int, resample: bool) -> Volume:
+    """Volume on the grid of the reference, by flips alone, or resampled where that is allowed and needed."""
+    turned = turn_to(volume, reference)
+    if not resample or turned.has_grid_of(reference):
+        return turned
+    return volume.resample_to(reference, order=order)
 
 
 def _check_output(output: Path, *, overwrite: bool) -> None:
