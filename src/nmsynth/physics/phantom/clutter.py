@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nmsynth.physics.phantom.frame import Frame
-from nmsynth.physics.phantom.layers import Fields, Layer, evaluate_points
+from nmsynth.physics.phantom.layers import Fields, Layer, PointSampler
 from nmsynth.physics.phantom.organs import MU_SOFT, Organ
 from nmsynth.physics.phantom.shapes import Ellipsoid, Point, Shape, tube
 from nmsynth.physics.phantom.skeleton import arm_axis
@@ -36,7 +36,7 @@ def clutter_layers(frame: Frame, layers: Sequence[Layer], fields: Fields, count:
             rng.uniform(-220, 220, 40 * count),
         ]
     )
-    suv, labels, _ = evaluate_points(layers, fields, points)
+    suv, labels = PointSampler(layers, fields)(points)
     usable = [i for i in range(len(points)) if labels[i] in _FACTOR][:count]
     result: list[Layer] = []
     for i in usable:

@@ -69,6 +69,7 @@ def from_organ_labels(
     .. [Wasserthal2023] J. Wasserthal et al., Radiol Artif Intell 5(5):e230024, 2023 (numbering).
     .. [Carney2006] J. P. J. Carney et al., Med Phys 33:976-983, 2006 (attenuation from CT).
     """
+    _check_seed(seed)
     labels = _checked(label_array, spacing_mm, ORGAN_REGIONS, "TotalSegmentator v2")
     if ct_hu is not None and ct_hu.shape != labels.shape:
         raise InputError(f"The CT must have the labels' shape {labels.shape}, found {ct_hu.shape}.")
@@ -118,6 +119,7 @@ def from_brain_labels(
     ----------
     .. [Heiss2004] W.-D. Heiss et al., J Nucl Med 45:1811-1815, 2004 (regional glucose metabolism).
     """
+    _check_seed(seed)
     if tracer != "FDG":
         raise InputError(f"Brain phantoms exist for the tracer 'FDG', found {tracer!r}.")
     labels = _checked(label_array, spacing_mm, BRAIN_REGIONS, "FreeSurfer")
@@ -126,10 +128,16 @@ def from_brain_labels(
     return _render(source, grid, lesions, (seed, "brain_labels", body_mass_kg, height_m, sex))
 
 
+def _check_seed(seed: int) -> None:
+    """Refuse negative seeds."""
+    if seed < 0:
+        raise InputError(f"A phantom seed must not be negative, found {seed}.")
+
+
 def _checked(
     label_array: NDArray[np.number],
     spacing_mm: tuple[float, float, float],
-    known: dict[int, object] | object,
+    known: Collection[int],
     name: str,
 ) -> NDArray[np.int32]:
     """Labels as integers, refused where they are not the expected numbering."""
@@ -142,8 +150,7 @@ def _checked(
         raise InputError("Labels must be whole numbers, found fractions; resample the map with nearest neighbour.")
     if name == "FreeSurfer":
         labels[(labels >= 1000) & (labels < 3000)] = 3
-    table = known if isinstance(known, dict) else {}
-    unknown = sorted(set(np.unique(labels).tolist()) - set(table) - {0})
+    unknown = sorted(set(np.unique(labels).tolist()) - set(known) - {0})
     if unknown:
         raise InputError(f"Labels must follow the {name} numbering, found unknown numbers {unknown[:8]}.")
     if not labels.any():
@@ -245,7 +252,8 @@ def overlap_matrix(target: NDArray[np.float64], source: NDArray[np.float64], wid
     """Fraction of each target voxel (centres ``target``, edge ``width``) that each source voxel fills, ``(n, m)``."""
     low = np.maximum(target[:, None] - width / 2, source[None, :] - step / 2)
     high = np.minimum(target[:, None] + width / 2, source[None, :] + step / 2)
-    return (np.maximum(high - low, 0) / width).astype(np.float32)
+    matrix: FloatArray = (np.maximum(high - low, 0) / width).astype(np.float32)
+    return matrix
 
 
 def _averaged(image: FloatArray, matrices: list[FloatArray]) -> FloatArray:
@@ -261,8 +269,6 @@ def _render(
 ) -> Phantom:
     """Average the source over a grid's voxels and add lesions."""
     seed, family, body_mass_kg, height_m, sex = record
-    if seed < 0:
-        raise InputError(f"A phantom seed must not be negative, found {seed}.")
     own, grid = source.grid, grid or source.grid
     matrices = [
         overlap_matrix(t, s, w, d)

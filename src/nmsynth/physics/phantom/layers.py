@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -193,43 +193,72 @@ def folded(distance: FloatArray, field: FloatArray, depth_mm: float) -> FloatArr
     return distance + np.float32(depth_mm) * ridge
 
 
-def evaluate_points(
-    layers: Sequence[Layer], fields: Fields, points_mm: NDArray[np.float64]
-) -> tuple[FloatArray, NDArray[np.uint8], FloatArray]:
-    """Uptake [g/mL], label and attenuation [1/cm] of layers at points ``(n, 3)`` as ``(z, y, x)`` [mm], sharp edges."""
-    z, y, x = (
-        (points_mm[:, i] + fields.warp_mm * fields.warp[i].at(*points_mm.T)).astype(np.float32) for i in range(3)
-    )
-    textures: dict[int, FloatArray] = {}
+class PointSampler:
+    """Layers evaluated at scattered points with sharp edges."""
 
-    def texture(index: int) -> FloatArray:
-        if index not in textures:
-            textures[index] = fields.textures[index].at(*points_mm.T)
-        return textures[index]
+    def __init__(self, layers: Sequence[Layer], fields: Fields) -> None:
+        """Keep the bounds of every shape, so that far ones cost nothing."""
+        self.fields = fields
+        self._layers = []
+        for layer in layers:
+            margin = 3.5 * layer.bump_mm + layer.fold_mm
+            boxes = [np.array(shape.bounds()) + np.array([-margin, margin]) for shape in layer.shapes]
+            if boxes:
+                hull = np.stack([np.min(boxes, axis=0)[:, 0], np.max(boxes, axis=0)[:, 1]], axis=1)
+                self._layers.append((layer, hull, tuple(zip(layer.shapes, boxes, strict=True))))
 
-    suv, labels, mu_map = np.zeros(len(z), np.float32), np.zeros(len(z), np.uint8), np.zeros(len(z), np.float32)
-    masks: dict[str, NDArray[np.bool_]] = {}
-    for layer in layers:
-        inside = np.zeros(len(z), dtype=bool)
-        margin = 3.5 * layer.bump_mm + layer.fold_mm
-        for shape in layer.shapes:
-            (z0, z1), (y0, y1), (x0, x1) = shape.bounds()
-            near = (z > z0 - margin) & (z < z1 + margin) & (y > y0 - margin) & (y < y1 + margin)
-            near &= (x > x0 - margin) & (x < x1 + margin)
-            if not near.any():
+    def __call__(self, points_mm: NDArray[np.float64]) -> tuple[FloatArray, NDArray[np.uint8]]:
+        """Evaluate at points ``(n, 3)`` as ``(z, y, x)`` [mm].
+
+        Returns
+        -------
+            Uptake [g/mL] and label, each ``(n,)``.
+        """
+        fields, n = self.fields, len(points_mm)
+        at = np.stack(
+            [points_mm[:, i] + fields.warp_mm * fields.warp[i].at(*points_mm.T) for i in range(3)], axis=1
+        ).astype(np.float32)
+        low, high = at.min(axis=0), at.max(axis=0)
+        textures: dict[int, FloatArray] = {}
+
+        def texture(index: int) -> FloatArray:
+            if index not in textures:
+                textures[index] = fields.textures[index].at(*points_mm.T)
+            return textures[index]
+
+        suv, labels = np.zeros(n, np.float32), np.zeros(n, np.uint8)
+        masks: dict[str, NDArray[np.bool_]] = {}
+        for layer, hull, shapes in self._layers:
+            if (hull[:, 0] > high).any() or (hull[:, 1] < low).any():
                 continue
-            distance = shape.distance(z[near], y[near], x[near])
-            if layer.bump_mm:
-                distance = distance + layer.bump_mm * texture(layer.bump_field)[near]
-            if layer.fold_mm:
-                distance = folded(distance, texture(layer.bump_field)[near], layer.fold_mm)
-            inside[near] |= distance < 0
-        if layer.inside is not None:
-            inside &= masks[layer.inside]
-        masks[layer.name] = masks.get(layer.name, False) | inside
-        factor = 1 + np.clip(layer.texture * texture(layer.texture_field)[inside], -0.7, 0.7) if layer.texture else 1.0
-        suv[inside] = layer.suv * factor
-        labels[inside] = layer.label
-        if layer.mu is not None:
-            mu_map[inside] = layer.mu
-    return suv, labels, mu_map
+            inside = _inside(layer, shapes, at, texture)
+            if layer.inside is not None:
+                inside &= masks.get(layer.inside, False)
+            masks[layer.name] = masks.get(layer.name, False) | inside
+            suv[inside] = layer.suv
+            if layer.texture and inside.any():
+                suv[inside] *= 1 + np.clip(layer.texture * texture(layer.texture_field)[inside], -0.7, 0.7)
+            labels[inside] = layer.label
+        return suv, labels
+
+
+def _inside(
+    layer: Layer,
+    shapes: tuple[tuple[Shape, NDArray[np.float64]], ...],
+    at: FloatArray,
+    texture: Callable[[int], FloatArray],
+) -> NDArray[np.bool_]:
+    """Which displaced points ``(n, 3)`` lie in the union of a layer's shapes."""
+    inside = np.zeros(len(at), dtype=bool)
+    for shape, box in shapes:
+        near = ((at > box[:, 0]) & (at < box[:, 1])).all(axis=1)
+        if not near.any():
+            continue
+        z, y, x = at[near].T
+        distance = shape.distance(z, y, x)
+        if layer.bump_mm:
+            distance = distance + np.float32(layer.bump_mm) * texture(layer.bump_field)[near]
+        if layer.fold_mm:
+            distance = folded(distance, texture(layer.bump_field)[near], layer.fold_mm)
+        inside[near] |= distance < 0
+    return inside

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.phantom.clutter import clutter_layers, injection_site, random_layers
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.frame import Frame
-from nmsynth.physics.phantom.grid import FloatArray, Grid, Phantom
+from nmsynth.physics.phantom.grid import Grid, Phantom
 from nmsynth.physics.phantom.head import head_layers
-from nmsynth.physics.phantom.layers import Fields, Layer, Painter, evaluate_points
+from nmsynth.physics.phantom.layers import Fields, Layer, Painter, PointSampler
 from nmsynth.physics.phantom.lesions import LesionPlan, PlacedLesion, paint_lesions, place_lesions
 from nmsynth.physics.phantom.skeleton import body_layers, bone_layers, inner_layers
 from nmsynth.physics.phantom.torso import bladder_layers, torso_layers
@@ -215,12 +214,8 @@ def whole_body_patient(
     layers += random_layers(frame_extra, int(extra.integers(*settings.random_structures, endpoint=True)))
     if extra.random() < settings.injection_site_probability:
         layers.append(injection_site(frame_extra))
-
-    def sample(points_mm: NDArray[np.float64]) -> tuple[FloatArray, NDArray[np.uint8]]:
-        return evaluate_points(layers, fields, points_mm)[:2]
-
     box = ((0.0, frame.z(1.0)), (-120.0, 120.0), (-210.0, 210.0))
-    placed = place_lesions(lesion_rng, sample, lesions or LesionPlan(), box)
+    placed = place_lesions(lesion_rng, PointSampler(layers, fields), lesions or LesionPlan(), box)
     return WholeBodyPatient(seed, frame, fields, tuple(layers), placed)
 
 
