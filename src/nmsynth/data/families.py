@@ -7,13 +7,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from nmsynth.core.errors import InputError
+from nmsynth.io.nifti import read_nifti
 from nmsynth.physics.phantom import (
     Grid,
     LesionPlan,
+    Organ,
     Phantom,
     WholeBodySettings,
+    from_brain_labels,
+    from_organ_labels,
     whole_body_patient,
 )
 
@@ -96,5 +101,88 @@ def make_subject(family: str, subject_seed: int, case_seed: int, data: Path | No
     return _REAL_ANATOMY[family](data / family.replace("-", "_"), subject_seed, case_seed)
 
 
-_REAL_ANATOMY: dict[str, Callable[[Path, int, int], Subject]] = {}
+def _upright(path: Path, *, unit: str, modality: str) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Array of a NIfTI image with z to the head, y to posterior and x to the left, and its spacing [mm]."""
+    volume = read_nifti(path, unit=unit, modality=modality)
+    array = np.asarray(volume.array)
+    steps = np.array([volume.affine[2, 0], volume.affine[1, 1], volume.affine[0, 2]])
+    array = np.flip(array, [axis for axis in range(3) if steps[axis] < 0])
+    return np.ascontiguousarray(array), volume.spacing_mm
+
+
+def _lesion_plan(rng: np.random.Generator, most: int) -> LesionPlan:
+    """Lesions for a real anatomy; none in one of six."""
+    count = 0 if rng.random() < 1 / 6 else int(rng.integers(2, most))
+    return LesionPlan(count=count, diameter_mm=(5.0, 35.0), contrast=(1.4, 8.0))
+
+
+def _extent(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> tuple[float, float]:
+    """First and last plane of a label map, whose first plane lies at z = 0 [mm]."""
+    return 0.0, shape[0] * spacing_mm[0]
+
+
+def brain_subject(folder: Path, number: int, seed: int) -> Subject:
+    """A head from a label map, with FDG uptake drawn for this case."""
+    path = sorted(folder.glob("*.nii.gz"))[number]
+    labels, spacing = _upright(path, unit="1", modality="MR")
+    rng = np.random.default_rng((seed, 19))
+    plan = _lesion_plan(rng, 8)
+    inside = np.flatnonzero((labels > 0).any(axis=(1, 2))) * spacing[0]
+
+    def render(grid: Grid) -> Phantom:
+        """Draw the head on a grid."""
+        return from_brain_labels(labels.astype(np.int32), spacing, seed=seed, grid=grid, lesions=plan)
+
+    return Subject(f"brain-labels-{number}", 75.0, 256.0, (float(inside[0]), float(inside[-1])), render)
+
+
+def torso_subject(folder: Path, number: int, seed: int) -> Subject:
+    """The torso of a CT and its organ labels, with uptake drawn for this case."""
+    del number
+    label_path = next(p for p in sorted(folder.glob("*.nii.gz")) if "label" in p.name or "seg" in p.name)
+    ct_path = next(p for p in sorted(folder.glob("*.nii.gz")) if p != label_path)
+    labels, spacing = _upright(label_path, unit="1", modality="CT")
+    ct, _ = _upright(ct_path, unit="HU", modality="CT")
+    plan = _lesion_plan(np.random.default_rng((seed, 23)), 30)
+
+    def render(grid: Grid) -> Phantom:
+        """Draw the torso on a grid."""
+        return from_organ_labels(labels.astype(np.int32), spacing, seed=seed, ct_hu=ct, grid=grid, lesions=plan)
+
+    return Subject("torso-ct-0", 75.0, 420.0, _extent(labels.shape, spacing), render)
+
+
+def sarcoma_subject(folder: Path, number: int, seed: int) -> Subject:
+    """A limb with the texture of a real FDG scan: its SUV, smoothed, as activity and water inside its contour.
+
+    The measured image is no truth of the patient; it serves as activity that has the texture of one.
+    """
+    path = sorted(p for p in folder.iterdir() if p.is_dir())[number] / "pet.nii.gz"
+    image, spacing = _upright(path, unit="SUVbw [g/mL]", modality="PT")
+    image = ndimage.gaussian_filter(np.maximum(image, 0), [3.0 / s / 2.355 for s in spacing])
+    body = ndimage.binary_fill_holes(ndimage.gaussian_filter(image, 1.0) > 0.1)
+    low = [-(n - 1) / 2 * s for n, s in zip(image.shape[1:], spacing[1:], strict=True)]
+
+    def render(grid: Grid) -> Phantom:
+        """Interpolate the scan to a grid."""
+        axes = [(a - o) / s for a, o, s in zip(grid.axes(), (0.0, *low), spacing, strict=True)]
+        points = np.meshgrid(*axes, indexing="ij")
+        activity = ndimage.map_coordinates(image, points, order=1, mode="constant").astype(np.float32)
+        tissue = ndimage.map_coordinates(body.astype(np.float32), points, order=1, mode="constant")
+        return Phantom(
+            grid=grid, activity=activity, mu_map=(0.096 * tissue).astype(np.float32),
+            labels=np.where(tissue > 0.5, np.uint8(Organ.SOFT_TISSUE), np.uint8(0)).astype(np.uint8),
+            lesion_labels=np.zeros(grid.shape, dtype=np.uint8), lesions=(), body_mass_kg=75.0, height_m=1.72, sex="O",
+            seed=seed, family="sts_triples",
+        )  # fmt: skip
+
+    width = max(n * s for n, s in zip(image.shape[1:], spacing[1:], strict=True))
+    return Subject(f"sts-triples-{number}", 75.0, max(160.0, width), _extent(image.shape, spacing), render)
+
+
+_REAL_ANATOMY: dict[str, Callable[[Path, int, int], Subject]] = {
+    "brain-labels": brain_subject,
+    "torso-ct": torso_subject,
+    "sts-triples": sarcoma_subject,
+}
 """Makers of subjects from real anatomy, by family."""

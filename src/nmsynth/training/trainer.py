@@ -85,7 +85,7 @@ def train(
         open_cohort(cohort, "train"), patch=o.patch, seed=o.seed, start=start, lesion_share=o.lesion_share
     )
     held = PatchDataset(open_cohort(cohort, "validation"), patch=o.patch, seed=o.seed + 1, lesion_share=0.6)
-    module = LowCountModule(network, o, recipe.loss.weights())
+    module = LowCountModule(network.to(memory_format=torch.channels_last_3d), o, recipe.loss.weights())
     trainer = lightning.Trainer(
         default_root_dir=folder,
         accelerator="auto",
@@ -115,6 +115,7 @@ def train(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*IterableDataset.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         trainer.fit(
             module,
             DataLoader(stream, batch_size=o.batch, num_workers=o.workers),
