@@ -119,7 +119,7 @@ def decay_factor(elapsed_s: float, half_life_s: float) -> float:
     >>> decay_factor(6586.2, 6586.2)
     0.5
     """
-    return 2.0 ** (-elapsed_s / half_life_s)
+    return math.exp2(-elapsed_s / half_life_s)
 
 
 def average_activity_time_s(duration_s: float, half_life_s: float) -> float:
