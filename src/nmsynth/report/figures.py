@@ -24,8 +24,11 @@ from nmsynth.report.projections import (
 )
 from nmsynth.report.scene import BODY_LEVEL, HISTOGRAM_FLOOR, RELATIVE_FLOOR, Scene
 
-PER_ROW = 5
+PER_ROW = 3
 """Most images in one row of projections."""
+
+DETAIL_MM = 90.0
+"""Half of the side of the detail around the largest difference [mm]."""
 
 SHORT_NAMES = {"coronal": "anterior", "sagittal": "lateral"}
 
@@ -34,6 +37,9 @@ RELATIVE_LIMIT = 50.0
 
 SMOOTHING_MM = 6.0
 """FWHM of the smoothing before the largest difference is looked for [mm]."""
+
+SURROUNDINGS = 0.3
+"""Of the window: least uptake that the largest difference is weighed by, so that air does not win."""
 
 N_PROFILES = 6
 N_HISTOGRAMS = 3
@@ -94,8 +100,9 @@ class Painter:
         ]
         return Picture(
             panel_rows(rows),
-            f"Maximum-intensity projections, anterior and lateral, inverse linear grey, {self._window_text()}, the same "
-            "in every panel. Look for foci that appear in the synthetic image alone, and for faint ones that it lost.",
+            f"Maximum-intensity projections, anterior and lateral, inverse linear grey, {self._window_text()}, the "
+            "same in every panel. Look for foci that appear in the synthetic image alone, and for faint ones that it "
+            "lost.",
             "Maximum-intensity projections of every image",
         )
 
@@ -122,8 +129,8 @@ class Painter:
         ]
         return Picture(
             panel_rows(rows, max_height=430),
-            f"Axial, coronal and sagittal planes through {self.scene.point_name}, {self._window_text()}; the ticks at the "
-            "edges point at it. Compare edges, small foci and the texture of the liver.",
+            f"Axial, coronal and sagittal planes through {self.scene.point_name}, {self._window_text()}; the ticks at "
+            "the edges point at it. Compare edges, small foci and the texture of the liver.",
             "Three planes through one point, every image",
         )
 
@@ -202,36 +209,42 @@ class Painter:
         return np.where(inside, 100.0 * difference / safe, 0.0).astype(np.float32)
 
     def _largest(self, main: str, difference: Image, expected: Image, scale: Scale, limit: float) -> Picture:
-        """Planes through the place where the smoothed difference of the main image is largest."""
-        smoothed = np.abs(smooth(difference, SMOOTHING_MM, self.scene.grid.spacing_mm))
-        z, y, x = (int(i) for i in np.unravel_index(int(np.argmax(smoothed)), smoothed.shape))
-        rows = []
-        for name, array, own in (
-            (self.short_reference, expected, self.window),
-            (main, self.images[main], self.window),
-            (f"{main} − {self.short_reference}", difference, scale),
-        ):
-            made = name != self.short_reference
-            rows.append(
-                [
-                    self.panel(
-                        cut(array, view, (z, y, x)),
-                        view,
-                        own,
-                        f"{name}, {view}" if view == "axial" else view,
-                        synthetic=made,
-                        cross=crosshair(view, (z, y, x), array.shape),
-                    )
-                    for view in VIEWS
-                ]
+        """Detail around the place where the smoothed difference of the main image is largest for its surroundings."""
+        spacing = self.scene.grid.spacing_mm
+        smoothed = smooth(difference, SMOOTHING_MM, spacing)
+        weighed = np.abs(smoothed) / np.maximum(expected, SURROUNDINGS * self.scene.window)
+        place = [int(i) for i in np.unravel_index(int(np.argmax(weighed)), weighed.shape)]
+        box = tuple(
+            slice(max(i - round(DETAIL_MM / s), 0), i + round(DETAIL_MM / s) + 1)
+            for i, s in zip(place, spacing, strict=True)
+        )
+        z, y, x = (i - part.start for i, part in zip(place, box, strict=True))
+        rows = [
+            [
+                self.panel(
+                    cut(array[box], view, (z, y, x)),
+                    view,
+                    own,
+                    name if view == "axial" else view,
+                    synthetic=name != self.short_reference,
+                    cross=crosshair(view, (z, y, x), array[box].shape),
+                )
+                for view in VIEWS
+            ]
+            for name, array, own in (
+                (self.short_reference, expected, self.window),
+                (main, self.images[main], self.window),
+                ("difference", difference, scale),
             )
-        value = float(smooth(difference, SMOOTHING_MM, self.scene.grid.spacing_mm)[z, y, x])
+        ]
+        value = f"{float(smoothed[tuple(place)]):+.2f}".replace("-", "−")
         return Picture(
             panel_rows(rows, max_height=300),
-            f"Where the synthetic image departs most from {self.reference_name}: {value:+.2f} {self.scene.unit} after "
-            f"smoothing by {SMOOTHING_MM:g} mm, here {float(expected[z, y, x]):.2f} in the {self.short_reference}. "
-            f"Differences ±{limit:g}. Judge whether it is noise, an edge, or a structure.",
-            "Planes through the largest difference",
+            f"Detail where {main} departs most from {self.reference_name}, for the uptake there: {value} "
+            f"{self.scene.unit} after smoothing by {SMOOTHING_MM:g} mm, where the {self.short_reference} has "
+            f"{float(expected[tuple(place)]):.2f}. Axial, coronal, sagittal; difference ±{limit:g}. Judge whether it "
+            "is noise, an edge, or a structure gained or lost.",
+            "Three planes through the largest difference",
         )
 
 
@@ -266,10 +279,10 @@ def lesion_pictures(scene: Scene, rows: Sequence[Mapping[str, Any]], reference_n
     found.append(
         Picture(
             plots.recovery_by_size(rows, arms, main=main, reference_name=scene.reference or "the reference"),
-            f"Contrast recovery (lesion − ring) against {reference_name}, by diameter. The bands are the EARL limits for "
-            "SUVmean (50 % isocontour) in a hot-sphere phantom against the filled activity: EARL1, EARL 18F standards 1, "
-            "January 2017; EARL2, Kaalep et al., Eur J Nucl Med Mol Imaging 45:1344, 2018. They place the sizes; only "
-            "points against T0 may be judged by them, points against T1 aim at 1.",
+            f"Contrast recovery (lesion − ring) against {reference_name}, by diameter. The bands are the EARL limits "
+            "for SUVmean (50 % isocontour) in a hot-sphere phantom against the filled activity: EARL1, EARL 18F "
+            "standards 1, January 2017; EARL2, Kaalep et al., Eur J Nucl Med Mol Imaging 45:1344, 2018. They place "
+            "the sizes; only points against T0 may be judged by them, points against T1 aim at 1.",
             "Recovery of lesion contrast against diameter with EARL bands",
         )
     )
@@ -309,7 +322,7 @@ def histogram_picture(scene: Scene, reference_name: str) -> Picture | None:
     return Picture(
         png,
         f"Joint histogram of the voxels where either image exceeds {floor:.3g}, against {reference_name}; logarithmic "
-        "counts, values above the window in its last bin. Agreement lies on the dashed line; a tilt is a bias of scale, "
-        "a width is noise.",
+        "counts, values above the window in its last bin. Agreement lies on the dashed line; a tilt is a bias of "
+        "scale, a width is noise.",
         "Joint histograms with the reference",
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,21 +11,21 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
+from nmsynth.io.atomic import atomic_file, check_output
 from nmsynth.report import plots, tables
 from nmsynth.report.figures import Painter, Picture, histogram_picture, lesion_pictures
 from nmsynth.report.lesions import measure_lesions
 from nmsynth.report.pictures import BANNER
 from nmsynth.report.scene import Scene, prepare_scene
-from nmsynth.report.text import clean, number, percent, printable
+from nmsynth.report.text import number, percent, printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 CARD_ORDER = ("name", "version", "task", "summary", "licence", "license", "sha256", "envelope", "data", "failures")
 """Keys of a model card that are shown first."""
 
-MAX_LESION_ARMS = 3
+MAX_LESION_ARMS = 2
 """Most methods in the table of lesions."""
 
 
@@ -91,9 +89,9 @@ def write_report(
     Raises
     ------
     InputError
-        If the file exists, the folder does not, or the images do not share a unit.
+        If the file exists and ``overwrite`` is false, or the images do not share a unit.
     """
-    target = _target(path, overwrite=overwrite)
+    target = check_output(Path(path), overwrite=overwrite, is_directory=False)
     scene = prepare_scene(images, lesions, point)
     reference_name = _reference_name(scene, reference_kind)
     context = {
@@ -109,42 +107,10 @@ def write_report(
     }
     context["facts"] = _facts(scene, images, card, reference_name)
     context["sections"] = _sections(context)
-    _write(target, render(context), overwrite=overwrite)
+    page = render(context)
+    with atomic_file(target, overwrite=overwrite) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
     return target
-
-
-def _target(path: str | Path, *, overwrite: bool) -> Path:
-    """Check where the page is to be written."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise InputError("The folder of a report must exist; the folder given does not. Make it first.")
-    if target.is_dir() or (target.exists() and not overwrite):
-        raise InputError(
-            f"A report must not replace an existing file; '{clean(target.name)}' exists. Choose another name or overwrite."
-        )
-    return target
-
-
-def _write(target: Path, page: str, *, overwrite: bool) -> None:
-    """Write a page beside its place, then move it there in one step."""
-    handle, name = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(page)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        if overwrite:
-            temporary.replace(target)
-        else:
-            target.hardlink_to(temporary)
-    except FileExistsError as error:
-        raise InputError(
-            f"A report must not replace an existing file; '{clean(target.name)}' exists. Choose another name or overwrite."
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def render(context: Mapping[str, Any]) -> str:
@@ -157,7 +123,7 @@ def render(context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704
+    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
     return environment.get_template("report.html.j2").render(**context, style=style).lstrip()
 
 
@@ -223,7 +189,8 @@ def _table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None
         "definitions": definitions,
         "verdict_note": (
             "Read error, recovery and false structures together: an image can win on NRMSE by erasing small lesions. "
-            "The blue column is the synthetic image; ratios are in per cent, brackets hold the stated interval."
+            "The blue column is the synthetic image; brackets hold the stated interval."
+            " Recovery and biases: median over lesions."
         ),
         "no_metrics": "No measurements were given: this page shows the images alone and supports no number.",
     }
@@ -279,7 +246,7 @@ def _counts(
     for method, rows in collected.items():
         row = next((r for r in rows if r.get("name") == "COV" and r.get("value") is not None), None)
         if row is not None:
-            lines.append((f"{method}, COV", f"{tables.cell(row)} in {row.get('mask')}"))
+            lines.append((f"{method}, COV", f"{tables.cell(row)[0]} in {row.get('mask')}"))
         level = next((r for r in rows if "count" in str(r.get("name")).lower() and r.get("value") is not None), None)
         if level is not None:
             lines.append((f"{method}, {level['name']}", f"{number(level['value'])} {level.get('unit') or ''}"))
@@ -307,7 +274,7 @@ def _facts(
     scene: Scene, images: Mapping[str, Volume], card: Mapping[str, Any] | None, reference_name: str
 ) -> list[tuple[str, str]]:
     """Line of facts under the title."""
-    model = images[scene.main].provenance.model if scene.main in images else None
+    model = images[scene.main].provenance.model if scene.main is not None else None
     if model is None and card:
         model = " ".join(str(card[key]) for key in ("name", "version") if card.get(key))
     found = [

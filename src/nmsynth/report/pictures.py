@@ -102,7 +102,7 @@ def banner_on(figure: Figure) -> None:
 
 
 def panel_rows(rows: Sequence[Sequence[Panel]], *, max_height: int = 620, rulers: bool = True) -> bytes:
-    """Lay panels out in rows, all of a row at one scale in mm, with one bar a row.
+    """Lay panels out in rows, all at one scale in mm, with one bar a row.
 
     Parameters
     ----------
@@ -114,6 +114,7 @@ def panel_rows(rows: Sequence[Sequence[Panel]], *, max_height: int = 620, rulers
         Draw a length of 100 mm (or 20 mm) in the first panel of each row.
     """
     zooms = [_pixels_per_mm(row, max_height) for row in rows]
+    zooms = [min(zooms)] * len(rows)
     heights = [max(p.size_mm[0] for p in row) * zoom for row, zoom in zip(rows, zooms, strict=True)]
     widths = [
         sum(p.size_mm[1] for p in row) * zoom + GAP * (len(row) - 1) for row, zoom in zip(rows, zooms, strict=True)
@@ -191,7 +192,7 @@ def _draw_panel(axes: Axes, panel: Panel, width_pixels: float) -> AxesImage:
     for x, letter, side in ((0.015, panel.marks[0], "left"), (0.985, panel.marks[1], "right")):
         _label(axes, x, 0.985, letter, side, "top", fontsize=12)
     if panel.synthetic:
-        _label(axes, 0.5, 0.01, "SYNTHETIC", "center", "bottom", fontsize=9, color=ALARM)
+        _label(axes, 0.985, 0.01, "SYNTHETIC", "right", "bottom", fontsize=9, color=ALARM)
     if panel.cross is not None:
         _draw_cross(axes, panel.cross, rows, columns)
     return drawn

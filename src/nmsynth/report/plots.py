@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter
 
 from nmsynth.metrics.agreement import bland_altman
 from nmsynth.report.lesions import Lesion
@@ -92,9 +93,9 @@ def profiles(
             ax.set(xlabel="from the centre, right to left of the patient [mm]", ylabel=clean_for_picture(unit))
         for ax in axes[len(lesions) :]:
             ax.set_visible(False)
-        axes[0].legend(fontsize=10, loc="upper left")
+        axes[columns - 1].legend(fontsize=10, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
-    return draw((540 * columns + 20, 330 * rows + 40), columns, paint, rows)
+    return draw((500 * columns + 140, 330 * rows + 40), columns, paint, rows)
 
 
 def _paint_profile(
@@ -151,11 +152,11 @@ def agreement(rows: Sequence[Row], arms: Sequence[str], *, unit: str, main: str 
                     _paint_limits(ax, pairs, colours[arm])
             ax.axhline(0.0, color=INK, linewidth=0.8)
             ax.set_title(f"lesion {name}")
-            ax.set(xlabel=f"mean of image and reference [{clean_for_picture(unit)}]", ylabel="image − reference")
+            ax.set(xlabel=f"mean of image and reference, {clean_for_picture(unit)}", ylabel="image − reference")
             ax.margins(x=0.08, y=0.15)
-        axes[0].legend(fontsize=10)
+        axes[1].legend(fontsize=10, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
-    return draw((1300, 430), 2, paint)
+    return draw((1460, 430), 2, paint)
 
 
 def _paint_limits(ax: Axes, pairs: np.ndarray[Any, Any], colour: str) -> None:
@@ -214,15 +215,20 @@ def joint_histogram(
                     rasterized=True,
                     norm=LogNorm(1, max(counts.max(), 2)),
                 )
-                ax.figure.colorbar(drawn, ax=ax, label="voxels", shrink=0.9)
+                ax.figure.colorbar(drawn, ax=ax, label="voxels", shrink=0.75, format=FuncFormatter(_plain_count))
             else:
                 ax.text(0.5, 0.5, "no voxel above the floor", transform=ax.transAxes, ha="center", color=QUIET)
             ax.plot((0, limit), (0, limit), color=INK, linewidth=0.9, linestyle="--")
             ax.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
-            ax.set(xlabel=f"{clean_for_picture(reference_name)} [{clean_for_picture(unit)}]", ylabel="image")
+            ax.set(xlabel=f"{clean_for_picture(reference_name)}, {clean_for_picture(unit)}", ylabel="image")
             ax.set_title(clean_for_picture(name))
 
     return draw((470 * len(pairs) + 20, 440), len(pairs), paint)
+
+
+def _plain_count(value: float, _: int | None = None) -> str:
+    """Print a tick without mathematics."""
+    return f"{value:g}"
 
 
 def recovery_by_size(rows: Sequence[Row], arms: Sequence[str], *, main: str | None, reference_name: str) -> bytes:

@@ -44,7 +44,7 @@ class Scene:
     reference: str | None
     """Name of the image that differences are taken to: the reference, else the source."""
     synthetic: frozenset[str]
-    """Names of images that a model or a filter made."""
+    """Names of images that a model or a filter made, not a scanner or a simulator."""
     lesions: tuple[Lesion, ...]
     point: tuple[int, int, int]
     """Voxel that the three planes pass through."""
@@ -119,7 +119,11 @@ def prepare_scene(
         main=main,
         reference=reference,
         synthetic=frozenset(
-            name for name in names if name == main or images[name].provenance.synthetic or _is_baseline(name)
+            name
+            for name in names
+            if name == main
+            or images[name].provenance.synthetic
+            or (_is_baseline(name) and not images[name].provenance.simulated)
         ),
         lesions=tuple(found),
         point=place,
@@ -171,4 +175,4 @@ def _place(
         return nearest_voxel(grid, hottest.centre_index), f"the hottest lesion ({hottest.name})"
     smoothed = smooth(array, 8.0, grid.spacing_mm)
     z, y, x = (int(i) for i in np.unravel_index(int(np.argmax(smoothed)), smoothed.shape))
-    return (z, y, x), "the hottest place (often the bladder)"
+    return (z, y, x), "the hottest place (it may be the bladder or the brain)"

@@ -26,7 +26,7 @@ VERDICT: tuple[tuple[str, str, str | None, str], ...] = (
     ("PSNR", "PSNR", None, "higher"),
     ("SSIM", "SSIM", None, "nearer 1"),
     ("relative bias", "total activity bias", None, "nearer 0"),
-    ("COV", "noise, liver COV", None, "the reference's"),
+    ("COV", "noise, liver COV", None, "reference"),
     ("recovery", "lesion recovery, 10–18 mm", "10-18", "nearer 1"),
     ("recovery", "lesion recovery, all", "lesions", "nearer 1"),
     ("SUVpeak bias", "lesion SUVpeak bias", "lesions", "nearer 0"),
@@ -59,7 +59,8 @@ class Line:
     reference: str
     data_range: str
     aim: str = ""
-    cells: dict[str, str] = field(default_factory=dict)
+    cells: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Value and, in brackets, its bounds, by method."""
 
 
 @dataclass(slots=True)
@@ -117,8 +118,8 @@ def order_methods(names: Sequence[str], main: str | None) -> list[str]:
     return sorted(names, key=lambda name: rank.get(name, 2))
 
 
-def cell(row: Mapping[str, Any]) -> str:
-    """Print a value with its bounds; ratios as per cent; a count with its number."""
+def cell(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Print a value and, apart, its bounds where it has both; ratios as per cent."""
     value, unit, name = row.get("value"), str(row.get("unit") or ""), str(row.get("name"))
     as_percent = unit == "1" and any(name == r or name.endswith(f" {r}") for r in RATIOS)
     signed = "bias" in name
@@ -126,14 +127,16 @@ def cell(row: Mapping[str, Any]) -> str:
     def show(item: Any) -> str:
         if as_percent and isinstance(item, (int, float)):
             return percent(float(item), signed=signed)
+        if unit == "lesions" and isinstance(item, (int, float)):
+            return f"{item:.0f}"
         return number(item)
 
     lower, upper = row.get("lower"), row.get("upper")
     if value is None:
-        return MISSING
+        return MISSING, ""
     if lower is None or upper is None:
-        return show(value)
-    return f"{show(value)} ({show(lower)} to {show(upper)})"
+        return show(value), ""
+    return show(value), f"({show(lower)} to {show(upper)})"
 
 
 def metric_tables(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: str | None) -> list[Table]:
@@ -186,7 +189,7 @@ def _line(row: Mapping[str, Any]) -> Line:
 
 def verdict(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: str | None) -> Table | None:
     """Short table for the first screen; ``None`` where no measurement fits it."""
-    methods = order_methods(list(collected), main)
+    methods = [name for name in order_methods(list(collected), main) if name != "reference"]
     table = Table("Verdict", methods)
     for name, shown, part, aim in VERDICT:
         found: dict[str, Mapping[str, Any]] = {}
@@ -198,10 +201,18 @@ def verdict(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: str | No
             continue
         first = next(iter(found.values()))
         line = _line(first)
-        line.name, line.aim = shown, aim
+        line.name, line.aim = shown, _aim(aim, name, part, collected)
+        line.unit = "" if line.unit in ("1", "lesions", MISSING) else line.unit
+        line.reference += "" if line.data_range == MISSING else f", range {line.data_range}"
         line.cells = {method: cell(row) for method, row in found.items()}
         table.lines.append(line)
     return table if table.lines else None
+
+
+def _aim(aim: str, name: str, part: str | None, collected: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """What to aim at, with the reference's own value where it has one."""
+    own = next((row for row in collected.get("reference", ()) if _fits(row, name, part)), None)
+    return aim if own is None or own.get("value") is None else f"{aim}, {cell(own)[0]}"
 
 
 def _fits(row: Mapping[str, Any], name: str, part: str | None) -> bool:

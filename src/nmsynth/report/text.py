@@ -35,7 +35,7 @@ def _escape(character: str) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-def clean_for_picture(text: str, *, limit: int = 34) -> str:
+def clean_for_picture(text: str, *, limit: int = 40) -> str:
     """Clean a text and replace characters that the font of the pictures lacks by a question mark.
 
     Examples
@@ -44,7 +44,7 @@ def clean_for_picture(text: str, *, limit: int = 34) -> str:
     'Gaußfilter ??'
     """
     shown = clean(text)
-    shown = "".join(c if ord(c) < 256 or c in "–—×±µ≥≤σ…" else "?" for c in shown)
+    shown = "".join(c if ord(c) < 256 or c in "–—−×±µ≥≤σ…" else "?" for c in shown)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
