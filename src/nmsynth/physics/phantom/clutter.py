@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nmsynth.physics.phantom.body import arm_axis
 from nmsynth.physics.phantom.frame import Frame
 from nmsynth.physics.phantom.layers import Fields, Layer, PointSampler
 from nmsynth.physics.phantom.organs import MU_SOFT, Organ
 from nmsynth.physics.phantom.shapes import Ellipsoid, Point, Shape, tube
-from nmsynth.physics.phantom.skeleton import arm_axis
 
 _FACTOR = {
     Organ.FAT: (2.0, 4.5),

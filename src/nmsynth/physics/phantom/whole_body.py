@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from nmsynth.core.errors import InputError
+from nmsynth.physics.phantom.body import body_layers, inner_layers
 from nmsynth.physics.phantom.clutter import clutter_layers, injection_site, random_layers
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.frame import Frame
@@ -14,8 +15,9 @@ from nmsynth.physics.phantom.grid import Grid, Phantom
 from nmsynth.physics.phantom.head import head_layers
 from nmsynth.physics.phantom.layers import Fields, Layer, Painter, PointSampler
 from nmsynth.physics.phantom.lesions import LesionPlan, PlacedLesion, paint_lesions, place_lesions
-from nmsynth.physics.phantom.skeleton import body_layers, bone_layers, inner_layers
-from nmsynth.physics.phantom.torso import bladder_layers, torso_layers
+from nmsynth.physics.phantom.pelvis import bladder_layers
+from nmsynth.physics.phantom.skeleton import bone_layers
+from nmsynth.physics.phantom.torso import torso_layers
 
 
 @dataclass(frozen=True, slots=True)
