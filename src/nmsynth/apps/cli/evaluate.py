@@ -1,0 +1,85 @@
+"""``nmsynth evaluate``: how near an image comes to a reference."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nmsynth.apps.cli import options
+from nmsynth.apps.cli.terminal import Terminal, terminal_of
+
+if TYPE_CHECKING:
+    from nmsynth.evaluation.schema import Metrics
+
+
+class ReferenceKind(StrEnum):
+    """What the reference is."""
+
+    TRUTH = "T0"
+    NOISE_FREE = "T1"
+    ONE_SCAN = "T2"
+
+
+def evaluate(
+    context: typer.Context,
+    prediction: Annotated[Path, typer.Argument(metavar="PREDICTION", help="Image to judge: DICOM or NIfTI.")],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Image to compare it with, on the same grid.")],
+    source: Annotated[
+        Path | None, typer.Option(help="Image it was made from; it and its best Gaussian stand beside it.")
+    ] = None,
+    masks: Annotated[
+        list[str] | None,
+        typer.Option("--mask", metavar="NAME=PATH", help="body, liver, blood_pool, lesion…, or an organ; repeatable."),
+    ] = None,
+    reference_kind: Annotated[
+        ReferenceKind,
+        typer.Option("--reference-kind", help="T0 true activity, T1 noise-free reconstruction, T2 one noisy scan."),
+    ] = ReferenceKind.ONE_SCAN,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write to a .json or .csv file.")] = None,
+    resample: Annotated[bool, typer.Option("--resample", help="Bring images to the reference's grid first.")] = False,
+    set_: options.Assignments = None,
+    unit: options.UnitOption = None,
+    modality: options.Modality = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Compare PREDICTION with REFERENCE and print every number with its unit, mask and reference."""
+    from nmsynth.workflows.evaluation import evaluate_study
+
+    metrics = evaluate_study(
+        prediction,
+        reference,
+        source_path=source,
+        mask_paths=options.named_paths(masks, option="--mask"),
+        settings={"reference_kind": reference_kind.value, **options.assignments(set_)},
+        output=output,
+        overwrite=overwrite,
+        unit=unit,
+        modality=modality,
+        resample=resample,
+    )
+    terminal = terminal_of(context)
+    if as_json:
+        terminal.print_json(metrics.to_json())
+    else:
+        print_metrics(terminal, metrics)
+
+
+def print_metrics(terminal: Terminal, metrics: Metrics) -> None:
+    """Print measurements as one table, a column for each arm, then the lesions."""
+    arms = metrics.arms
+    values: dict[tuple[str, str, str], dict[str, float | None]] = {}
+    for item in metrics.measurements:
+        values.setdefault((item.name, item.mask or "", item.unit or ""), {})[item.arm] = item.value
+    rows = [[name, mask, unit, *(by_arm.get(arm) for arm in arms)] for (name, mask, unit), by_arm in values.items()]
+    kind = metrics.definitions.get("reference", metrics.reference_kind)
+    terminal.print_table(["measure", "mask", "unit", *arms], rows, title=f"Against {kind}")
+    if metrics.lesions:
+        columns = ("arm", "lesion", "diameter_mm", "recovery", "mean_bias", "peak_bias", "omitted")
+        lesions = [[row[column] for column in columns] for row in metrics.lesion_rows()]
+        terminal.print_table(columns, lesions, title=f"Lesions (biases relative, {metrics.unit})")
+    for warning in metrics.warnings:
+        terminal.print_line(f"warning: {warning}")

@@ -1,0 +1,52 @@
+"""Options that several commands share, and the reading of ``name=value``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nmsynth.core.config import parse_override
+from nmsynth.core.errors import InputError
+
+SeriesUid = Annotated[
+    str | None, typer.Option("--series-uid", help="Series to take where INPUT holds several; 'info' lists them.")
+]
+UnitOption = Annotated[
+    str | None, typer.Option("--unit", help="Unit of a NIfTI image without a sidecar: 'Bq/mL', 'SUVbw [g/mL]', …")
+]
+Modality = Annotated[
+    str | None, typer.Option("--modality", help="Modality of a NIfTI image without a sidecar: PT, CT, MR or NM.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn at random.")]
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given several times.")
+]
+
+
+def named_paths(words: Iterable[str] | None, *, option: str) -> dict[str, Path]:
+    """Paths by name from words like ``name=path``.
+
+    Examples
+    --------
+    >>> named_paths(["ct=scan.nii.gz"], option="--input")["ct"].name
+    'scan.nii.gz'
+    """
+    paths: dict[str, Path] = {}
+    for word in words or ():
+        name, separator, path = word.partition("=")
+        if not separator or not name or not path:
+            raise InputError(f"{option} must be NAME=PATH; found '{word}'. Write, for example, {option} ct=ct.nii.gz.")
+        if name in paths:
+            raise InputError(f"{option} must name each path once; '{name}' is given twice. Leave one out.")
+        paths[name] = Path(path)
+    return paths
+
+
+def assignments(words: Iterable[str] | None) -> dict[str, Any]:
+    """Settings from words like ``key=value``."""
+    return dict(parse_override(word) for word in words or ())

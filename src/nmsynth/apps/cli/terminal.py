@@ -1,0 +1,130 @@
+"""What the commands print: results on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.log import escape
+
+if TYPE_CHECKING:
+    from nmsynth.core.progress import Progress
+
+PROGRESS_AFTER_S = 2.0
+"""A bar is drawn for what takes longer [s]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Prints results; draws progress unless quiet."""
+
+    quiet: bool = False
+
+    def print_json(self, value: Any) -> None:
+        """Print a JSON document; NaN and infinity are refused."""
+        sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def print_line(self, text: str) -> None:
+        """Print one line; control characters are escaped."""
+        sys.stdout.write(escape(text) + "\n")
+
+    def print_pairs(self, pairs: Mapping[str, Any], *, title: str | None = None) -> None:
+        """Print names and values, one pair a line; a pair without a value is left out."""
+        if title:
+            self.print_line(title)
+        shown = {name: value for name, value in pairs.items() if value is not None and value != ""}
+        width = max((len(name) for name in shown), default=0)
+        for name, value in shown.items():
+            self.print_line(f"  {name:<{width}}  {value}")
+
+    def print_table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+        """Print a table; numbers stand to the right, at the width of the terminal, in full where it is no terminal."""
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        filled = [list(row) for row in rows]
+        table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
+        for index, column in enumerate(columns):
+            numeric = any(isinstance(row[index], int | float) for row in filled)
+            table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+        for row in filled:
+            table.add_row(*(Text(format_cell(value)) for value in row))
+        console = Console(file=sys.stdout, highlight=False)
+        if not console.is_terminal:
+            console.width = 200
+        console.print(table)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Draw a bar on stderr while a computation tells how far it is, once it takes more than two seconds."""
+        from rich.console import Console
+
+        bar = _Bar(Console(file=sys.stderr), quiet=self.quiet)
+        try:
+            yield bar.told
+        finally:
+            bar.close()
+
+
+def format_cell(value: Any) -> str:
+    """Text of a cell: four significant digits, a dash for what is missing.
+
+    Examples
+    --------
+    >>> format_cell(0.123456), format_cell(None), format_cell(12)
+    ('0.1235', '-', '12')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return escape(str(value))
+
+
+class _Bar:
+    """A bar that appears only after some time, and only on a terminal."""
+
+    def __init__(self, console: Any, *, quiet: bool) -> None:
+        self._console = console
+        self._silent = quiet or not console.is_terminal
+        self._start = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def told(self, stage: str, fraction: float) -> None:
+        """Show the stage and the share done."""
+        if self._silent:
+            return
+        if self._bar is None:
+            if time.monotonic() - self._start < PROGRESS_AFTER_S:
+                return
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.percentage:>3.0f} %"),
+                TimeElapsedColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(escape(stage), total=1.0)
+        self._bar.update(self._task, completed=min(max(fraction, 0.0), 1.0), description=escape(stage))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def terminal_of(context: Any) -> Terminal:
+    """Terminal that the common options made."""
+    return context.obj if isinstance(context.obj, Terminal) else Terminal()

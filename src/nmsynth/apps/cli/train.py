@@ -1,0 +1,34 @@
+"""``nmsynth train``: a recipe from simulated patients to a model package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmsynth.apps.cli import options
+from nmsynth.apps.cli.terminal import terminal_of
+
+
+def train(
+    context: typer.Context,
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Name of a recipe that comes with nmsynth, or a TOML file.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for data, checkpoints and the package.")
+    ] = Path("runs"),
+    resume: Annotated[bool, typer.Option("--resume/--restart", help="Continue from the last checkpoint.")] = True,
+    set_: options.Assignments = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train a model by RECIPE; interrupted, it goes on where it stopped."""
+    from nmsynth.workflows.training import train_recipe
+
+    terminal = terminal_of(context)
+    package = train_recipe(recipe, output=output, resume=resume, overrides=options.assignments(set_))
+    if as_json:
+        terminal.print_json({"schema_version": 1, "package": str(package)})
+    else:
+        terminal.print_line(f"Wrote the model package {package}")
