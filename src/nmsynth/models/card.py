@@ -1,0 +1,134 @@
+"""The model card: what a model is, what it was made from, how well it does, and where it fails."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from nmsynth.models.envelope import Envelope
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""Names of models: they become folder names."""
+
+SIGNIFICANCE_LEVELS = ("low", "standard", "high")
+"""Levels of evidence at which structure is kept; ``high`` keeps only what is most surely there."""
+
+
+class _Part(BaseModel):
+    """A part of a card: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSpec(_Part):
+    """Which network class the weights belong to."""
+
+    name: str
+    """A registered class name; see :data:`nmsynth.models.package.NETWORKS`."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments of the class, JSON values."""
+
+
+class DataSource(_Part):
+    """Data the model was trained, validated or tested on."""
+
+    name: str
+    licence: str
+    use: Literal["train", "validation", "test"]
+    note: str = ""
+
+
+class Metric(_Part):
+    """One measured number with its interval."""
+
+    name: str
+    """Such as ``"NRMSE"``."""
+    value: float
+    low: float | None = None
+    """Lower end of the interval."""
+    high: float | None = None
+    """Upper end of the interval."""
+    unit: str = "1"
+    condition: str = ""
+    """On what it was measured, such as ``"simulated, 1/20 counts, 20 patients"``."""
+    baseline: float | None = None
+    """The same number for the best Gaussian."""
+
+
+class Card(_Part):
+    """What ``card.json`` of a model package holds."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    version: str
+    task: str = "lowcount-pet"
+    summary: str = ""
+    """What the model does, in a sentence or two."""
+    licence: str = "Apache-2.0"
+    """Licence of the weights."""
+    sha256: str = ""
+    """Of the file of weights, in hexadecimal; filled in when the package is saved."""
+    network: NetworkSpec
+    inputs: tuple[str, ...] = ("pet",)
+    """Roles of the input images."""
+    significance: dict[str, float]
+    """Threshold of the evidence logit at each level ``low``, ``standard``, ``high``, as calibrated."""
+    significance_note: str = ""
+    """How the thresholds were calibrated."""
+    axial_padding: Literal["reflect", "zero"] = "reflect"
+    """How the image goes on beyond its first and last slice; in plane it goes on with zeros."""
+    negative_values: str = "Kept: the network sees them, and the output may be slightly negative. Nothing is clipped."
+    envelope: Envelope
+    data: tuple[DataSource, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    failures: tuple[str, ...] = ()
+    """Known failures and limits, a sentence each."""
+    intended_use: str = "Research only. Not for diagnosis or treatment."
+    training: dict[str, Any] = {}
+    """Resolved recipe, seed and version of the training."""
+
+    @field_validator("name")
+    @classmethod
+    def _nameable(cls, name: str) -> str:
+        """Refuse a name that could not be a folder."""
+        if not NAME_PATTERN.fullmatch(name) or name.endswith(".") or ".." in name:
+            raise ValueError("a model name is 1 to 64 of a-z 0-9 . _ - and starts with a letter or digit")
+        return name
+
+    @field_validator("significance")
+    @classmethod
+    def _levels(cls, thresholds: dict[str, float]) -> dict[str, float]:
+        """Refuse thresholds that are not one rising number a level."""
+        if set(thresholds) != set(SIGNIFICANCE_LEVELS):
+            raise ValueError(f"significance needs the levels {', '.join(SIGNIFICANCE_LEVELS)}")
+        values = [thresholds[level] for level in SIGNIFICANCE_LEVELS]
+        if sorted(values) != values or not all(abs(value) < 1e6 for value in values):
+            raise ValueError("significance thresholds must be finite and rise from low to high")
+        return thresholds
+
+    def to_markdown(self) -> str:
+        """Return the card as a page to read."""
+        lines = [f"# {self.name} {self.version}", "", self.summary, "", f"**{self.intended_use}**", ""]
+        lines += [f"- Task: {self.task}", f"- Licence of the weights: {self.licence}"]
+        lines += [f"- Network: {self.network.name} {self.network.arguments}", f"- sha256: `{self.sha256}`"]
+        lines += [f"- Negative values: {self.negative_values}"]
+        lines += [f"- Beyond the first and last slice: {self.axial_padding}"]
+        lines += ["", "## Envelope", ""]
+        lines += [f"- {key}: {value}" for key, value in self.envelope.model_dump(mode="json").items()]
+        lines += ["", "## Significance", "", self.significance_note, ""]
+        lines += [f"- {level}: evidence logit above {value:g}" for level, value in self.significance.items()]
+        lines += ["", "## Data", ""] + [f"- {d.use}: {d.name} ({d.licence}) {d.note}".rstrip() for d in self.data]
+        lines += ["", "## Metrics", ""]
+        lines += ["| metric | condition | value | interval | best Gaussian |", "|---|---|---|---|---|"]
+        lines += [_metric_row(metric) for metric in self.metrics]
+        lines += ["", "## Failures and limits", ""] + [f"- {failure}" for failure in self.failures]
+        return "\n".join(lines) + "\n"
+
+
+def _metric_row(metric: Metric) -> str:
+    """One row of the table of metrics."""
+    interval = "" if metric.low is None or metric.high is None else f"{metric.low:.3g} to {metric.high:.3g}"
+    baseline = "" if metric.baseline is None else f"{metric.baseline:.3g}"
+    return f"| {metric.name} [{metric.unit}] | {metric.condition} | {metric.value:.3g} | {interval} | {baseline} |"

@@ -1,0 +1,108 @@
+"""Models by name: those that ship, and those in folders of the environment variable ``NMSYNTH_MODELS``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmsynth.core.errors import InputError, RefusalError
+from nmsynth.models.card import NAME_PATTERN, Card
+from nmsynth.models.envelope import printable
+from nmsynth.models.package import CARD_FILE, read_card, read_weights
+
+SHIPPED_MODELS = Path(__file__).resolve().parents[1] / "weights"
+"""Folder of the packages that ship."""
+
+MODELS_VARIABLE = "NMSYNTH_MODELS"
+"""Environment variable with further folders of packages, separated as in ``PATH``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A package that was found."""
+
+    name: str
+    """Name of its folder, by which it is loaded."""
+    path: Path
+    shipped: bool
+    card: Card | None
+    """``None`` where the card does not hold."""
+    problem: str | None = None
+    """Why the card does not hold."""
+
+
+def model_folders() -> tuple[Path, ...]:
+    """Folders that are searched for packages, in order; the shipped ones come first and cannot be replaced."""
+    further = [Path(part) for part in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if part]
+    return (SHIPPED_MODELS, *further)
+
+
+def list_models() -> tuple[ModelEntry, ...]:
+    """Packages by name, the first of each name; only cards are read.
+
+    A folder of ``NMSYNTH_MODELS`` may hold packages or be one.
+    """
+    entries: dict[str, ModelEntry] = {}
+    for folder in model_folders():
+        candidates = [folder, *sorted(folder.iterdir())] if folder.is_dir() else []
+        for path in candidates:
+            if path.is_dir() and (path / CARD_FILE).is_file() and path.name not in entries:
+                entries[path.name] = _entry(path, shipped=folder == SHIPPED_MODELS)
+    return tuple(entries.values())
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Folder of a model.
+
+    Parameters
+    ----------
+    name_or_path
+        Name of a shipped or user model, or the path of a package; anything with a path separator is a path.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message gives the nearest names.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in text or os.sep in text or not NAME_PATTERN.fullmatch(text):
+        path = Path(name_or_path)
+        if path.exists():
+            return path
+        raise InputError(f"A model must be a name or a package folder; {printable(path.name)} does not exist.")
+    entries = {entry.name: entry.path for entry in list_models()}
+    if text in entries:
+        return entries[text]
+    near = difflib.get_close_matches(text, entries, n=3, cutoff=0.4) or sorted(entries)
+    missing = f"None is installed; set {MODELS_VARIABLE} to a folder of packages."
+    hint = f"Known: {', '.join(near)}." if near else missing
+    raise InputError(f"There is no model named {printable(text)}. {hint}")
+
+
+def show_model(name_or_path: str | Path) -> Card:
+    """Card of a model; its weights are not opened."""
+    return read_card(find_model(name_or_path))
+
+
+def verify_model(name_or_path: str | Path) -> Card:
+    """Card of a model whose weights are there, are safetensors, and have the card's sha256.
+
+    Raises
+    ------
+    UnsafeInputError
+        If any of this does not hold.
+    """
+    path = find_model(name_or_path)
+    card = read_card(path)
+    read_weights(path, card)
+    return card
+
+
+def _entry(path: Path, *, shipped: bool) -> ModelEntry:
+    """What is found in the folder of a package."""
+    try:
+        return ModelEntry(path.name, path, shipped, read_card(path))
+    except RefusalError as error:
+        return ModelEntry(path.name, path, shipped, None, str(error))
