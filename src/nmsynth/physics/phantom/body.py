@@ -13,7 +13,6 @@ from nmsynth.physics.phantom.shapes import Capsule, Ellipsoid, Point, Shape, Tru
 def body_layers(frame: Frame) -> list[Layer]:
     """Fat, muscles, limbs and breasts: what everything else is painted on."""
     fat, muscle = frame.uptake("fat"), frame.uptake("muscle")
-    s, g = frame.scale, frame.girth
     fat_arm, fat_leg = 0.25 * frame.fat_mm + 2, 0.6 * frame.fat_mm + 2
     leg = [_leg(frame, side, 0.0) for side in (-1, 1)]
     leg_fat = tuple(c for side in (-1, 1) for c in _leg(frame, side, fat_leg))
@@ -60,41 +59,23 @@ def body_layers(frame: Frame) -> list[Layer]:
         )
     )
     layers += _septa(frame, fat)
-    groups: list[tuple[str, tuple[Shape, ...]]] = []
+    return [*layers, *_muscle_groups(frame, muscle)]
+
+
+def _muscle_groups(frame: Frame, muscle: float) -> list[Layer]:
+    """Long muscles of the back and buttocks, each with its own uptake."""
+    s, g, y = frame.scale, frame.girth, frame.back_y
+    layers: list[Layer] = []
     for side in (-1, 1):
-        y = frame.back_y
-        groups.append(
-            (
-                "erector",
-                tube(
-                    [(frame.z(f), y - 24 * s, side * 30 * s) for f in (0.55, 0.62, 0.70, 0.78)],
-                    [16 * s * g**0.2, 22 * s * g**0.2, 18 * s, 12 * s],
-                ),
+        back = [(frame.z(f), y - 24 * s, side * 30 * s) for f in (0.55, 0.62, 0.70, 0.78)]
+        erector: tuple[Shape, ...] = tube(back, [16 * s * g**0.2, 22 * s * g**0.2, 18 * s, 12 * s])
+        radii = (65 * s, 26 * s * g**0.3, 52 * s)
+        buttock: tuple[Shape, ...] = (Ellipsoid((frame.z(0.52), 72 * s, side * 75 * s), radii, (side * 15.0, 0, 0)),)
+        for name, shapes in (("erector", erector), ("gluteus", buttock)):
+            level, grain = muscle * frame.vary(0.12), frame.grain()
+            layers.append(
+                Layer(name, Organ.MUSCLE, shapes, level, MU_SOFT, texture=grain, bump_mm=2.0, inside="muscle")
             )
-        )
-        groups.append(
-            (
-                "gluteus",
-                (
-                    Ellipsoid(
-                        (frame.z(0.52), 72 * s, side * 75 * s), (65 * s, 26 * s * g**0.3, 52 * s), (side * 15.0, 0, 0)
-                    ),
-                ),
-            )
-        )
-    for name, shapes in groups:
-        layers.append(
-            Layer(
-                name,
-                Organ.MUSCLE,
-                shapes,
-                muscle * frame.vary(0.12),
-                MU_SOFT,
-                texture=frame.grain(),
-                bump_mm=2.0,
-                inside="muscle",
-            )
-        )
     return layers
 
 

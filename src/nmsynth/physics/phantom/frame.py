@@ -101,8 +101,9 @@ class Frame:
         return (fraction - MID_THIGH) * self.height_m * 1000.0
 
     def uptake(self, name: str) -> float:
-        """Draw an uptake of the table [g/mL]."""
-        return UPTAKE[name].draw(self.rng, self.widen)
+        """Draw an uptake of the table [g/mL]; heavier people have less in their fat, so more elsewhere."""
+        habitus = 1.0 if name in ("fat", "white_ratio") else float(np.clip((self.bmi / 25.0) ** 0.35, 0.88, 1.2))
+        return habitus * UPTAKE[name].draw(self.rng, self.widen)
 
     def grain(self) -> float:
         """Draw the texture of an organ."""

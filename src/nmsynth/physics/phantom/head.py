@@ -5,7 +5,7 @@ from __future__ import annotations
 from nmsynth.physics.phantom.frame import Frame
 from nmsynth.physics.phantom.layers import Layer
 from nmsynth.physics.phantom.organs import MU_BONE, MU_FAT, MU_SOFT, Organ
-from nmsynth.physics.phantom.shapes import Ellipsoid, Shape, tube
+from nmsynth.physics.phantom.shapes import Ellipsoid, Point, Shape, tube
 
 
 def head_layers(frame: Frame) -> list[Layer]:
@@ -14,7 +14,7 @@ def head_layers(frame: Frame) -> list[Layer]:
 
 
 def _skull_and_brain(frame: Frame) -> list[Layer]:
-    """Scalp, skull shell, cerebrospinal fluid, cortex, white matter, deep nuclei, cerebellum and stem."""
+    """Scalp, skull shell, cerebrospinal fluid, then the brain."""
     s, v = frame.scale**0.5, frame.vary(0.03)
     centre = (frame.z(0.945), 8 * s, 0.0)
     z, y, _ = centre
@@ -22,9 +22,20 @@ def _skull_and_brain(frame: Frame) -> list[Layer]:
     def skull(inset: float) -> Ellipsoid:
         return Ellipsoid(centre, (90 * s * v - inset, 96 * s * v - inset, 76 * s * v - inset), (0, 0, 8))
 
-    grey, white = frame.uptake("grey"), 0.0
-    white = grey * frame.uptake("white_ratio")
     csf = frame.uptake("csf")
+    return [
+        Layer("scalp", Organ.SOFT_TISSUE, (skull(-6.0),), frame.uptake("skin"), 0.094, bump_mm=1.0),
+        Layer("skull", Organ.BONE, (skull(0.0),), 0.55 * frame.uptake("marrow"), MU_BONE * frame.vary(0.05)),
+        Layer("meninges", Organ.CSF, (skull(6.5 * frame.vary(0.15)),), csf, MU_SOFT),
+        *_cerebrum(frame, (z, y, 0.0), s, v, csf),
+    ]
+
+
+def _cerebrum(frame: Frame, centre: Point, s: float, v: float, csf: float) -> list[Layer]:
+    """Cortex, falx and folded white matter; then what lies below."""
+    z, y, _ = centre
+    grey = frame.uptake("grey")
+    white, grain = grey * frame.uptake("white_ratio"), frame.grain()
     whole = Ellipsoid((z + 8 * s, y, 0.0), (70 * s * v, 85 * s * v, 65 * s * v), (0, 0, 8))
     lobes: tuple[Shape, ...] = (
         whole,
@@ -34,33 +45,7 @@ def _skull_and_brain(frame: Frame) -> list[Layer]:
         Ellipsoid((z + 7 * s, y, d * 31 * s), (60 * s * v, 75 * s * v, 27 * s * v), (0, 0, 8)) for d in (-1, 1)
     )
     falx = Ellipsoid((z + 38 * s, y, 0.0), (36 * s, 82 * s, 1.5 * s))
-    deep: list[Shape] = []
-    ventricles: list[Shape] = []
-    for d in (-1, 1):
-        deep.append(Ellipsoid((z - 4 * s, y + 6 * s, d * 11 * s), (10 * s, 15 * s, 8 * s)))
-        deep.append(Ellipsoid((z - 1 * s, y - 14 * s, d * 25 * s), (12 * s, 18 * s, 6 * s)))
-        deep.append(Ellipsoid((z + 6 * s, y - 24 * s, d * 13 * s), (10 * s, 12 * s, 5 * s)))
-        wide = 4.0 * frame.vary(0.4)
-        ventricles += tube(
-            [(z + 8 * s, y - 32 * s, d * 9 * s), (z + 16 * s, y, d * 10 * s), (z + 6 * s, y + 34 * s, d * 18 * s)],
-            [wide, 1.2 * wide, 1.4 * wide],
-        )
-    cerebellum = tuple(
-        Ellipsoid((z - 46 * s, y + 48 * s, d * 23 * s), (23 * s, 29 * s, 27 * s), (0, 0, 15)) for d in (-1, 1)
-    )
-    stem = tube(
-        [
-            (z - 20 * s, y + 14 * s, 0.0),
-            (z - 46 * s, y + 18 * s, 0.0),
-            (frame.z(0.90), frame.spine_y(frame.z(0.90)) + 16 * s, 0.0),
-        ],
-        [12 * s, 13 * s, 7 * s],
-    )
-    grain = frame.grain()
     return [
-        Layer("scalp", Organ.SOFT_TISSUE, (skull(-6.0),), frame.uptake("skin"), 0.094, bump_mm=1.0),
-        Layer("skull", Organ.BONE, (skull(0.0),), 0.55 * frame.uptake("marrow"), MU_BONE * frame.vary(0.05)),
-        Layer("meninges", Organ.CSF, (skull(6.5 * frame.vary(0.15)),), csf, MU_SOFT),
         Layer(
             "cortex",
             Organ.BRAIN_GREY,
@@ -85,6 +70,36 @@ def _skull_and_brain(frame: Frame) -> list[Layer]:
             fold_mm=19.0,
             inside="cortex",
         ),
+        *_deep_brain(frame, centre, s, grey, csf),
+    ]
+
+
+def _deep_brain(frame: Frame, centre: Point, s: float, grey: float, csf: float) -> list[Layer]:
+    """Deep nuclei, ventricles, cerebellum and stem."""
+    (z, y, _), grain = centre, frame.grain()
+    deep: list[Shape] = []
+    ventricles: list[Shape] = []
+    for d in (-1, 1):
+        deep.append(Ellipsoid((z - 4 * s, y + 6 * s, d * 11 * s), (10 * s, 15 * s, 8 * s)))
+        deep.append(Ellipsoid((z - 1 * s, y - 14 * s, d * 25 * s), (12 * s, 18 * s, 6 * s)))
+        deep.append(Ellipsoid((z + 6 * s, y - 24 * s, d * 13 * s), (10 * s, 12 * s, 5 * s)))
+        wide = 4.0 * frame.vary(0.4)
+        ventricles += tube(
+            [(z + 8 * s, y - 32 * s, d * 9 * s), (z + 16 * s, y, d * 10 * s), (z + 6 * s, y + 34 * s, d * 18 * s)],
+            [wide, 1.2 * wide, 1.4 * wide],
+        )
+    cerebellum = tuple(
+        Ellipsoid((z - 46 * s, y + 48 * s, d * 23 * s), (23 * s, 29 * s, 27 * s), (0, 0, 15)) for d in (-1, 1)
+    )
+    stem = tube(
+        [
+            (z - 20 * s, y + 14 * s, 0.0),
+            (z - 46 * s, y + 18 * s, 0.0),
+            (frame.z(0.90), frame.spine_y(frame.z(0.90)) + 16 * s, 0.0),
+        ],
+        [12 * s, 13 * s, 7 * s],
+    )
+    return [
         Layer(
             "deep_grey", Organ.BRAIN_GREY, tuple(deep), grey * frame.vary(0.06), 0.099, texture=0.5 * grain, bump_mm=1.0
         ),
@@ -93,7 +108,7 @@ def _skull_and_brain(frame: Frame) -> list[Layer]:
             "cerebellum",
             Organ.CEREBELLUM,
             cerebellum,
-            0.8 * grey * frame.vary(0.05),
+            0.88 * grey * frame.vary(0.05),
             0.099,
             texture=grain,
             texture_field=0,
@@ -149,7 +164,7 @@ def _neck(frame: Frame) -> list[Layer]:
     s, rng = frame.scale, frame.rng
     top = frame.z(0.945)
     gland = frame.uptake("salivary")
-    parotid = tuple(Ellipsoid(frame.jitter((top - 74 * s, 2 * s, d * 60 * s), 2), (24, 14, 9)) for d in (-1, 1))
+    parotid = tuple(Ellipsoid(frame.jitter((top - 74 * s, 2 * s, d * 50 * s), 2), (24, 14, 9)) for d in (-1, 1))
     below = tuple(Ellipsoid(frame.jitter((top - 112 * s, -32 * s, d * 30 * s), 2), (11, 15, 9)) for d in (-1, 1))
     tonsils = tuple(Ellipsoid(frame.jitter((top - 92 * s, -8 * s, d * 15 * s), 1.5), (11, 6, 5)) for d in (-1, 1))
     lobes = tuple(Ellipsoid((frame.z(0.846), -28 * s, d * 17 * s), (22 * s, 9 * s, 8 * s)) for d in (-1, 1))

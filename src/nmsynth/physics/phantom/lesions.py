@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class LesionPlan:
     contrast
         Range of lesion over local background, drawn log-uniformly.
     diameters_mm, contrasts
-        Fixed lists instead of ranges, used in turn; give ``count`` or one list's length rules.
+        Fixed lists instead of ranges, used in turn; without ``count`` the longer list tells how many.
     organs
         Hosts to choose from, None for all: liver, lung, bone, node, soft_tissue, spleen, brain, breast.
     shapes
@@ -68,7 +68,7 @@ class LesionPlan:
     """
 
     count: int | None = None
-    diameter_mm: tuple[float, float] = (5.0, 40.0)
+    diameter_mm: tuple[float, float] = (4.0, 60.0)
     contrast: tuple[float, float] = (1.5, 10.0)
     diameters_mm: tuple[float, ...] | None = None
     contrasts: tuple[float, ...] | None = None
@@ -261,23 +261,23 @@ def _try(
         if plan.isolated and (own.mean() < 0.995 or np.std(shell[0]) > 0.2 * np.mean(shell[0])):
             return None
     background = float(np.mean(shell[0][own]))
-    core, cold, wall = 0.0, 1.0, 1.0
+    core, cold = 0.0, 1.0
     if diameter >= 20 and rng.random() < plan.necrosis:
         core, cold = float(rng.uniform(0.35, 0.65)), float(rng.uniform(0.15, 0.5))
-        wall = (1 - cold * core**3) / (1 - core**3)
+    place = (float(centre[0]), float(centre[1]), float(centre[2]))
     truth = Lesion(
-        index,
-        host,
-        (float(centre[0]), float(centre[1]), float(centre[2])),
-        diameter,
-        contrast,
-        contrast * background,
-        background,
-        kind,
-        plan.isolated,
+        index, host, place, diameter, contrast, contrast * background, background, kind, isolated=plan.isolated
     )
     texture = plan.texture if diameter >= 10 else 0.0
-    return PlacedLesion(truth, radii, turn, waves, core, cold, wall, texture, 0.096)
+    return _normalised(PlacedLesion(truth, radii, turn, waves, core, cold, 1.0, texture, 0.096))
+
+
+def _normalised(lesion: PlacedLesion) -> PlacedLesion:
+    """Same lesion with its uptake scaled so that the mean over its volume is the recorded one."""
+    axis = np.linspace(-lesion.reach_mm, lesion.reach_mm, 31)
+    inside, uptake = lesion.uptake(np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1))
+    scale = lesion.truth.suv / float(uptake[inside].mean())
+    return replace(lesion, core_factor=lesion.core_factor * scale, wall_factor=lesion.wall_factor * scale)
 
 
 def _surroundings(

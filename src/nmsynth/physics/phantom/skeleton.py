@@ -38,7 +38,7 @@ def _spine(frame: Frame, marrow: float) -> list[Layer]:
         [16 * s, 15 * s, 14 * s, 13 * s, 13 * s, 12 * s, 9 * s, 8 * s, 8 * s],
     )
     depth = {h: (16.5 if h < frame.z(0.68) else 14.5 if h < frame.z(0.835) else 8.0) for h in heights}
-    cord = tube([(z, frame.spine_y(z) + (depth[z] + 7) * s, 0.0) for z in heights], 5.5 * s)
+    cord = tube([(z, frame.spine_y(z) + (depth[z] + 7) * s, 0.0) for z in heights[2:]], 5.5 * s)
     disc, cortex = frame.uptake("disc"), frame.uptake("cortical_bone")
     return [
         Layer("discs", Organ.SOFT_TISSUE, discs, disc, 0.100, bump_mm=0.5),
