@@ -27,6 +27,9 @@ from nmsynth.report.scene import BODY_LEVEL, HISTOGRAM_FLOOR, RELATIVE_FLOOR, Sc
 PER_ROW = 3
 """Most images in one row of projections."""
 
+FEW = 2
+"""Most images that are shown as rows and not as columns of the three planes."""
+
 DETAIL_MM = 90.0
 """Half of the side of the detail around the largest difference [mm]."""
 
@@ -111,7 +114,7 @@ class Painter:
         return f"{self.scene.unit} 0–{self.scene.window:g}"
 
     def planes(self) -> Picture:
-        """Axial, coronal and sagittal planes through the point of the scene, one row a plane."""
+        """Axial, coronal and sagittal planes through the point: one row a plane, or one an image where they are few."""
         point = self._cropped(self.scene.point)
         rows = [
             [
@@ -127,6 +130,8 @@ class Painter:
             ]
             for view in VIEWS
         ]
+        if len(self.images) <= FEW:
+            rows = [list(row) for row in zip(*rows, strict=True)]
         return Picture(
             panel_rows(rows, max_height=430),
             f"Axial, coronal and sagittal planes through {self.scene.point_name}, {self._window_text()}; the ticks at "
@@ -153,17 +158,19 @@ class Painter:
         body = expected > BODY_LEVEL * self.scene.window
         values = np.abs(maps[main])[body]
         limit = min(nice_limit(float(np.percentile(values, 99.5))) if values.size else 1.0, self.scene.window)
-        scale = Scale(-limit, limit, f"difference [{self.scene.unit}]", "RdBu_r")
+        scale = Scale(-limit, limit, f"difference, {self.scene.unit}", "RdBu_r")
         point = self._cropped(self.scene.point)
-        coronal = [self._difference_panel(name, array, "coronal", point, scale) for name, array in maps.items()]
-        ratio = Scale(-RELATIVE_LIMIT, RELATIVE_LIMIT, "relative difference [%]", "RdBu_r")
+        views: tuple[View, ...] = VIEWS if len(maps) == 1 else ("coronal",)
+        absolute = [self._difference_panel(n, array, view, point, scale) for n, array in maps.items() for view in views]
+        ratio = Scale(-RELATIVE_LIMIT, RELATIVE_LIMIT, "relative difference, %", "RdBu_r")
         relative = [
-            self._difference_panel(name, self._relative(array, expected), "coronal", point, ratio)
+            self._difference_panel(name, self._relative(array, expected), view, point, ratio)
             for name, array in maps.items()
+            for view in views
         ]
         return [
             Picture(
-                panel_rows([coronal, relative], max_height=430),
+                panel_rows([absolute, relative], max_height=430),
                 self._difference_caption(limit),
                 "Maps of the difference and of the relative difference",
             ),
@@ -180,7 +187,7 @@ class Painter:
             "is signal that the model removed or added."
         )
         return (
-            f"Image − {self.reference_name}, coronal plane through {self.scene.point_name}. Upper row: difference, "
+            f"Image − {self.reference_name}, through {self.scene.point_name}. Upper row: difference, "
             f"±{limit:g} {self.scene.unit}; lower row: relative difference, ±{RELATIVE_LIMIT:g} %, where the reference "
             f"exceeds {floor:.3g}. Red is too high, blue too low. {look}"
         )

@@ -121,7 +121,7 @@ def order_methods(names: Sequence[str], main: str | None) -> list[str]:
 def cell(row: Mapping[str, Any]) -> tuple[str, str]:
     """Print a value and, apart, its bounds where it has both; ratios as per cent."""
     value, unit, name = row.get("value"), str(row.get("unit") or ""), str(row.get("name"))
-    as_percent = unit == "1" and any(name == r or name.endswith(f" {r}") for r in RATIOS)
+    as_percent = _as_percent(row)
     signed = "bias" in name
 
     def show(item: Any) -> str:
@@ -137,6 +137,12 @@ def cell(row: Mapping[str, Any]) -> tuple[str, str]:
     if lower is None or upper is None:
         return show(value), ""
     return show(value), f"({show(lower)} to {show(upper)})"
+
+
+def _as_percent(row: Mapping[str, Any]) -> bool:
+    """Whether a row is a ratio that is printed as per cent."""
+    name = str(row.get("name"))
+    return str(row.get("unit")) == "1" and any(name == r or name.endswith(f" {r}") for r in RATIOS)
 
 
 def metric_tables(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: str | None) -> list[Table]:
@@ -155,6 +161,8 @@ def metric_tables(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: st
                 table.lines.append(line)
             lines[key].cells.setdefault(method, shown)
             _add_notes(table, row)
+    for table in tables.values():
+        table.methods = [name for name in methods if any(name in line.cells for line in table.lines)]
     return [table for table in tables.values() if table.lines]
 
 
@@ -181,7 +189,7 @@ def _line(row: Mapping[str, Any]) -> Line:
     return Line(
         str(row.get("name")),
         str(row.get("mask") or MISSING),
-        str(row.get("unit") or MISSING),
+        "%" if _as_percent(row) else str(row.get("unit") or MISSING),
         str(row.get("reference") or MISSING),
         MISSING if row.get("data_range") is None else number(row["data_range"]),
     )
@@ -202,7 +210,7 @@ def verdict(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: str | No
         first = next(iter(found.values()))
         line = _line(first)
         line.name, line.aim = shown, _aim(aim, name, part, collected)
-        line.unit = "" if line.unit in ("1", "lesions", MISSING) else line.unit
+        line.unit = "" if line.unit in ("1", "%", "lesions", MISSING) else line.unit
         line.reference += "" if line.data_range == MISSING else f", range {line.data_range}"
         line.cells = {method: cell(row) for method, row in found.items()}
         table.lines.append(line)

@@ -77,13 +77,13 @@ def percent(fraction: float | None, *, signed: bool = True) -> str:
 
     Examples
     --------
-    >>> percent(0.0512), percent(-0.3, signed=True), percent(None)
-    ('+5.1 %', '−30.0 %', '–')
+    >>> percent(0.0512), percent(-0.3, signed=True), percent(-1e-5), percent(None)
+    ('+5.1 %', '−30.0 %', '0.0 %', '–')
     """
     if fraction is None or not math.isfinite(fraction):
         return MISSING
     shown = f"{100.0 * fraction:+.1f} %" if signed else f"{100.0 * fraction:.1f} %"
-    return shown.replace("-", "−")
+    return "0.0 %" if shown in ("+0.0 %", "-0.0 %") else shown.replace("-", "−")
 
 
 def printable(value: Any) -> Any:
