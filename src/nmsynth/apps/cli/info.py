@@ -13,9 +13,7 @@ from nmsynth.apps.cli.terminal import terminal_of
 
 def info(
     context: typer.Context,
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="Folder, zip or file: DICOM or NIfTI.", show_default=False)
-    ],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder, zip or file: DICOM or NIfTI.")],
     series_uid: options.SeriesUid = None,
     unit: options.UnitOption = None,
     modality: options.Modality = None,

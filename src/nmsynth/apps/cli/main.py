@@ -90,9 +90,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except NmsynthError as error:
         return _fail(str(error), error.exit_code, traceback_wanted)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("Interrupted; nothing was left half written.", EXIT_INTERRUPTED, False)
+        return _fail("Interrupted.", EXIT_INTERRUPTED, False)
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment] # the reader has gone; nothing is flushed at exit
+        sys.stdout = None  # the reader has gone; nothing is flushed at exit
         return EXIT_UNEXPECTED
     except MemoryError:
         return _fail(
@@ -104,6 +104,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if hasattr(error, "format_message"):
             return _fail_usage(error)
         return _fail(_describe(error, traceback_wanted), EXIT_UNEXPECTED, traceback_wanted)
+    if status == EXIT_INTERRUPTED:
+        return _fail("Interrupted.", EXIT_INTERRUPTED, False)
     return status if isinstance(status, int) else 0
 
 

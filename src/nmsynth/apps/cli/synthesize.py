@@ -23,12 +23,8 @@ class Significance(StrEnum):
 def synthesize(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="Study: DICOM folder, zip or file, or NIfTI.")],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="Folder for DICOM, or a file ending in .nii or .nii.gz.")
-    ],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Model by name; 'models list' shows them.")
-    ] = "lowcount-pet",
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for DICOM, or a .nii or .nii.gz file.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Model; see 'models list'.")] = "lowcount-pet",
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", metavar="ROLE=PATH", help="A further input of the model, such as ct=PATH."),
@@ -38,7 +34,7 @@ def synthesize(
         typer.Option(help="How sure structure must be to be kept: 'high' keeps less noise and fewer small lesions."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of what is drawn at random.", show_default="0")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="what is there")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N.", show_default="cpu")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.", show_default="all")] = None,
     set_: options.Assignments = None,
     series_uid: options.SeriesUid = None,
@@ -69,7 +65,7 @@ def synthesize(
             series_uid=series_uid,
             unit=unit,
             modality=modality,
-            progress=progress,
+            progress=lambda done, total: progress("synthesising", done / max(total, 1)),
         )
     if as_json:
         terminal.print_json({"schema_version": 1, "output": str(output), **synthesis.record})

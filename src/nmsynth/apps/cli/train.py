@@ -13,12 +13,8 @@ from nmsynth.apps.cli.terminal import terminal_of
 
 def train(
     context: typer.Context,
-    recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Name of a recipe that comes with nmsynth, or a TOML file.")
-    ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for data, checkpoints and the package.")
-    ] = Path("runs"),
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe of nmsynth, or a TOML file.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("runs"),
     resume: Annotated[bool, typer.Option("--resume/--restart", help="Continue from the last checkpoint.")] = True,
     set_: options.Assignments = None,
     as_json: options.Json = False,
