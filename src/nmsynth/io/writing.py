@@ -1,0 +1,56 @@
+"""Write a volume in the format that its output path or its source says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.volume import Volume
+
+
+def write(volume: Volume, path: Path | str, *, source: Path | str | Volume | None = None, overwrite: bool = False) -> Path:
+    """Write a volume: NIfTI where the path ends in ``.nii`` or ``.nii.gz``, else a folder with a DICOM series.
+
+    A volume that comes from a DICOM series becomes a series derived from it. A simulated PET volume without
+    such a source becomes a new series of a phantom.
+
+    Parameters
+    ----------
+    volume
+        What is written.
+    path
+        Output file or folder.
+    source
+        DICOM series whose headers are taken; ``None`` for the one the volume was read from.
+    overwrite
+        Whether existing output may be replaced; of folders, only a series that nmsynth wrote.
+
+    Returns
+    -------
+        The path that was written.
+
+    Raises
+    ------
+    InputError
+        If the output exists without ``overwrite``, or the format does not follow from path and source.
+    NumericalError
+        If a value is not finite; nothing is written.
+    """
+    from nmsynth.io.nifti import is_nifti, write_nifti
+
+    path = Path(path)
+    if is_nifti(path):
+        return write_nifti(volume, path, overwrite=overwrite)
+    if path.suffix.lower() in (".dcm", ".zip", ".json", ".gz", ".ima"):
+        raise InputError(
+            f"An output is a folder for DICOM, or a file ending in .nii or .nii.gz; found {path.suffix!r}. "
+            "Name a folder."
+        )
+    has_headers = source is not None or (volume.source is not None and volume.source.format == "dicom")
+    if not has_headers and volume.provenance.simulated and volume.modality == "PT":
+        from nmsynth.io.dicom_new import write_new_pet_series
+
+        return write_new_pet_series(volume, path, seed_uid=volume.sha256, overwrite=overwrite)
+    from nmsynth.io.dicom_writer import write_dicom
+
+    return write_dicom(volume, path, source=source, overwrite=overwrite)
