@@ -101,3 +101,29 @@ def test_wrong_maps_are_refused():
         from_organ_labels(_body(), (1.0, 0.0, 1.0), seed=1)
     with pytest.raises(InputError, match="not be negative"):
         from_organ_labels(_body(), SPACING, seed=-1)
+
+
+def _read_zyx(path):
+    """NIfTI array turned to (z up, y to posterior, x to left), and its spacing."""
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.as_closest_canonical(nibabel.load(path))
+    array = np.transpose(np.asarray(image.dataobj), (2, 1, 0))[:, ::-1, ::-1]
+    return array, tuple(float(s) for s in image.header.get_zooms()[:3][::-1])
+
+
+def test_real_torso_labels_and_ct(shared_data):
+    labels, spacing = _read_zyx(shared_data / "torso_ct" / "organ_labels.nii.gz")
+    ct, _ = _read_zyx(shared_data / "torso_ct" / "ct.nii.gz")
+    half = (slice(None, None, 2),) * 3
+    phantom = from_organ_labels(labels[half], tuple(2 * s for s in spacing), seed=1, ct_hu=ct[half])
+    assert np.isfinite(phantom.activity).all()
+    assert phantom.mu_map.max() <= 0.19
+    assert {Organ.LIVER, Organ.KIDNEY, Organ.URINE, Organ.MUSCLE, Organ.FAT} <= set(np.unique(phantom.labels).tolist())
+
+
+@pytest.mark.parametrize("number", [1, 15])
+def test_real_brain_labels(shared_data, number):
+    labels, spacing = _read_zyx(shared_data / "brain_labels" / f"training_seg_{number:02d}.nii.gz")
+    phantom = from_brain_labels(labels[::4, ::4, ::4], tuple(4 * s for s in spacing), seed=1)
+    assert 4 < phantom.activity[phantom.labels == Organ.BRAIN_GREY].mean() < 14
+    assert phantom.mu_map.max() <= 0.15001

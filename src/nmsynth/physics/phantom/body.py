@@ -153,16 +153,6 @@ def inner_layers(frame: Frame) -> list[Layer]:
     ]
     mu = float(rng.uniform(*MU_LUNG))
     lung = replace(ribs, z_mm=(frame.z(0.652), *ribs.z_mm[1:]))
-    between = Trunk(
-        tuple(frame.z(f) for f in (0.655, 0.70, 0.735, 0.765, 0.80, 0.84)),
-        tuple(v * s for v in (48.0, 46.0, 36.0, 29.0, 27.0, 24.0)),
-        tuple(v * s for v in (74.0, 80.0, 76.0, 64.0, 48.0, 40.0)),
-        tuple(v * s for v in (0.0, -2.0, -2.0, 4.0, 6.0, 10.0)),
-        squareness=0.3,
-        centre_x=4.0 * s,
-    )
-    levels = [frame.z(q) for q in (0.65, 0.70, 0.76, 0.82)]
-    beside_spine = tube([(z, frame.spine_y(z) + 18 * s, 0.0) for z in levels], 25.0 * s)
     diaphragm = tuple(
         Ellipsoid(d.centre, (d.radii[0] + 4, d.radii[1] + 3, d.radii[2] + 3)) for d in domes if isinstance(d, Ellipsoid)
     )
@@ -191,15 +181,30 @@ def inner_layers(frame: Frame) -> list[Layer]:
             blur_mm=frame.breathing_mm,
             inside="muscle",
         ),
-        Layer(
-            "mediastinum",
-            Organ.SOFT_TISSUE,
-            (between, *beside_spine),
-            frame.uptake("bulk_tissue"),
-            0.094,
-            texture=frame.grain(),
-            bump_mm=3.0,
-            bump_field=1,
-            inside="muscle",
-        ),
+        _mediastinum(frame),
     ]
+
+
+def _mediastinum(frame: Frame) -> Layer:
+    """Tissue between the lungs and beside the spine."""
+    s = frame.scale
+    between = Trunk(
+        tuple(frame.z(f) for f in (0.655, 0.70, 0.735, 0.765, 0.80, 0.84)),
+        tuple(v * s for v in (48.0, 46.0, 36.0, 29.0, 27.0, 24.0)),
+        tuple(v * s for v in (74.0, 80.0, 76.0, 64.0, 48.0, 40.0)),
+        tuple(v * s for v in (0.0, -2.0, -2.0, 4.0, 6.0, 10.0)),
+        squareness=0.3,
+        centre_x=4.0 * s,
+    )
+    levels = [frame.z(q) for q in (0.65, 0.70, 0.76, 0.82)]
+    return Layer(
+        "mediastinum",
+        Organ.SOFT_TISSUE,
+        (between, *tube([(z, frame.spine_y(z) + 18 * s, 0.0) for z in levels], 25.0 * s)),
+        frame.uptake("bulk_tissue"),
+        0.094,
+        texture=frame.grain(),
+        bump_mm=3.0,
+        bump_field=1,
+        inside="muscle",
+    )

@@ -53,6 +53,13 @@ def vessel_layers(frame: Frame, blood: float) -> list[Layer]:
             ],
             [5 * s, 5.5 * s, 4 * s],
         )
+    trunk = Layer("vessels", Organ.BLOOD, tuple(shapes), blood, MU_BLOOD, texture=0.03, bump_mm=1.0)
+    return [trunk, _lung_vessels(frame, blood)]
+
+
+def _lung_vessels(frame: Frame, blood: float) -> Layer:
+    """Pulmonary trunk with branches of both lungs."""
+    s = frame.scale
     lung: list[Shape] = [
         *tube([(frame.z(0.748), -34 * s, 10 * s), (frame.z(0.764), -12 * s, 14 * s)], [14 * s, 13 * s])
     ]
@@ -63,10 +70,7 @@ def vessel_layers(frame: Frame, blood: float) -> list[Layer]:
             spread = frame.rng.normal((0, 0, side * 22), (24, 18, 9))
             tip = (root[0] + float(spread[0]), root[1] + float(spread[1]), root[2] + float(spread[2]))
             lung += tube([root, tip], [5.5, 2.5])
-    return [
-        Layer("vessels", Organ.BLOOD, tuple(shapes), blood, MU_BLOOD, texture=0.03, bump_mm=1.0),
-        Layer("lung_vessels", Organ.BLOOD, tuple(lung), 0.9 * blood, MU_BLOOD, texture=0.05, bump_mm=1.0),
-    ]
+    return Layer("lung_vessels", Organ.BLOOD, tuple(lung), 0.9 * blood, MU_BLOOD, texture=0.05, bump_mm=1.0)
 
 
 def heart_layers(frame: Frame, blood: float) -> list[Layer]:

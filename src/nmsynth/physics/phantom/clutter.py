@@ -65,56 +65,34 @@ def clutter_layers(frame: Frame, layers: Sequence[Layer], fields: Fields, count:
 
 def random_layers(frame: Frame, count: int) -> list[Layer]:
     """Blobs, tubes and shells of any uptake anywhere in the trunk: domain randomisation, not anatomy."""
+    return [layer for i in range(count) for layer in _random_structure(frame, i)]
+
+
+def _random_structure(frame: Frame, i: int) -> list[Layer]:
+    """One tube, blob or shell."""
     rng = frame.rng
-    result: list[Layer] = []
-    for i in range(count):
-        centre: Point = (
-            float(rng.uniform(0, frame.z(1.0))),
-            float(rng.uniform(-80, 80)),
-            float(rng.uniform(-140, 140)),
-        )
-        level = float(np.exp(rng.uniform(np.log(0.15), np.log(15.0))))
-        radii = np.exp(rng.uniform(np.log(3.0), np.log(35.0))) * rng.uniform(0.5, 1.6, 3)
-        angles = (float(rng.uniform(-90, 90)), float(rng.uniform(-90, 90)), float(rng.uniform(-90, 90)))
-        kind = rng.integers(3)
-        if kind == 0:
-            path = [centre]
-            for move in rng.normal(0, 35, (4, 3)):
-                last = path[-1]
-                path.append((last[0] + float(move[0]), last[1] + float(move[1]), last[2] + float(move[2])))
-            shapes: tuple[Shape, ...] = tube(path, float(rng.uniform(1.5, 9)))
-        else:
-            shapes = (Ellipsoid(centre, (float(radii[0]), float(radii[1]), float(radii[2])), angles),)
-        texture, fine = float(rng.uniform(0, 0.3)), int(rng.integers(0, 3))
-        result.append(
-            Layer(
-                f"random_{i}",
-                Organ.CLUTTER,
-                shapes,
-                level,
-                None,
-                texture=texture,
-                texture_field=fine,
-                bump_mm=1.5,
-                bump_field=fine,
-                inside="skin",
-            )
-        )
-        if kind == 2 and radii.min() > 6:
-            wall = float(rng.uniform(2, 0.7 * radii.min()))
-            inner = Ellipsoid(centre, (float(radii[0]) - wall, float(radii[1]) - wall, float(radii[2]) - wall), angles)
-            result.append(
-                Layer(
-                    f"random_inner_{i}",
-                    Organ.CLUTTER,
-                    (inner,),
-                    level * float(rng.uniform(0.05, 0.6)),
-                    None,
-                    bump_mm=1.0,
-                    bump_field=fine,
-                    inside="skin",
-                )
-            )
+    z, y, x = rng.uniform((0.0, -80.0, -140.0), (frame.z(1.0), 80.0, 140.0))
+    centre: Point = (float(z), float(y), float(x))
+    level = float(np.exp(rng.uniform(np.log(0.15), np.log(15.0))))
+    radii = np.exp(rng.uniform(np.log(3.0), np.log(35.0))) * rng.uniform(0.5, 1.6, 3)
+    angles = (float(rng.uniform(-90, 90)), float(rng.uniform(-90, 90)), float(rng.uniform(-90, 90)))
+    kind, texture, field = int(rng.integers(3)), float(rng.uniform(0, 0.3)), int(rng.integers(0, 3))
+
+    def layer(name: str, shapes: tuple[Shape, ...], suv: float, grain: float) -> Layer:
+        return Layer(name, Organ.CLUTTER, shapes, suv, None, grain, field, 1.5, field, inside="skin")
+
+    if kind == 0:
+        path = [centre]
+        for move in rng.normal(0, 35, (4, 3)):
+            last = path[-1]
+            path.append((last[0] + float(move[0]), last[1] + float(move[1]), last[2] + float(move[2])))
+        return [layer(f"random_{i}", tube(path, float(rng.uniform(1.5, 9))), level, texture)]
+    blob = Ellipsoid(centre, (float(radii[0]), float(radii[1]), float(radii[2])), angles)
+    result = [layer(f"random_{i}", (blob,), level, texture)]
+    if kind == 2 and radii.min() > 6:
+        wall = float(rng.uniform(2, 0.7 * radii.min()))
+        inner = Ellipsoid(centre, (blob.radii[0] - wall, blob.radii[1] - wall, blob.radii[2] - wall), angles)
+        result.append(layer(f"random_inner_{i}", (inner,), level * float(rng.uniform(0.05, 0.6)), 0.0))
     return result
 
 

@@ -16,11 +16,11 @@ def head_layers(frame: Frame) -> list[Layer]:
 def _skull_and_brain(frame: Frame) -> list[Layer]:
     """Scalp, skull shell, cerebrospinal fluid, then the brain."""
     s, v = frame.scale**0.5, frame.vary(0.03)
-    centre = (frame.z(0.945), 8 * s, 0.0)
+    centre = (frame.z(0.945) + 10 * s, 8 * s, 0.0)
     z, y, _ = centre
 
     def skull(inset: float) -> Ellipsoid:
-        return Ellipsoid(centre, (90 * s * v - inset, 96 * s * v - inset, 76 * s * v - inset), (0, 0, 8))
+        return Ellipsoid(centre, (79 * s * v - inset, 96 * s * v - inset, 75 * s * v - inset), (0, 0, 8))
 
     csf = frame.uptake("csf")
     return [
@@ -36,15 +36,15 @@ def _cerebrum(frame: Frame, centre: Point, s: float, v: float, csf: float) -> li
     z, y, _ = centre
     grey = frame.uptake("grey")
     white, grain = grey * frame.uptake("white_ratio"), frame.grain()
-    whole = Ellipsoid((z + 8 * s, y, 0.0), (70 * s * v, 85 * s * v, 65 * s * v), (0, 0, 8))
+    whole = Ellipsoid((z + 4 * s, y, 0.0), (60 * s * v, 82 * s * v, 62 * s * v), (0, 0, 8))
     lobes: tuple[Shape, ...] = (
         whole,
-        *(Ellipsoid((z - 34 * s, y - 16 * s, d * 42 * s), (25 * s, 42 * s, 20 * s), (0, 0, 12)) for d in (-1, 1)),
+        *(Ellipsoid((z - 33 * s, y - 16 * s, d * 40 * s), (22 * s, 40 * s, 19 * s), (0, 0, 12)) for d in (-1, 1)),
     )
     whites = tuple(
-        Ellipsoid((z + 7 * s, y, d * 31 * s), (60 * s * v, 75 * s * v, 27 * s * v), (0, 0, 8)) for d in (-1, 1)
+        Ellipsoid((z + 4 * s, y, d * 30 * s), (51 * s * v, 72 * s * v, 26 * s * v), (0, 0, 8)) for d in (-1, 1)
     )
-    falx = Ellipsoid((z + 38 * s, y, 0.0), (36 * s, 82 * s, 1.5 * s))
+    falx = Ellipsoid((z + 34 * s, y, 0.0), (32 * s, 80 * s, 1.5 * s))
     return [
         Layer(
             "cortex",
@@ -89,7 +89,7 @@ def _deep_brain(frame: Frame, centre: Point, s: float, grey: float, csf: float) 
             [wide, 1.2 * wide, 1.4 * wide],
         )
     cerebellum = tuple(
-        Ellipsoid((z - 46 * s, y + 48 * s, d * 23 * s), (23 * s, 29 * s, 27 * s), (0, 0, 15)) for d in (-1, 1)
+        Ellipsoid((z - 43 * s, y + 46 * s, d * 22 * s), (20 * s, 27 * s, 25 * s), (0, 0, 15)) for d in (-1, 1)
     )
     stem = tube(
         [
@@ -169,30 +169,9 @@ def _neck(frame: Frame) -> list[Layer]:
     tonsils = tuple(Ellipsoid(frame.jitter((top - 92 * s, -8 * s, d * 15 * s), 1.5), (11, 6, 5)) for d in (-1, 1))
     lobes = tuple(Ellipsoid((frame.z(0.846), -28 * s, d * 17 * s), (22 * s, 9 * s, 8 * s)) for d in (-1, 1))
     ring = tuple(Ellipsoid((frame.z(0.866), -32 * s, d * 8 * s), (7, 13, 4), (d * 14.0, 0, 0)) for d in (-1, 1))
-    gullet = tube(
-        [
-            (frame.z(0.855), -6 * s, 2 * s),
-            (frame.z(0.80), 14 * s, 4 * s),
-            (frame.z(0.74), 20 * s, 4 * s),
-            (frame.z(0.706), 8 * s, 16 * s),
-        ],
-        float(rng.uniform(4.5, 7.0)),
-    )
-    straps = tuple(
-        c
-        for d in (-1, 1)
-        for c in tube(
-            [
-                (frame.z(0.905), 34 * s, d * 48 * s),
-                (frame.z(0.87), 4 * s, d * 42 * s),
-                (frame.z(0.82), -34 * s, d * 14 * s),
-            ],
-            10 * s,
-        )
-    )
     thyroid_odds = rng.random()
     return [
-        Layer("straps", Organ.MUSCLE, straps, frame.uptake("muscle") * 1.1, MU_SOFT, texture=0.12, inside="muscle"),
+        *_straps_and_gullet(frame),
         Layer(
             "tongue",
             Organ.MUSCLE,
@@ -215,6 +194,35 @@ def _neck(frame: Frame) -> list[Layer]:
             texture=0.12,
             bump_mm=1.5,
         ),
+    ]
+
+
+def _straps_and_gullet(frame: Frame) -> list[Layer]:
+    """Long muscles of the neck; gullet from throat to stomach."""
+    s, rng = frame.scale, frame.rng
+    gullet = tube(
+        [
+            (frame.z(0.855), -6 * s, 2 * s),
+            (frame.z(0.80), 14 * s, 4 * s),
+            (frame.z(0.74), 20 * s, 4 * s),
+            (frame.z(0.706), 8 * s, 16 * s),
+        ],
+        float(rng.uniform(4.5, 7.0)),
+    )
+    straps = tuple(
+        c
+        for d in (-1, 1)
+        for c in tube(
+            [
+                (frame.z(0.905), 34 * s, d * 48 * s),
+                (frame.z(0.87), 4 * s, d * 42 * s),
+                (frame.z(0.82), -34 * s, d * 14 * s),
+            ],
+            10 * s,
+        )
+    )
+    return [
+        Layer("straps", Organ.MUSCLE, straps, frame.uptake("muscle") * 1.1, MU_SOFT, texture=0.12, inside="muscle"),
         Layer("gullet", Organ.SOFT_TISSUE, gullet, frame.uptake("oesophagus"), MU_SOFT, texture=0.15, bump_mm=1.0),
     ]
 

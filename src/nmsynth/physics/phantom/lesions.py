@@ -185,17 +185,35 @@ def place_lesions(
     placed: list[PlacedLesion] = []
     if not names:
         return ()
-    odds = np.array([_ODDS[n] for n in names])
     for i in range(count):
         diameter, contrast = _size(rng, plan, i)
-        for _ in range(120 if plan.isolated else 40):
-            host = str(rng.choice(names, p=odds / odds.sum()))
-            centre = hosts[host][int(rng.integers(len(hosts[host])))]
+        for host, centre in _places(rng, sample, plan, {n: hosts[n] for n in names}, diameter):
             lesion = _try(rng, sample, plan, (len(placed) + 1, host, centre, diameter, contrast), placed)
             if lesion is not None:
                 placed.append(lesion)
                 break
     return tuple(placed)
+
+
+def _places(
+    rng: np.random.Generator,
+    sample: Sampler,
+    plan: LesionPlan,
+    hosts: dict[str, NDArray[np.float64]],
+    diameter_mm: float,
+) -> list[tuple[str, NDArray[np.float64]]]:
+    """Hosts and centres to try; for isolated lesions those alone that a rough look finds roomy, all at once."""
+    names = list(hosts)
+    odds = np.array([_ODDS[n] for n in names])
+    picks = [str(n) for n in rng.choice(names, size=200 if plan.isolated else 40, p=odds / odds.sum())]
+    centres = np.array([hosts[n][int(rng.integers(len(hosts[n])))] for n in picks])
+    if not plan.isolated:
+        return list(zip(picks, centres, strict=True))
+    radii = diameter_mm / 2 + np.array([0.0, *RING_MM])
+    around = (radii[:, None, None] * _directions(14)).reshape(-1, 3)
+    _, labels = sample((centres[:, None] + around).reshape(-1, 3))
+    labels = labels.reshape(len(picks), -1)
+    return [(n, c) for n, c, found in zip(picks, centres, labels, strict=True) if np.isin(found, _HOSTS[n]).all()]
 
 
 def _count(rng: np.random.Generator, plan: LesionPlan) -> int:
@@ -252,14 +270,12 @@ def _try(
     if plan.isolated and reach > radius + RING_MM[0] - 1:
         return None
     organs = _HOSTS[host]
-    # A rough look first: most places are unfit, and the fine one costs twenty times as much.
-    for n_directions in (20, 400) if plan.isolated else (60,):
-        shell, inside = _surroundings(sample, centre, radius, n_directions)
-        own = np.isin(shell[1], organs)
-        if np.mean(np.isin(inside[1], organs)) < 0.6 or (inside[1] == Organ.OUTSIDE).any() or own.mean() < 0.15:
-            return None
-        if plan.isolated and (own.mean() < 0.995 or np.std(shell[0]) > 0.2 * np.mean(shell[0])):
-            return None
+    shell, inside = _surroundings(sample, centre, radius, 400 if plan.isolated else 60)
+    own = np.isin(shell[1], organs)
+    if np.mean(np.isin(inside[1], organs)) < 0.6 or (inside[1] == Organ.OUTSIDE).any() or own.mean() < 0.15:
+        return None
+    if plan.isolated and (own.mean() < 0.995 or np.std(shell[0]) > 0.2 * np.mean(shell[0])):
+        return None
     background = float(np.mean(shell[0][own]))
     core, cold = 0.0, 1.0
     if diameter >= 20 and rng.random() < plan.necrosis:

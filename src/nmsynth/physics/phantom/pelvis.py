@@ -7,7 +7,7 @@ import numpy as np
 from nmsynth.physics.phantom.frame import Frame
 from nmsynth.physics.phantom.layers import Layer
 from nmsynth.physics.phantom.organs import MU_SOFT, Organ
-from nmsynth.physics.phantom.shapes import Ellipsoid, tube
+from nmsynth.physics.phantom.shapes import Ellipsoid, Point, tube
 
 
 def bladder_layers(frame: Frame) -> list[Layer]:
@@ -30,23 +30,7 @@ def bladder_layers(frame: Frame) -> list[Layer]:
 
 def colon_layers(frame: Frame) -> list[Layer]:
     """Large bowel in segments of different uptake, with content and some gas."""
-    ac = frame.in_cavity
-    path = [
-        ac(0.572, -0.72, 0.1),
-        ac(0.61, -0.82, 0.3),
-        ac(0.645, -0.74, 0.25),
-        ac(0.63, -0.35, -0.62),
-        ac(0.615, 0.1, -0.75),
-        ac(0.635, 0.5, -0.5),
-        ac(0.668, 0.80, 0.2),
-        ac(0.625, 0.86, 0.4),
-        ac(0.58, 0.82, 0.25),
-        ac(0.558, 0.5, -0.1),
-        ac(0.552, 0.1, 0.1),
-        ac(0.535, -0.05, 0.55),
-    ]
-    path = [frame.jitter(p, 6) for p in path]
-    path += [(frame.z(0.515), 48 * frame.scale, 0.0), (frame.z(0.49), 44 * frame.scale, 0.0)]
+    path = _colon_path(frame)
     base = frame.uptake("colon")
     layers: list[Layer] = []
     content = frame.uptake("bowel_content")
@@ -79,9 +63,32 @@ def colon_layers(frame: Frame) -> list[Layer]:
                     0.1 if gas else content,
                     0.0005 if gas else MU_SOFT,
                     bump_mm=3.0,
+                    inside="muscle",
                 )
             )
     return layers
+
+
+def _colon_path(frame: Frame) -> list[Point]:
+    """From the blind gut around the abdomen to the rectum."""
+    ac = frame.in_cavity
+    path = [
+        ac(0.572, -0.72, 0.1),
+        ac(0.61, -0.82, 0.3),
+        ac(0.645, -0.74, 0.25),
+        ac(0.63, -0.35, -0.62),
+        ac(0.615, 0.1, -0.75),
+        ac(0.635, 0.5, -0.5),
+        ac(0.668, 0.80, 0.2),
+        ac(0.625, 0.86, 0.4),
+        ac(0.58, 0.82, 0.25),
+        ac(0.558, 0.5, -0.1),
+        ac(0.552, 0.1, 0.1),
+        ac(0.535, -0.05, 0.55),
+    ]
+    path = [frame.jitter(p, 6) for p in path]
+    path += [(frame.z(0.515), 48 * frame.scale, 0.0), (frame.z(0.49), 44 * frame.scale, 0.0)]
+    return path
 
 
 def small_bowel_layers(frame: Frame) -> list[Layer]:
