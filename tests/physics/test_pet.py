@@ -103,8 +103,15 @@ def test_likelihood_never_falls_with_one_subset():
 def test_empty_phantom_gives_an_empty_image():
     empty = torch.zeros(96, 96, 8)
     expected = expected_scan(
-        empty, empty, fine_pixel_mm=3.0, n_fine_planes=2, scanner=SCANNER, protocol=PetProtocol(), settings=SETTINGS,
-        mismatch=Mismatch(), generator=torch.Generator(),
+        empty,
+        empty,
+        fine_pixel_mm=3.0,
+        n_fine_planes=2,
+        scanner=SCANNER,
+        protocol=PetProtocol(),
+        settings=SETTINGS,
+        mismatch=Mismatch(),
+        generator=torch.Generator(),
     )
     image = reconstruct_fractions(expected, (None, 1.0), SETTINGS, torch.Generator())
     assert torch.isfinite(image).all()
@@ -115,8 +122,15 @@ def test_coarse_data_grid_is_refused():
     body = cylinder(100.0, 48, 6.0)
     with pytest.raises(InputError, match="finer than the reconstruction's"):
         expected_scan(
-            body, body, fine_pixel_mm=6.0, n_fine_planes=2, scanner=SCANNER, protocol=PetProtocol(), settings=SETTINGS,
-            mismatch=Mismatch(), generator=torch.Generator(),
+            body,
+            body,
+            fine_pixel_mm=6.0,
+            n_fine_planes=2,
+            scanner=SCANNER,
+            protocol=PetProtocol(),
+            settings=SETTINGS,
+            mismatch=Mismatch(),
+            generator=torch.Generator(),
         )
 
 

@@ -70,7 +70,9 @@ def whole_body_subject(seed: int, *, randomised: bool = False, head: bool = Fals
 
 def families_available(data: Path | None) -> dict[str, bool]:
     """Whether each family can be made: procedural ones always, others where their folder is present."""
-    present = {name: data is not None and (data / name).is_dir() for name in ("brain_labels", "torso_ct", "sts_triples")}
+    present = {
+        name: data is not None and (data / name).is_dir() for name in ("brain_labels", "torso_ct", "sts_triples")
+    }
     procedural = dict.fromkeys(("whole-body", "randomised", "head"), True)
     return {**procedural, **{name.replace("_", "-"): ok for name, ok in present.items()}}
 
@@ -101,7 +103,7 @@ def make_subject(family: str, subject_seed: int, case_seed: int, data: Path | No
     return _REAL_ANATOMY[family](data / family.replace("-", "_"), subject_seed, case_seed)
 
 
-def _upright(path: Path, *, unit: str, modality: str) -> tuple[np.ndarray, tuple[float, float, float]]:
+def read_upright(path: Path, *, unit: str, modality: str) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Array of a NIfTI image with z to the head, y to posterior and x to the left, and its spacing [mm]."""
     volume = read_nifti(path, unit=unit, modality=modality)
     array = np.asarray(volume.array)
@@ -124,7 +126,7 @@ def _extent(shape: tuple[int, ...], spacing_mm: tuple[float, float, float]) -> t
 def brain_subject(folder: Path, number: int, seed: int) -> Subject:
     """A head from a label map, with FDG uptake drawn for this case."""
     path = sorted(folder.glob("*.nii.gz"))[number]
-    labels, spacing = _upright(path, unit="1", modality="MR")
+    labels, spacing = read_upright(path, unit="1", modality="MR")
     rng = np.random.default_rng((seed, 19))
     plan = _lesion_plan(rng, 8)
     inside = np.flatnonzero((labels > 0).any(axis=(1, 2))) * spacing[0]
@@ -141,8 +143,8 @@ def torso_subject(folder: Path, number: int, seed: int) -> Subject:
     del number
     label_path = next(p for p in sorted(folder.glob("*.nii.gz")) if "label" in p.name or "seg" in p.name)
     ct_path = next(p for p in sorted(folder.glob("*.nii.gz")) if p != label_path)
-    labels, spacing = _upright(label_path, unit="1", modality="CT")
-    ct, _ = _upright(ct_path, unit="HU", modality="CT")
+    labels, spacing = read_upright(label_path, unit="1", modality="CT")
+    ct, _ = read_upright(ct_path, unit="HU", modality="CT")
     plan = _lesion_plan(np.random.default_rng((seed, 23)), 30)
 
     def render(grid: Grid) -> Phantom:
@@ -158,7 +160,7 @@ def sarcoma_subject(folder: Path, number: int, seed: int) -> Subject:
     The measured image is no truth of the patient; it serves as activity that has the texture of one.
     """
     path = sorted(p for p in folder.iterdir() if p.is_dir())[number] / "pet.nii.gz"
-    image, spacing = _upright(path, unit="SUVbw [g/mL]", modality="PT")
+    image, spacing = read_upright(path, unit="SUVbw [g/mL]", modality="PT")
     image = ndimage.gaussian_filter(np.maximum(image, 0), [3.0 / s / 2.355 for s in spacing])
     body = ndimage.binary_fill_holes(ndimage.gaussian_filter(image, 1.0) > 0.1)
     low = [-(n - 1) / 2 * s for n, s in zip(image.shape[1:], spacing[1:], strict=True)]

@@ -34,7 +34,13 @@ class PatchDataset(IterableDataset[Patch]):
     """
 
     def __init__(
-        self, cases: list[CohortCase], *, patch: tuple[int, int, int], seed: int, start: int = 0, lesion_share: float = 0.4
+        self,
+        cases: list[CohortCase],
+        *,
+        patch: tuple[int, int, int],
+        seed: int,
+        start: int = 0,
+        lesion_share: float = 0.4,
     ) -> None:
         self.cases = cases
         self.patch = patch

@@ -96,7 +96,9 @@ def draw_scan(
     pixel = float(np.clip(field_mm / n * rng.uniform(1.0, 1.15), 1.5, 6.0))
     plane = float(np.clip(_log_uniform(rng, 1.5, 5.5), pixel * 0.5, pixel * 2))
     n_views = {96: 96, 128: 128}.get(n, 144)
-    n_subsets = int(rng.choice([s for s in (8, 12, 16) if n_views // s >= 8]))  # fewer views a subset lose voxels to zero
+    n_subsets = int(
+        rng.choice([s for s in (8, 12, 16) if n_views // s >= 8])
+    )  # fewer views a subset lose voxels to zero
     n_iterations = int(np.clip(round(_log_uniform(rng, *ranges.updates) / n_subsets), 1, 4))
     filter_mm = _log_uniform(rng, *ranges.filter_mm)
     axial_filter = float(rng.choice((0.0, filter_mm, rng.uniform(0, 1) * filter_mm)))

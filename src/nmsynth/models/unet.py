@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 
 def space_to_depth(x: torch.Tensor) -> torch.Tensor:
@@ -68,7 +68,9 @@ class HomogeneousUNet(nn.Module):
     .. [Zhang2018] K. Zhang et al., FFDNet, IEEE Trans Image Process 27:4608-4622, 2018.
     """
 
-    def __init__(self, channels: tuple[int, ...] = (32, 64, 96), n_blocks: int = 1, planes: int = 3, context: int = 3) -> None:
+    def __init__(
+        self, channels: tuple[int, ...] = (32, 64, 96), n_blocks: int = 1, planes: int = 3, context: int = 3
+    ) -> None:
         super().__init__()
         kernel = (planes, 3, 3)
         padding = (planes // 2, 1, 1)

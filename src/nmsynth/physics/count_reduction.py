@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,9 +92,7 @@ def measure_noise(image: FloatArray, region: BoolArray) -> NoiseOfSource:
 def _square(image: torch.Tensor, n: int) -> torch.Tensor:
     """Pad ``(y, x, plane)`` with zeros to a square of ``n``."""
     pad_y, pad_x = n - image.shape[0], n - image.shape[1]
-    return torch.nn.functional.pad(
-        image, (0, 0, pad_x // 2, pad_x - pad_x // 2, pad_y // 2, pad_y - pad_y // 2)
-    )
+    return torch.nn.functional.pad(image, (0, 0, pad_x // 2, pad_x - pad_x // 2, pad_y // 2, pad_y - pad_y // 2))
 
 
 class CountReducer:
@@ -137,22 +136,40 @@ class CountReducer:
         self.body_contour = contour
         self._n = n
         self.settings = OsemSettings(
-            n_pixels=n, pixel_mm=spacing_mm[1], plane_mm=spacing_mm[0], n_iterations=2, n_subsets=16,
-            filter_fwhm_mm=5.0, axial_filter_fwhm_mm=0.0,
+            n_pixels=n,
+            pixel_mm=spacing_mm[1],
+            plane_mm=spacing_mm[0],
+            n_iterations=2,
+            n_subsets=16,
+            filter_fwhm_mm=5.0,
+            axial_filter_fwhm_mm=0.0,
         )
         self.mixing = PlaneMixing(PlaneMixing.fraction_for_correlation(max(0.0, self.noise.axial_correlation)))
         projector = SliceProjector(
             n, spacing_mm[1], self._geometry, matrix=scaled_matrix(n, spacing_mm[1], self._geometry)
         )
         mu_map = _square(self._planes_last(contour.astype(np.float32) * SOFT_TISSUE_PER_CM), n)
+        self._projector = projector
         self._survival = attenuation_factors(mu_map, projector)
-        self._lines = projector.forward(_square(self._planes_last(np.maximum(image, 0)), n)) * self._survival
+        self._lines = self._project(image)
         total = float(self._lines.sum())
         if total <= 0:
             raise InputError("Counts can only be reduced where there is activity; the image has none above 0.")
         self._counts_per_line = 1e5 * image.shape[0] / total  # 1e5 trues a plane, before calibration
         self.counts_scale = 1.0
         self._calibrate(region)
+
+    def _project(self, image: FloatArray) -> torch.Tensor:
+        """Attenuated line integrals of an image, shape ``(view, bin, plane)``."""
+        square = _square(self._planes_last(np.maximum(image, 0)), self._n)
+        return self._projector.forward(square) * self._survival
+
+    def with_image(self, image: FloatArray) -> CountReducer:
+        """The same calibration for another image of the same patient, such as one with inserted lesions."""
+        other = copy.copy(self)
+        other.image = image
+        other._lines = self._project(image)
+        return other
 
     @staticmethod
     def _planes_last(image: FloatArray) -> torch.Tensor:
@@ -190,7 +207,11 @@ class CountReducer:
         per_line = self._counts_per_line * self.counts_scale * fraction
         trues = lines * per_line
         scatters = scatter_of(
-            trues, fraction=0.33, width_mm=220.0, axial_width_mm=80.0, bin_mm=self.spacing_mm[1],
+            trues,
+            fraction=0.33,
+            width_mm=220.0,
+            axial_width_mm=80.0,
+            bin_mm=self.spacing_mm[1],
             plane_mm=self.spacing_mm[0],
         )
         background = scatters + randoms_of(trues, fraction=0.25, bin_mm=self.spacing_mm[1])

@@ -31,27 +31,29 @@ class InsertedLesion:
     """Mean of the surroundings, unit of the image."""
 
 
-def sphere_fraction(shape: tuple[int, ...], centre: tuple[int, ...], diameter_mm: float, spacing_mm: Spacing) -> FloatArray:
+def sphere_fraction(
+    shape: tuple[int, ...], centre: tuple[int, ...], diameter_mm: float, spacing_mm: Spacing
+) -> FloatArray:
     """Share of each voxel that lies in a sphere, by sub-samples; shape ``(z, y, x)``."""
     offsets = (np.arange(_SUBSAMPLES) + 0.5) / _SUBSAMPLES - 0.5
-    squares = []
+    reach, squares, blocks = [], [], []
     for n, c, s in zip(shape, centre, spacing_mm, strict=True):
-        position = (np.arange(n)[:, None] - c + offsets[None]) * s
+        half = int(diameter_mm / 2 / s) + 2
+        window = slice(max(0, c - half), min(n, c + half + 1))
+        position = (np.arange(window.start, window.stop)[:, None] - c + offsets) * s
+        reach.append(window)
         squares.append((position**2).ravel())
-    reach = [slice(max(0, int(c - diameter_mm / s) - 1), min(n, int(c + diameter_mm / s) + 2)) for n, c, s in zip(shape, centre, spacing_mm, strict=True)]
-    fine = [q[r.start * _SUBSAMPLES : r.stop * _SUBSAMPLES] for q, r in zip(squares, reach, strict=True)]
-    inside = fine[0][:, None, None] + fine[1][None, :, None] + fine[2][None, None, :] <= (diameter_mm / 2) ** 2
-    sizes = [(r.stop - r.start) for r in reach]
-    blocks = inside.reshape(sizes[0], _SUBSAMPLES, sizes[1], _SUBSAMPLES, sizes[2], _SUBSAMPLES)
+        blocks += [window.stop - window.start, _SUBSAMPLES]
+    inside = squares[0][:, None, None] + squares[1][:, None] + squares[2] <= (diameter_mm / 2) ** 2
     out = np.zeros(shape, dtype=np.float32)
-    out[tuple(reach)] = blocks.mean(axis=(1, 3, 5))
+    out[tuple(reach)] = inside.reshape(blocks).mean(axis=(1, 3, 5))
     return out
 
 
 def homogeneous_places(
     image: FloatArray, body: BoolArray, spacing_mm: Spacing, *, radius_mm: float = 16.0
 ) -> tuple[FloatArray, FloatArray]:
-    """Mean and relative spread of the 8 mm-smoothed image in a box around each voxel of the body, infinite outside it."""
+    """Mean and relative spread of the 8 mm-smoothed image in a box around each voxel; infinite outside."""
     smooth = ndimage.gaussian_filter(image, [8.0 / 2.355 / s for s in spacing_mm])
     size = [max(3, 2 * round(radius_mm / s) + 1) for s in spacing_mm]
     mean = ndimage.uniform_filter(smooth, size)
@@ -97,7 +99,8 @@ def insert_lesions(
     """
     mean, spread = homogeneous_places(image, body, spacing_mm)
     level = float(np.median(image[body])) if body.any() else 0.0
-    allowed = (spread < np.quantile(spread[np.isfinite(spread)], 0.35)) if np.isfinite(spread).any() else body & False
+    finite = np.isfinite(spread)
+    allowed = finite & (spread <= (np.quantile(spread[finite], 0.35) if finite.any() else 0.0))
     allowed &= mean > 0.5 * level
     out, labels = image.copy(), np.zeros(image.shape, dtype=np.uint8)
     lesions: list[InsertedLesion] = []

@@ -28,7 +28,7 @@ class PetScanner:
     axial_fwhm_mm: float = 5.0
     mixing: float = 0.1
     """Share of its counts that a plane gives to each neighbour; see :class:`PlaneMixing`."""
-    sensitivity: float = 0.03
+    sensitivity: float = 0.015
     """Trues detected per decay inside the field of view, without attenuation."""
     scatter_fraction: float = 0.33
     """Scatter over scatter plus trues."""
@@ -183,8 +183,13 @@ def expected_scan(
     planes = _to_planes(blur.forward(activity_suv), n_fine_planes)
     mu_planes = _to_planes(mu_map, n_fine_planes)
     per_line = (
-        scanner.sensitivity * protocol.duration_s * protocol.mean_decay * geometry.bin_mm * scanner.plane_mm
-        / geometry.n_views / 1000.0
+        scanner.sensitivity
+        * protocol.duration_s
+        * protocol.mean_decay
+        * geometry.bin_mm
+        * scanner.plane_mm
+        / geometry.n_views
+        / 1000.0
     )
     trues = fine.forward(planes) * (per_line * protocol.bqml_per_suv) * attenuation_factors(mu_planes, fine)
     scatters = scatter_of(
@@ -244,7 +249,11 @@ def reconstruct_fractions(
         background.append(scan.background * share)
         efficiency.append(scan.efficiency * share)
     image = osem(
-        torch.cat(prompts, -1), torch.cat(background, -1), torch.cat(efficiency, -1), scan.scanner.geometry, settings,
+        torch.cat(prompts, -1),
+        torch.cat(background, -1),
+        torch.cat(efficiency, -1),
+        scan.scanner.geometry,
+        settings,
         filtered=False,
     )
     stack = image.reshape(*image.shape[:2], len(fractions), n_planes)

@@ -35,9 +35,7 @@ class SinogramGeometry:
             )
 
 
-def _footprint_integral(
-    offset: npt.NDArray[np.float64], wide: float, narrow: float
-) -> npt.NDArray[np.float64]:
+def _footprint_integral(offset: npt.NDArray[np.float64], wide: float, narrow: float) -> npt.NDArray[np.float64]:
     """Integral from minus infinity to ``offset`` of a unit-area trapezoid: box ``wide`` convolved with ``narrow``."""
     half_top, half_base = (wide - narrow) / 2, (wide + narrow) / 2
     u = np.clip(offset, -half_base, half_base)

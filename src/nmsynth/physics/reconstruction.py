@@ -99,7 +99,9 @@ def osem(
     e = [(efficiency[s] * lengths).contiguous() for s in subsets]
     y = [prompts[s].contiguous() for s in subsets]
     b = [background.expand_as(prompts)[s].contiguous() for s in subsets]
-    sensitivity = [blur.adjoint(p.adjoint(w.expand(len(p.views), n_bins, w.shape[-1]))) for p, w in zip(projectors, e, strict=True)]
+    sensitivity = [
+        blur.adjoint(p.adjoint(w.expand(len(p.views), n_bins, w.shape[-1]))) for p, w in zip(projectors, e, strict=True)
+    ]
     inside = sensitivity[0] > 1e-4 * sensitivity[0].amax((0, 1), keepdim=True).clamp_min(1e-30)
     image = inside.to(prompts.dtype).expand(-1, -1, n_planes) * _uniform_level(y, b, e, projectors, inside)
     floor = 1e-9

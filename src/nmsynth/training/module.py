@@ -46,9 +46,9 @@ class LowCountModule(lightning.LightningModule):
 
     def training_step(self, batch: Patch, _index: int) -> torch.Tensor:
         """Loss of one batch."""
-        terms = low_count_loss(
-            self.network(batch["source"]), batch["target"], batch["source"], batch["labels"], batch["focal"], self.weights
-        )
+        source = batch["source"]
+        outputs = self.network(source)
+        terms = low_count_loss(outputs, batch["target"], source, batch["labels"], batch["focal"], self.weights)
         for name, value in terms.items():
             self.log(f"train/{name}", value, prog_bar=name == "total")
         return terms["total"]

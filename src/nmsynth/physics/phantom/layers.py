@@ -215,10 +215,12 @@ class PointSampler:
             Uptake [g/mL] and label, each ``(n,)``.
         """
         fields, n = self.fields, len(points_mm)
-        at = np.stack(
-            [points_mm[:, i] + fields.warp_mm * fields.warp[i].at(*points_mm.T) for i in range(3)], axis=1
-        ).astype(np.float32)
-        low, high = at.min(axis=0), at.max(axis=0)
+        moved = [points_mm[:, i] + fields.warp_mm * fields.warp[i].at(*points_mm.T) for i in range(3)]
+        # Sorted by height, the points near a shape are a slice found by bisection.
+        order = np.argsort(moved[0], kind="stable")
+        points_mm = points_mm[order]
+        at = np.stack(moved).astype(np.float32)[:, order]
+        low, high = at.min(axis=1), at.max(axis=1)
         textures: dict[int, FloatArray] = {}
 
         def texture(index: int) -> FloatArray:
@@ -239,7 +241,9 @@ class PointSampler:
             if layer.texture and inside.any():
                 suv[inside] *= 1 + np.clip(layer.texture * texture(layer.texture_field)[inside], -0.7, 0.7)
             labels[inside] = layer.label
-        return suv, labels
+        back = np.empty(n, dtype=np.int64)
+        back[order] = np.arange(n)
+        return suv[back], labels[back]
 
 
 def _inside(
@@ -248,13 +252,15 @@ def _inside(
     at: FloatArray,
     texture: Callable[[int], FloatArray],
 ) -> NDArray[np.bool_]:
-    """Which displaced points ``(n, 3)`` lie in the union of a layer's shapes."""
-    inside = np.zeros(len(at), dtype=bool)
-    for shape, box in shapes:
-        near = ((at > box[:, 0]) & (at < box[:, 1])).all(axis=1)
-        if not near.any():
+    """Which displaced points ``(3, n)``, sorted by z, lie in the union of a layer's shapes."""
+    inside = np.zeros(at.shape[1], dtype=bool)
+    for shape, ((z0, z1), (y0, y1), (x0, x1)) in shapes:
+        first, last = np.searchsorted(at[0], (z0, z1))
+        y, x = at[1, first:last], at[2, first:last]
+        near = first + np.flatnonzero((y > y0) & (y < y1) & (x > x0) & (x < x1))
+        if not len(near):
             continue
-        z, y, x = at[near].T
+        z, y, x = at[:, near]
         distance = shape.distance(z, y, x)
         if layer.bump_mm:
             distance = distance + np.float32(layer.bump_mm) * texture(layer.bump_field)[near]

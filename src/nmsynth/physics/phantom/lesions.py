@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -201,19 +201,21 @@ def _places(
     plan: LesionPlan,
     hosts: dict[str, NDArray[np.float64]],
     diameter_mm: float,
-) -> list[tuple[str, NDArray[np.float64]]]:
-    """Hosts and centres to try; for isolated lesions those alone that a rough look finds roomy, all at once."""
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield hosts and centres to try; for isolated lesions those that a rough look finds roomy, many at once."""
     names = list(hosts)
     odds = np.array([_ODDS[n] for n in names])
-    picks = [str(n) for n in rng.choice(names, size=200 if plan.isolated else 40, p=odds / odds.sum())]
-    centres = np.array([hosts[n][int(rng.integers(len(hosts[n])))] for n in picks])
-    if not plan.isolated:
-        return list(zip(picks, centres, strict=True))
-    radii = diameter_mm / 2 + np.array([0.0, *RING_MM])
-    around = (radii[:, None, None] * _directions(14)).reshape(-1, 3)
-    _, labels = sample((centres[:, None] + around).reshape(-1, 3))
-    labels = labels.reshape(len(picks), -1)
-    return [(n, c) for n, c, found in zip(picks, centres, labels, strict=True) if np.isin(found, _HOSTS[n]).all()]
+    for size in (60, 240) if plan.isolated else (40,):
+        picks = [str(n) for n in rng.choice(names, size=size, p=odds / odds.sum())]
+        centres = np.array([hosts[n][int(rng.integers(len(hosts[n])))] for n in picks])
+        if plan.isolated:
+            radii = diameter_mm / 2 + np.array([0.0, *RING_MM])
+            around = (radii[:, None, None] * _directions(14)).reshape(-1, 3)
+            _, labels = sample((centres[:, None] + around).reshape(-1, 3))
+            fits = [np.isin(f, _HOSTS[n]).all() for n, f in zip(picks, labels.reshape(size, -1), strict=True)]
+        else:
+            fits = [np.True_] * size
+        yield from ((n, c) for n, c, fit in zip(picks, centres, fits, strict=True) if fit)
 
 
 def _count(rng: np.random.Generator, plan: LesionPlan) -> int:

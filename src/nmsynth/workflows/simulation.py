@@ -1,0 +1,333 @@
+"""Simulate a PET study: from a procedural patient, a label map, a quality phantom, or a series of the user's own."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.progress import Progress, part_of, silent
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from nmsynth.core.volume import Volume
+    from nmsynth.data.scan import ScannedPhantom
+
+SCHEMA_VERSION = 1
+"""Version of ``simulation.json``."""
+REFERENCE_FOLDER = "reference"
+"""Folder beside the scan that holds what is known of it, in NIfTI."""
+
+
+class SimulatePetSettings(BaseModel):
+    """What is simulated; every image of one seed is the same on one machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Path | None = None
+    """A PET series of the user's, whose counts are reduced; everything below but lesions is then unused."""
+    series_uid: str | None = None
+    """Which series of the source."""
+    phantom: Literal["whole-body", "nema", "cylinder"] = "whole-body"
+    labels: Path | None = None
+    """A NIfTI label map instead of a phantom."""
+    label_kind: Literal["organ", "brain"] = "organ"
+    """Numbering of the labels: TotalSegmentator v2 or FreeSurfer."""
+    ct: Path | None = None
+    """NIfTI CT of an organ label map [HU]."""
+    count_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Counts of the scan over those of the protocol, or of the source."""
+    seed: int = Field(default=0, ge=0)
+    lesions: int | None = Field(default=None, ge=0, le=60)
+    """Lesions to place; drawn for a procedural patient when unset, none elsewhere."""
+    lesion_diameter_mm: tuple[float, float] = (8.0, 30.0)
+    """Range of diameters of lesions [mm]."""
+    lesion_contrast: tuple[float, float] = (2.5, 6.0)
+    """Range of lesion over background."""
+    voxel_mm: float = Field(default=4.0, ge=1.0, le=8.0)
+    """Voxel of the reconstruction [mm]."""
+    length_mm: float | None = Field(default=None, gt=0)
+    """Length that is scanned, about the middle of the body [mm]; the whole body when unset."""
+    file_format: Literal["dicom", "nifti"] = "dicom"
+    """Format of the scan."""
+    timestamp: bool = False
+    """Write the time of creation; without it the same seed gives the same files."""
+
+
+def simulate_pet(
+    settings: SimulatePetSettings, output: Path, *, overwrite: bool = False, progress: Progress = silent
+) -> dict[str, Any]:
+    """Simulate a PET study and write it.
+
+    Parameters
+    ----------
+    settings
+        What is simulated.
+    output
+        Folder for the scan: DICOM files, or ``scan.nii.gz``. Its folder ``reference`` gets, in NIfTI, what is known of
+        the study: ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``lesions`` and ``organs`` for a phantom;
+        ``noisy_reference`` and ``lesions`` for a series; and ``simulation.json``.
+    overwrite
+        Whether an existing output is replaced.
+
+    Returns
+    -------
+        What ``simulation.json`` holds.
+    """
+    output = Path(output)
+    if output.exists() and not overwrite:
+        raise InputError(f"The output '{output.name}' must not exist; it does. Choose another, or allow overwriting.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    try:
+        work = staging / "study"
+        record = (
+            _reduce_series(settings, work, progress) if settings.source else _scan_phantom(settings, work, progress)
+        )
+        staging.chmod(0o755)
+        if output.exists():
+            output.rename(staging / "replaced")
+        work.rename(output)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return record
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    """Write a record for programs."""
+    import json
+
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_mask(array: npt.NDArray[np.uint8], like: Volume, path: Path) -> None:
+    """Write labels on the grid of an image."""
+    from nmsynth.core.units import Unit
+    from nmsynth.io.nifti import write_nifti
+
+    write_nifti(like.with_array(array, unit=Unit.UNITLESS, suv_rule=None, source=None), path)
+
+
+def _write_scan(scan: Volume, work: Path, settings: SimulatePetSettings) -> None:
+    """Write the scan in the format asked for."""
+    from nmsynth.io.nifti import write_nifti
+
+    if settings.file_format == "nifti":
+        work.mkdir(parents=True, exist_ok=True)
+        write_nifti(scan, work / "scan.nii.gz")
+        return
+    if scan.source is not None and scan.source.format == "dicom":
+        from nmsynth.io.writing import write
+
+        write(scan, work, source=scan)
+        return
+    from nmsynth.io.dicom_new import write_new_pet_series
+
+    identity = f"nmsynth simulate pet seed {settings.seed} {settings.model_dump_json(exclude={'timestamp'})}"
+    write_new_pet_series(scan, work, seed_uid=identity, timestamp=settings.timestamp)
+
+
+def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress) -> dict[str, Any]:
+    """Scan a phantom and write it with its truth."""
+    from nmsynth.io.nifti import write_nifti
+
+    study = scan_study(settings, progress=part_of(progress, 0.0, 0.8))
+    scan = study.scans[-1]
+    _write_scan(scan, work, settings)
+    folder = work / REFERENCE_FOLDER
+    folder.mkdir()
+    for name, volume in (("full_count", study.scans[0]), ("noise_free", study.noise_free), ("truth", study.truth)):
+        write_nifti(volume, folder / f"{name}.nii.gz")
+    _write_mask(study.lesion_labels, scan, folder / "lesions.nii.gz")
+    _write_mask(study.organ_labels, scan, folder / "organs.nii.gz")
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
+        "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
+        "scan": study.draw.to_json(),
+        "lesions": [
+            {
+                "index": lesion.index,
+                "diameter_mm": lesion.diameter_mm,
+                "contrast": lesion.contrast,
+                "centre_mm_zyx": list(lesion.centre_mm),
+                "organ": lesion.organ,
+                "shape": lesion.shape,
+            }
+            for lesion in study.lesions
+        ],
+    }
+    _write_json(folder / "simulation.json", record)
+    progress("writing", 1.0)
+    return record
+
+
+def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) -> ScannedPhantom:
+    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
+    from nmsynth.data.scan import ReferenceScan, scan_phantom
+
+    reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm)
+    render, facts = _patient(settings)
+    fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
+    low, high = facts.pop("z_range_mm")
+    if settings.length_mm is not None and settings.length_mm < high - low:
+        middle = (low + high) / 2
+        low, high = middle - settings.length_mm / 2, middle + settings.length_mm / 2
+    reference = replace(reference, field_mm=facts.pop("field_mm"))
+    return scan_phantom(
+        render, reference=reference, z_range_mm=(low, high), fractions=fractions, seed=settings.seed,
+        progress=progress, **facts,
+    )  # fmt: skip
+
+
+def _patient(settings: SimulatePetSettings) -> tuple[Any, dict[str, Any]]:
+    """What draws the phantom of the settings, and its size, sex and extent."""
+    from nmsynth.physics import phantom as phantoms
+
+    plan = phantoms.LesionPlan(
+        count=settings.lesions,
+        diameter_mm=settings.lesion_diameter_mm,
+        contrast=settings.lesion_contrast,
+        isolated=settings.lesions is not None,
+    )
+    if settings.labels is not None:
+        return _label_patient(settings, plan)
+    if settings.phantom == "whole-body":
+        patient = phantoms.whole_body_patient(settings.seed, lesions=plan)
+        low, high = patient.extent_mm
+        return patient.render, {
+            "body_mass_kg": patient.body_mass_kg,
+            "height_m": patient.frame.height_m,
+            "sex": patient.frame.sex,
+            "z_range_mm": (low, high),
+            "field_mm": 600.0,
+        }
+    facts = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O", "z_range_mm": (-110.0, 110.0), "field_mm": 400.0}
+    centre = (0.0, 0.0, 0.0)
+    if settings.phantom == "nema":
+        return lambda grid: phantoms.image_quality(grid, centre_mm=centre), facts
+    return lambda grid: phantoms.uniform_cylinder(grid, centre_mm=centre), facts
+
+
+def _label_patient(settings: SimulatePetSettings, plan: Any) -> tuple[Any, dict[str, Any]]:
+    """A patient from a label map of the user's."""
+    from nmsynth.data.families import read_upright
+    from nmsynth.physics import phantom as phantoms
+
+    if settings.labels is None:
+        raise InputError("A label map is needed; none was given. Pass its path.")
+    labels, spacing = read_upright(settings.labels, unit="1", modality="CT")
+    ct = None if settings.ct is None else read_upright(settings.ct, unit="HU", modality="CT")[0]
+    numbers = labels.astype("int32")
+    placed = plan if settings.lesions else None
+    facts = {
+        "body_mass_kg": 75.0,
+        "height_m": 1.75,
+        "sex": "O",
+        "z_range_mm": (0.0, labels.shape[0] * spacing[0]),
+        "field_mm": max(n * s for n, s in zip(labels.shape[1:], spacing[1:], strict=True)) * 1.1,
+    }
+    if settings.label_kind == "brain":
+        return (
+            lambda grid: phantoms.from_brain_labels(numbers, spacing, seed=settings.seed, grid=grid, lesions=placed)
+        ), facts
+    return (
+        lambda grid: phantoms.from_organ_labels(
+            numbers, spacing, seed=settings.seed, ct_hu=ct, grid=grid, lesions=placed
+        )
+    ), facts
+
+
+def _reduce_series(settings: SimulatePetSettings, work: Path, progress: Progress) -> dict[str, Any]:
+    """Reduce the counts of a user's own series, with lesions inserted if asked for."""
+    import numpy as np
+    import torch
+
+    from nmsynth.core.provenance import Provenance
+    from nmsynth.io import read
+    from nmsynth.io.nifti import write_nifti
+    from nmsynth.metrics.homogeneous import find_homogeneous_sphere
+    from nmsynth.metrics.regions import sphere_mask
+    from nmsynth.physics.count_reduction import CountReducer, body_contour
+    from nmsynth.physics.lesion_insertion import insert_lesions
+
+    if settings.source is None:
+        raise InputError("A series is needed; none was given. Pass its path.")
+    source = read(settings.source, series_uid=settings.series_uid)
+    if source.modality != "PT" or len(source.axes) != 3:
+        raise InputError(f"Counts are reduced in a static PET series; found {source.modality} with axes {source.axes}.")
+    progress("reading", 0.1)
+    image = np.asarray(source.array)
+    sphere = find_homogeneous_sphere(image, source.spacing_mm, body_contour(image, source.spacing_mm))
+    if sphere is None:
+        raise InputError(
+            "The noise of a series is measured in a homogeneous sphere of 3 cm inside the body; none was found. "
+            "Give a series that shows the liver."
+        )
+    region = sphere_mask(
+        source.spatial_shape, source.spacing_mm, centre_index=sphere.centre_index, diameter_mm=sphere.diameter_mm
+    )
+    reducer = CountReducer(image, source.spacing_mm, region)
+    progress("calibrating the noise", 0.4)
+    lesions: tuple[Any, ...] = ()
+    labels = None
+    rng = np.random.default_rng((settings.seed, 31))
+    if settings.lesions:
+        diameters = np.linspace(*settings.lesion_diameter_mm, settings.lesions)
+        contrasts = rng.uniform(*settings.lesion_contrast, settings.lesions)
+        image, labels, lesions = insert_lesions(
+            image, source.spacing_mm, reducer.body_contour, diameters_mm=tuple(diameters), contrasts=tuple(contrasts),
+            resolution_fwhm_mm=7.0, rng=rng,
+        )  # fmt: skip
+        reducer = reducer.with_image(image)
+    reduced = reducer.reduce(settings.count_fraction, torch.Generator().manual_seed(settings.seed))
+    progress("adding noise", 0.7)
+    notes = {
+        "image": f"simulated {settings.count_fraction:g} of the counts of a real series",
+        "count_fraction": settings.count_fraction,
+        "seed": settings.seed,
+        "attenuation": "soft tissue inside the body contour; no CT was used",
+        "reference": "the source is a noisy reference, not a truth",
+        "lesions_inserted": len(lesions),
+    }
+    provenance = Provenance(simulated=True, parents=(source.acquisition.series_uid or source.sha256,), settings=notes)
+    acquisition = replace(source.acquisition, simulated_count_fraction=settings.count_fraction)
+    scan = source.with_array(reduced, provenance=provenance, acquisition=acquisition)
+    _write_scan(scan, work, settings)
+    folder = work / REFERENCE_FOLDER
+    folder.mkdir()
+    reference_notes = {**notes, "image": "the source, noisy reference (T2)", "count_fraction": 1.0}
+    write_nifti(
+        source.with_array(image, provenance=replace(provenance, settings=reference_notes)),
+        folder / "noisy_reference.nii.gz",
+    )
+    if labels is not None:
+        _write_mask(labels, source, folder / "lesions.nii.gz")
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
+        **notes,
+        "source_noise": {
+            "relative_standard_deviation": reducer.noise.cov,
+            "in_plane_correlation": reducer.noise.in_plane_correlation,
+            "axial_correlation": reducer.noise.axial_correlation,
+        },
+        "post_filter_fwhm_mm": reducer.settings.filter_fwhm_mm,
+        "lesions": [
+            {
+                "index": lesion.index, "diameter_mm": lesion.diameter_mm, "contrast": lesion.contrast,
+                "centre_zyx": list(lesion.centre),
+            }
+            for lesion in lesions
+        ],
+    }  # fmt: skip
+    _write_json(folder / "simulation.json", record)
+    progress("writing", 1.0)
+    return record
