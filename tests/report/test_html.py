@@ -50,18 +50,31 @@ def write(path, **options):
     return write_report(path, **{"images": images(), **options}).read_text(encoding="utf-8")
 
 
-def test_full_report_is_one_file_with_every_section(tmp_path):
-    text = write(
-        tmp_path / "report.html",
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """Path of a report with every section."""
+    path = tmp_path_factory.mktemp("full") / "report.html"
+    write(
+        path,
         metrics=measurements(),
         lesions=LESIONS,
         curves=CURVES,
-        card={"name": "lowcount-pet", "sha256": "ab" * 32, "failures": ["small lesions"]},
+        card={
+            "name": "lowcount-pet",
+            "sha256": "ab" * 32,
+            "data": [{"name": "phantoms", "licence": "Apache-2.0"}],
+            "failures": ["small lesions"],
+        },
         record={"seed": 3, "flags": ["few counts"]},
         title="Patient 1",
         reference_kind="T1",
         claim="It works on one phantom.",
     )
+    return path
+
+
+def test_full_report_is_one_file_with_every_section(full):
+    text = full.read_text(encoding="utf-8")
     for name in (
         "verdict",
         "planes",
@@ -87,8 +100,8 @@ def test_full_report_is_one_file_with_every_section(tmp_path):
     assert len(text) < 6_000_000
 
 
-def test_nothing_is_loaded_from_elsewhere(tmp_path):
-    text = write(tmp_path / "report.html", lesions=LESIONS, reference_kind="T1")
+def test_nothing_is_loaded_from_elsewhere(full):
+    text = full.read_text(encoding="utf-8")
     page = Page(text)
     assert (
         "default-src &#39;none&#39;" in text or "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in text
@@ -233,12 +246,11 @@ def render(browser, page, folder):
     return done.stderr, done.stdout, [url for url in urls if not url.startswith(("file:", "data:"))]
 
 
-def test_page_renders_in_chromium_without_errors_or_requests(tmp_path):
+def test_page_renders_in_chromium_without_errors_or_requests(full, tmp_path):
     browser = require_peer("chromium")
-    page, control = tmp_path / "report.html", tmp_path / "control.html"
-    write(page, metrics=measurements(), lesions=LESIONS, reference_kind="T1", curves=CURVES)
+    control = tmp_path / "control.html"
     control.write_text("<img src='http://127.0.0.1:9/x.png'><script>console.log('CONTROL')</script>", encoding="utf-8")
-    log, document, urls = render(browser, page, tmp_path)
+    log, document, urls = render(browser, full, tmp_path)
     assert "CONSOLE" not in log
     assert 'id="claim"' in document
     assert urls == []

@@ -22,7 +22,10 @@ from nmsynth.report.text import number, percent, printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-CARD_ORDER = ("name", "version", "task", "summary", "licence", "license", "sha256", "envelope", "data", "failures")
+CARD_ORDER = (
+    *("name", "version", "task", "summary", "intended_use", "licence", "sha256"),
+    *("envelope", "data", "failures", "metrics", "negative_values"),
+)
 """Keys of a model card that are shown first."""
 
 MAX_LESION_ARMS = 2

@@ -189,18 +189,17 @@ def _lesions(masks: Mapping[str, Path], grid: Volume) -> list[dict[str, Any]]:
 
 
 def _card(model: str | None, prediction: Volume) -> dict[str, Any] | None:
-    """Card of the model asked for, or of the one that the image names where it is installed."""
-    from nmsynth.models.registry import show_model
+    """Card of the model asked for, or of the one that the image names where it is installed.
+
+    What an image names is looked up among the installed names only: it is never taken for a path.
+    """
+    from nmsynth.models.registry import list_models, show_model
 
     if model is not None:
-        return dict(show_model(model))
-    named = prediction.provenance.model
-    if named is None:
-        return None
-    try:
-        return dict(show_model(named.split()[0]))
-    except InputError:
-        return None
+        return show_model(model).model_dump(mode="json")
+    named = (prediction.provenance.model or "").split()
+    found = next((entry.card for entry in list_models() if named and entry.name == named[0]), None)
+    return None if found is None else found.model_dump(mode="json")
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import pytest
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
+from nmsynth.io.nifti import write_nifti
+from nmsynth.workflows.report import report_study, without_truth
+from tests.report.scenes import body, images, volume
+
+
+@pytest.fixture
+def files(tmp_path):
+    """NIfTI files of the three images and of a mask of the lesions."""
+    paths = {name: write_nifti(image, tmp_path / f"{name}.nii.gz") for name, image in images().items()}
+    lesions = volume(((body() > 1.5) & (body() < 5.5)).astype(float), unit=Unit.UNITLESS)
+    return {**paths, "lesions": write_nifti(lesions, tmp_path / "mask.nii.gz")}
+
+
+def test_report_on_files_with_a_reference_measures_lesions(files, tmp_path):
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps({"seed": 11, "flags": ["few counts"]}), encoding="utf-8")
+    page = report_study(
+        files["synthetic"],
+        tmp_path / "report.html",
+        source=files["source"],
+        reference=files["reference"],
+        reference_kind="T1",
+        masks={"lesions": files["lesions"]},
+        record=record,
+    )
+    text = page.read_text(encoding="utf-8")
+    for words in ("T1, the noise-free reconstruction", "NRMSE", "Uptake by lesion", "few counts", "Lesions <b>3</b>"):
+        assert words in text
+
+
+def test_report_without_reference_prints_no_error_metric(files, tmp_path):
+    page = report_study(files["synthetic"], tmp_path / "report.html", source=files["source"])
+    text = page.read_text(encoding="utf-8")
+    assert "the source (no truth is known)" in text
+    assert "NRMSE</th>" not in text
+    assert "noise reduction" in text
+    assert "proof of concept" in text
+
+
+def test_measurements_that_need_a_truth_are_left_out():
+    rows = [
+        {"name": "NRMSE", "reference": "T2", "value": 1.0},
+        {"name": "COV", "value": 0.1},
+        {"name": "relative bias", "reference": "source", "value": 0.0},
+        {"name": "relative bias", "reference": "T2", "value": 0.0},
+        {"name": "SUVmean bias", "reference": "T2", "value": 0.0},
+        {"name": "COV", "value": 0.1, "arm": "reference"},
+    ]
+    kept = without_truth({"measurements": rows, "lesions": [{}]})
+    assert kept["measurements"] == rows[1:3]
+    assert kept["lesions"] == []
+
+
+def test_model_named_by_an_image_is_never_a_path(files, tmp_path):
+    from nmsynth.core.provenance import Provenance
+
+    image = volume(np.asarray(images()["synthetic"].array), provenance=Provenance(synthetic=True, model="../../etc 1"))
+    path = write_nifti(image, tmp_path / "named.nii.gz")
+    text = report_study(path, tmp_path / "report.html", source=files["source"]).read_text(encoding="utf-8")
+    assert "No model card was given" in text
+
+
+def test_existing_page_nothing_to_compare_and_bad_record_are_refused(files, tmp_path):
+    page = tmp_path / "report.html"
+    with pytest.raises(InputError, match="neither source nor reference"):
+        report_study(files["synthetic"], page)
+    bad = tmp_path / "bad.json"
+    bad.write_text("[1]", encoding="utf-8")
+    with pytest.raises(InputError, match="JSON object; found list"):
+        report_study(files["synthetic"], page, source=files["source"], record=bad)
+    bad.write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match="readable JSON file"):
+        report_study(files["synthetic"], page, source=files["source"], record=bad)
+    with pytest.raises(InputError, match="unit must be one of"):
+        report_study(files["synthetic"], page, source=files["source"], unit="furlong")
+    page.write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="is there already"):
+        report_study(files["synthetic"], page, source=files["source"])
