@@ -156,7 +156,7 @@ def test_an_error_cannot_forge_lines(replace_workflow, capsys):
         ("synthesize in out --set seed", "key=value"),
         ("simulate pet out --from a --phantom nema", "one subject"),
         ("simulate pet out --labels a", "--label-kind"),
-        ("simulate pet out --label-kind brain", "--labels is missing"),
+        ("simulate pet out --label-kind brain", "belong to --labels"),
         ("simulate pet out --count-fraction 2", "--count-fraction"),
         ("models show no-such-model", "no-such-model"),
         ("models show no/such/model", "does not exist"),
