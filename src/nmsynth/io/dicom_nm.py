@@ -1,0 +1,134 @@
+"""Multi-frame NM objects: reconstructed volumes and planar views, in counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.errors import UnsafeInputError
+from nmsynth.core.units import Unit
+from nmsynth.io.dicom_geometry import orientation_of, pixel_spacing_of, position_of
+from nmsynth.io.dicom_header import Header
+from nmsynth.io.dicom_pixels import PixelFormat, pixel_format, stored_values
+from nmsynth.io.dicom_quantity import basic_acquisition, nuclide_of
+
+_VECTORS = {
+    0x00540010: "EnergyWindowVector",
+    0x00540020: "DetectorVector",
+    0x00540030: "PhaseVector",
+    0x00540050: "RotationVector",
+    0x00540060: "RRIntervalVector",
+    0x00540070: "TimeSlotVector",
+    0x00540080: "SliceVector",
+    0x00540090: "AngularViewVector",
+    0x00540100: "TimeSliceVector",
+}
+_REFUSED = {
+    "TOMO": "raw projections, not a volume; reconstruct them first",
+    "DYNAMIC": "a dynamic study; nmsynth does not read it",
+    "GATED": "a gated study; nmsynth does not read it",
+    "GATED TOMO": "gated raw projections; reconstruct them first",
+    "RECON GATED TOMO": "a gated volume; nmsynth does not read it",
+}
+_SINGLE = ("EnergyWindowVector", "PhaseVector", "RRIntervalVector", "TimeSlotVector", "TimeSliceVector")
+
+
+class NmImage(NamedTuple):
+    """Array with the names of its axes, the affine, unit and acquisition."""
+
+    array: npt.NDArray[np.float32]
+    axes: tuple[str, ...]
+    affine: npt.NDArray[np.float64]
+    unit: Unit
+    acquisition: Acquisition
+    warnings: tuple[str, ...]
+
+
+def read_nm(header: Header) -> NmImage:
+    """Read one NM object: RECON TOMO as a volume, STATIC and WHOLE BODY as planar views.
+
+    Raises
+    ------
+    UnsafeInputError
+        If it is of another kind, has several energy windows, or its vectors do not fit its frames.
+    """
+    kind = (*header.texts("ImageType"), "", "", "")[2]
+    layout = pixel_format(header)
+    if kind not in ("STATIC", "WHOLE BODY", "RECON TOMO"):
+        why = _REFUSED.get(kind, "of a kind that nmsynth does not read")
+        raise UnsafeInputError(f"An NM image must be STATIC, WHOLE BODY or RECON TOMO; file {header.label} is {why}.")
+    _check_vectors(header, layout)
+    values = stored_values(header, layout).astype(np.float32)
+    values, unit, warnings = _in_unit(header, values)
+    items = header.items("RadiopharmaceuticalInformationSequence")
+    nuclide = nuclide_of(items[0]) if items else None
+    acquisition = replace(basic_acquisition([header]), radionuclide=nuclide.name if nuclide else None)
+    if kind == "RECON TOMO":
+        array, affine = _volume(header, values)
+        return NmImage(array, ("z", "y", "x"), affine, unit, acquisition, warnings)
+    rows, columns = pixel_spacing_of(header, where=f"File {header.label}")
+    affine = np.zeros((4, 4))
+    affine[1, 0], affine[2, 1], affine[0, 2], affine[3, 3] = 1.0, -rows, columns, 1.0
+    return NmImage(values, ("view", "y", "x"), affine, unit, acquisition, warnings)
+
+
+def _check_vectors(header: Header, layout: PixelFormat) -> None:
+    """Refuse vectors of another length than the frames, and frames of several windows, gates or times."""
+    for pointer in header.values("FrameIncrementPointer"):
+        keyword = _VECTORS.get(int(pointer))
+        if keyword is None:
+            continue
+        vector = header.values(keyword)
+        if len(vector) != layout.n_frames:
+            raise UnsafeInputError(
+                f"File {header.label}: {keyword} must have one value for each of {layout.n_frames} frames; "
+                f"it has {len(vector)}."
+            )
+    for keyword in _SINGLE:
+        if len(set(header.values(keyword))) > 1:
+            raise UnsafeInputError(
+                f"File {header.label} must have one value in {keyword}; it has several. Separate them."
+            )
+    if (header.integer("NumberOfEnergyWindows") or 1) > 1:
+        raise UnsafeInputError(f"File {header.label} must have one energy window; it has several. Separate them.")
+
+
+def _in_unit(header: Header, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Unit, tuple[str, ...]]:
+    """Values and unit: counts, unless a real-world mapping says Bq/mL."""
+    for item in header.items("RealWorldValueMappingSequence"):
+        codes = item.items("MeasurementUnitsCodeSequence")
+        slope, intercept = item.number("RealWorldValueSlope"), item.number("RealWorldValueIntercept")
+        if codes and (codes[0].text("CodeValue") or "").lower() == "bq/ml" and slope and slope > 0.0 and not intercept:
+            return values * np.float32(slope), Unit.BQML, ()
+    return values, Unit.COUNTS, ("NM pixels are counts, not calibrated; there is no SUV.",)
+
+
+def _volume(header: Header, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Volume sorted along the slice normal, and its affine."""
+    where = f"File {header.label}"
+    detectors = header.items("DetectorInformationSequence")
+    if not detectors:
+        raise UnsafeInputError(f"{where} must hold DetectorInformationSequence with its geometry; it does not.")
+    directions = orientation_of(detectors[0], where=where)
+    position = position_of(detectors[0], where=where)
+    rows, columns = pixel_spacing_of(header, where=where)
+    step_mm = header.number("SpacingBetweenSlices") or header.number("SliceThickness")
+    if not step_mm:
+        raise UnsafeInputError(f"{where} must state SpacingBetweenSlices; it does not.")
+    if header.values("SliceVector"):
+        order = np.array([int(value) for value in header.values("SliceVector")])
+        if sorted(order) != list(range(1, len(order) + 1)):
+            raise UnsafeInputError(f"{where}: SliceVector must name every slice once; it does not.")
+        values = values[np.argsort(order)]
+    normal = np.cross(directions[0], directions[1])
+    if step_mm < 0.0:
+        values = np.ascontiguousarray(values[::-1])
+        position = position + (len(values) - 1) * step_mm * normal
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = normal * abs(step_mm), directions[1] * rows, directions[0] * columns
+    affine[:3, 3] = position
+    return values, affine

@@ -1,0 +1,357 @@
+"""What the values of a PT series mean: unit, scale of each slice, administration, and the rule of its SUV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.body_size import plausible_activity_bq, plausible_body_mass_kg, plausible_height_m
+from nmsynth.core.errors import UnsafeInputError
+from nmsynth.core.radionuclide import Radionuclide, find_radionuclide
+from nmsynth.core.scan_times import ResolvedTime, TimeCandidates, resolve_injection_time, resolve_reference_time
+from nmsynth.core.suv import SuvRule, correction_reason, resolve_suv
+from nmsynth.core.units import SuvKind, Unit
+from nmsynth.io.dicom_header import Header, parse_datetime
+
+FloatArray = npt.NDArray[np.float64]
+
+GE_CREATOR = "GEMS_PETD_01"
+"""Private creator of the block with the decay datetime of GE."""
+PHILIPS_CREATOR = "Philips PET Private Group"
+"""Private creator of the block with the SUV factor and the activity factor of Philips."""
+_SUV_TYPES = {
+    "": SuvKind.BODY_WEIGHT,
+    "BW": SuvKind.BODY_WEIGHT,
+    "LBM": SuvKind.LEAN_BODY_MASS_JAMES,
+    "LBMJAMES128": SuvKind.LEAN_BODY_MASS_JAMES,
+    "LBMJANMA": SuvKind.LEAN_BODY_MASS_JANMAHASATIAN,
+    "IBW": SuvKind.IDEAL_BODY_WEIGHT,
+    "BSA": SuvKind.BODY_SURFACE_AREA,
+}
+_NOT_QUANTITATIVE = ("PROPCNTS", "PROPCPS", "CPS")
+_EXPECTED_CORRECTIONS = ("SCAT", "RAN", "NORM", "DTIM")
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Meaning of the rescaled values of a series."""
+
+    unit: Unit
+    acquisition: Acquisition
+    suv_rule: SuvRule | None
+    modality: str
+    scale: FloatArray
+    """Further factor of each slice on the rescaled value, shape ``(n_z,)``."""
+    warnings: tuple[str, ...] = ()
+
+
+def same_text(headers: Sequence[Header], keyword: str) -> str:
+    """Value that all slices must share, as text; empty if absent.
+
+    Raises
+    ------
+    UnsafeInputError
+        If a slice has another value than the first.
+    """
+    first = headers[0].texts(keyword)
+    for header in headers:
+        if header.texts(keyword) != first:
+            raise UnsafeInputError(
+                f"Slices of a series must have one {keyword}; file {header.label} has another than {headers[0].label}."
+            )
+    return "\\".join(first)
+
+
+def basic_acquisition(headers: Sequence[Header]) -> Acquisition:
+    """What any modality states, without identity; slices in the order of the grid."""
+    first = headers[0]
+    times = tuple(time for header in headers if (time := _acquisition_time(header)) is not None)
+    times = times if len(times) == len(headers) else times[:1]
+    series_times = [time for header in headers if (time := header.moment("SeriesDate", "SeriesTime")) is not None]
+    references, durations = _seconds(headers, "FrameReferenceTime"), _seconds(headers, "ActualFrameDuration")
+    return Acquisition(
+        series_time=min(series_times, default=None),
+        acquisition_times=times[:1] if len(set(times)) == 1 else times,
+        frame_reference_times_s=references[:1] if len(set(references)) == 1 else references,
+        frame_durations_s=durations[:1] if len(set(durations)) == 1 else durations,
+        manufacturer=first.label_text("Manufacturer"),
+        scanner=first.label_text("ManufacturerModelName"),
+        reconstruction=first.label_text("ReconstructionMethod"),
+        body_part=first.text("BodyPartExamined"),
+        patient_position=first.text("PatientPosition"),
+        frame_of_reference_uid=first.uid("FrameOfReferenceUID"),
+        series_uid=first.uid("SeriesInstanceUID"),
+        study_uid=first.uid("StudyInstanceUID"),
+        series_description=first.label_text("SeriesDescription"),
+    )
+
+
+def pet_quantity(headers: Sequence[Header]) -> Quantity:
+    """Unit, acquisition and SUV rule of a PT series, slices in the order of the grid."""
+    for keyword in ("Units", "SUVType", "DecayCorrection", "CorrectedImage", "PatientWeight", "PatientSize"):
+        same_text(headers, keyword)
+    first = headers[0]
+    notes: list[str] = []
+    acquisition = basic_acquisition(headers)
+    acquisition, reason, nuclide = _administered(headers, acquisition, notes)
+    reference, acquisition, clash = _timed(headers, acquisition, notes)
+    reason = reason or clash
+    units = first.text("Units") or ""
+    unit, scale = _unit_of(first, units, notes), np.ones(len(headers))
+    if units == "CNTS":
+        unit, scale, reason = _philips(headers, acquisition, reason, notes)
+    elif unit is Unit.RELATIVE:
+        reason = f"SUV needs quantitative values; the Units {units[:16] or 'of the source'} are not."
+    if "ATTN" not in acquisition.corrections and unit is not Unit.PER_CENTIMETRE:
+        unit, scale, reason = Unit.RELATIVE, np.ones(len(headers)), correction_reason(acquisition)
+    notes.extend(_missing_corrections(acquisition))
+    rule = resolve_suv(acquisition, unit=unit, time_rule=reference.rule, notes=tuple(notes), reason=reason)
+    modality = "PT"
+    if nuclide is not None and nuclide.imaged_with == "SPECT":
+        modality = "NM"
+        notes.append(f"The image is stored as PET but its radionuclide {nuclide.name} is one of SPECT; read as NM.")
+    if rule.reason is not None:
+        notes.append(rule.reason)
+    return Quantity(unit, acquisition, rule, modality, scale, tuple(dict.fromkeys(notes)))
+
+
+def _acquisition_time(header: Header) -> datetime | None:
+    """Acquisition time of a slice; the series date stands in for a missing acquisition date."""
+    found = header.moment("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime")
+    return found or header.moment("SeriesDate", "AcquisitionTime")
+
+
+def _seconds(headers: Sequence[Header], keyword: str) -> tuple[float, ...]:
+    """Milliseconds of each slice as seconds; empty if a slice lacks the value or it is negative."""
+    found = [header.number(keyword) for header in headers]
+    return tuple(value / 1000.0 for value in found if value is not None) if None not in found else ()
+
+
+def _soft_number(header: Header, keyword: str, notes: list[str]) -> float | None:
+    """Number that only the SUV needs: if it is malformed the image is still read."""
+    try:
+        return header.number(keyword)
+    except UnsafeInputError:
+        notes.append(f"{keyword} is not a finite number; it was ignored.")
+        return None
+
+
+def _noted(found: tuple[float | None, str | None], notes: list[str]) -> float | None:
+    """Value of a plausibility check, its remark put into the notes."""
+    value, remark = found
+    if remark is not None:
+        notes.append(remark)
+    return value
+
+
+def _administered(
+    headers: Sequence[Header], acquisition: Acquisition, notes: list[str]
+) -> tuple[Acquisition, str | None, Radionuclide | None]:
+    """Add tracer, activity, half-life and body size; with a reason against an SUV, and the radionuclide."""
+    first = headers[0]
+    items = first.items("RadiopharmaceuticalInformationSequence")
+    reason = "SUV needs one administration; the source states several." if len(items) > 1 else None
+    item = items[0] if items else Header(first.file, type(first.dataset)())
+    _check_one_administration(headers, item)
+    nuclide = nuclide_of(item)
+    half_life_s = _soft_number(item, "RadionuclideHalfLife", notes)
+    if half_life_s is not None and half_life_s <= 0.0:
+        half_life_s = None
+    if half_life_s is None and nuclide is not None:
+        half_life_s = nuclide.half_life_s
+        notes.append(f"The half-life is not stated; that of {nuclide.name} was taken.")
+    elif half_life_s and nuclide is not None and not 0.95 < half_life_s / nuclide.half_life_s < 1.05:
+        notes.append(
+            f"The stated half-life differs from that of {nuclide.name} by more than 5 %; the stated one holds."
+        )
+    name = nuclide.name if nuclide is not None else None
+    mass_kg = _noted(plausible_body_mass_kg(_soft_number(first, "PatientWeight", notes)), notes)
+    height_m = _noted(plausible_height_m(_soft_number(first, "PatientSize", notes), mass_kg), notes)
+    activity = _noted(plausible_activity_bq(_soft_number(item, "RadionuclideTotalDose", notes), name), notes)
+    codes = item.items("RadiopharmaceuticalCodeSequence")
+    sex = first.text("PatientSex")
+    return (
+        replace(
+            acquisition,
+            radionuclide=name,
+            radiopharmaceutical=item.label_text("Radiopharmaceutical")
+            or (codes[0].label_text("CodeMeaning") if codes else None),
+            half_life_s=half_life_s,
+            injected_activity_bq=activity,
+            decay_correction=first.text("DecayCorrection"),
+            corrections=tuple(text for text in first.texts("CorrectedImage") if text),
+            body_mass_kg=mass_kg,
+            height_m=height_m,
+            sex=sex if sex in ("M", "F", "O") else None,
+        ),
+        reason,
+        nuclide,
+    )
+
+
+def _check_one_administration(headers: Sequence[Header], item: Header) -> None:
+    """Refuse slices that state different administrations."""
+    keywords = ["RadionuclideTotalDose", "RadionuclideHalfLife"]
+    keywords += ["RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime"]
+    expected = [item.texts(keyword) for keyword in keywords]
+    raw = headers[0].dataset.get_item("RadiopharmaceuticalInformationSequence")
+    for header in headers[1:]:
+        other = header.dataset.get_item("RadiopharmaceuticalInformationSequence")
+        if raw is not None and other is not None and _same_raw(raw, other):
+            continue
+        items = header.items("RadiopharmaceuticalInformationSequence")
+        found = [items[0].texts(keyword) if items else () for keyword in keywords]
+        if found != expected:
+            raise UnsafeInputError(
+                f"Slices of a series must state one administration; file {header.label} states another than "
+                f"{headers[0].label}."
+            )
+
+
+def _same_raw(one: Any, other: Any) -> bool:
+    """Whether two elements are the same bytes."""
+    return isinstance(one.value, bytes) and one.value == other.value
+
+
+def nuclide_of(item: Header) -> Radionuclide | None:
+    """Radionuclide by its code, else by the spelling of its meaning, else of the radiopharmaceutical."""
+    for code in item.items("RadionuclideCodeSequence"):
+        found = find_radionuclide(code=code.text("CodeValue"), text=code.text("CodeMeaning"))
+        if found is not None:
+            return found
+    for code in item.items("RadiopharmaceuticalCodeSequence"):
+        found = find_radionuclide(text=code.text("CodeMeaning"))
+        if found is not None:
+            return found
+    return find_radionuclide(text=item.text("Radiopharmaceutical"))
+
+
+def _timed(
+    headers: Sequence[Header], acquisition: Acquisition, notes: list[str]
+) -> tuple[ResolvedTime, Acquisition, str | None]:
+    """Add the resolved times of injection and decay reference; with a reason against an SUV."""
+    ge_times = []
+    for header in headers:
+        private = header.private(0x0009, GE_CREATOR, 0x0D)
+        found, zone = parse_datetime(str(private[0]).strip(" \0")) if private else (None, None)
+        if found is not None:
+            ge_times.append(found.replace(tzinfo=zone or header.zone))
+    candidates = TimeCandidates(
+        acquisition.series_time,
+        tuple(time for header in headers if (time := _acquisition_time(header)) is not None),
+        _seconds(headers, "FrameReferenceTime"),
+        _seconds(headers, "ActualFrameDuration"),
+        min(ge_times, default=None),
+    )
+    reference = resolve_reference_time(candidates, half_life_s=acquisition.half_life_s)
+    injection, clash = _injection(headers[0], reference.time, acquisition.half_life_s)
+    if acquisition.decay_correction in (None, "START"):
+        notes.extend(reference.notes)
+    notes.extend(injection.notes)
+    return reference, replace(acquisition, reference_time=reference.time, injection_time=injection.time), clash
+
+
+def _injection(
+    first: Header, reference_time: datetime | None, half_life_s: float | None
+) -> tuple[ResolvedTime, str | None]:
+    """Injection time on the clock of the scan, and whether its zone contradicts the other statements."""
+    items = first.items("RadiopharmaceuticalInformationSequence")
+    if not items:
+        return ResolvedTime(None, "none"), None
+    start, zone = parse_datetime(items[0].text("RadiopharmaceuticalStartDateTime"))
+    clock = items[0].clock("RadiopharmaceuticalStartTime")
+    clash = None
+    if start is not None:
+        if zone is not None and first.zone is not None and zone.utcoffset(None) != first.zone.utcoffset(None):
+            moved = start.replace(tzinfo=zone).astimezone(first.zone)
+            if clock is not None and clock == start.time() != moved.time():
+                clash = "SUV refused: the time zone of the injection and that of the series contradict each other."
+            start = moved
+        else:
+            start = start.replace(tzinfo=first.zone)
+    found = resolve_injection_time(start, clock, reference_time=reference_time, half_life_s=half_life_s)
+    return found, clash
+
+
+def _unit_of(first: Header, units: str, notes: list[str]) -> Unit:
+    """Unit of the rescaled values by Units and SUVType."""
+    if units == "BQML":
+        return Unit.BQML
+    if units == "CM2ML":
+        return Unit.SUV_BODY_SURFACE_AREA
+    if units == "1CM":
+        return Unit.PER_CENTIMETRE
+    if units == "GML":
+        suv_type = first.text("SUVType") or ""
+        if suv_type not in _SUV_TYPES:
+            notes.append("SUVType is unknown; the values are read as relative.")
+            return Unit.RELATIVE
+        if suv_type == "LBM":
+            notes.append("SUVType LBM does not say which formula; that of James was taken.")
+        return _SUV_TYPES[suv_type].unit
+    return Unit.RELATIVE
+
+
+def _philips(
+    headers: Sequence[Header], acquisition: Acquisition, reason: str | None, notes: list[str]
+) -> tuple[Unit, FloatArray, str | None]:
+    """Unit, scale and reason of Units CNTS: Bq/mL by a private factor, else SUV, else relative (rule 4)."""
+    suv_factors, activity_factors = _factors(headers, 0x00), _factors(headers, 0x09)
+    none = np.ones(len(headers))
+    per_suv = _concentration_per_suv(acquisition, reason)
+    if activity_factors is not None:
+        if suv_factors is None or per_suv is None or np.allclose(suv_factors * per_suv, activity_factors, rtol=0.01):
+            notes.append("Counts were scaled to Bq/mL by the private activity factor of Philips.")
+            return Unit.BQML, activity_factors, reason
+        notes.append("The private SUV and activity factors of Philips differ by more than 1 %; the SUV factor holds.")
+    if suv_factors is None:
+        return Unit.RELATIVE, none, "SUV needs a private factor of Philips for Units CNTS; there is none but 0."
+    if per_suv is not None:
+        notes.append("Counts were scaled to Bq/mL back from the private SUV factor of Philips.")
+        return Unit.BQML, suv_factors * per_suv, reason
+    notes.append("Counts were scaled to SUV by the private SUV factor of Philips; Bq/mL is not known.")
+    return Unit.SUV_BODY_WEIGHT, suv_factors, None
+
+
+def _factors(headers: Sequence[Header], element: int) -> FloatArray | None:
+    """Private factor of each slice; ``None`` unless all are positive and finite."""
+    factors = []
+    for header in headers:
+        values = header.private(0x7053, PHILIPS_CREATOR, element)
+        if (
+            not values
+            and not header.private_reserved(0x7053)
+            and (header.text("Manufacturer") or "").startswith("Philips")
+        ):
+            # a scanner that says Philips and reserves no block at all, as after an export that dropped the creator
+            values = header.values(0x70531000 | element)
+        try:
+            factors.append(float(str(values[0]).strip(" \0")) if values else 0.0)
+        except ValueError:
+            factors.append(0.0)
+    found = np.array(factors)
+    return found if bool(np.all(np.isfinite(found) & (found > 0.0))) else None
+
+
+def _concentration_per_suv(acquisition: Acquisition, reason: str | None) -> float | None:
+    """Bq/mL of an SUV of 1, where the acquisition gives it as one number."""
+    if acquisition.decay_correction == "NONE":
+        return None
+    rule = resolve_suv(acquisition, unit=Unit.BQML, time_rule="none", reason=reason)
+    if rule.reason is not None:
+        return None
+    return 1.0 / float(rule.factor(SuvKind.BODY_WEIGHT, acquisition=acquisition, unit=Unit.BQML))
+
+
+def _missing_corrections(acquisition: Acquisition) -> list[str]:
+    """One warning that names the corrections that the source does not list."""
+    missing = [name for name in _EXPECTED_CORRECTIONS if name not in acquisition.corrections]
+    if not missing:
+        return []
+    return [f"CorrectedImage does not list {', '.join(missing)}; the values may be biased."]

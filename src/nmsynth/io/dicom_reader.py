@@ -1,0 +1,298 @@
+"""Reading a DICOM series into a volume, or refusing it with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.errors import InputError, UnsafeInputError
+from nmsynth.core.geometry import spacing_of
+from nmsynth.core.provenance import SourceReference
+from nmsynth.core.suv import SuvRule
+from nmsynth.core.units import Unit
+from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.io.dicom_geometry import Grid, build_grid
+from nmsynth.io.dicom_header import Header
+from nmsynth.io.dicom_marks import find_provenance
+from nmsynth.io.dicom_nm import read_nm
+from nmsynth.io.dicom_parse import quiet_pydicom
+from nmsynth.io.dicom_pixels import PixelFormat, pixel_format, stored_values
+from nmsynth.io.dicom_quantity import basic_acquisition, pet_quantity, same_text
+from nmsynth.io.dicom_series import Found, SeriesSummary, choose, scan
+from nmsynth.io.dicom_sources import escaped
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MAX_VOXELS = 2**31
+"""Voxels of one volume."""
+_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.128": "PT",
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.20": "NM",
+}
+_REFUSED_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.130": "an enhanced PET image",
+    "1.2.840.10008.5.1.4.1.1.128.1": "a legacy converted enhanced PET image",
+    "1.2.840.10008.5.1.4.1.1.2.1": "an enhanced CT image",
+    "1.2.840.10008.5.1.4.1.1.2.2": "a legacy converted enhanced CT image",
+    "1.2.840.10008.5.1.4.1.1.4.1": "an enhanced MR image",
+    "1.2.840.10008.5.1.4.1.1.4.4": "a legacy converted enhanced MR image",
+}
+_SATURATED_VOXELS = 5
+
+
+class _Image(NamedTuple):
+    """Array and what it means."""
+
+    array: npt.NDArray[np.float32]
+    unit: Unit
+    modality: str
+    acquisition: Acquisition
+    suv_rule: SuvRule | None
+    warnings: tuple[str, ...]
+
+
+def read_dicom(path: Path, *, series_uid: str | None = None) -> Volume:
+    """Read one series from a folder, a zip, a DICOMDIR, or one of its files.
+
+    PT gives Bq/mL (or an SUV where the source holds one), CT gives HU, MR relative values, NM counts.
+
+    Parameters
+    ----------
+    path
+        Where the series is.
+    series_uid
+        SeriesInstanceUID; needed where there are several.
+
+    Raises
+    ------
+    InputError
+        If there is no DICOM, or several series and none is chosen.
+    UnsafeInputError
+        If a file is damaged or hostile, or the slices do not form one image.
+    """
+    found = scan(path)
+    with quiet_pydicom():
+        uid = choose(found, series_uid, _summaries(found))
+        if found.damaged:
+            raise found.damaged[0]
+        headers = found.series[uid]
+        modality = _modality_of(headers)
+        source = SourceReference(path, "dicom", uid)
+        provenance, fraction = find_provenance(headers[0].dataset)
+        if modality == "NM":
+            volume = _nm_volume(headers)
+        else:
+            grid = _grid_of(headers)
+            image = _image_of(grid, modality)
+            volume = Volume(
+                array=image.array, affine=grid.affine, unit=image.unit, modality=image.modality, axes=SPATIAL_AXES,
+                acquisition=image.acquisition, suv_rule=image.suv_rule, warnings=image.warnings,
+            )  # fmt: skip
+    acquisition = replace(volume.acquisition, simulated_count_fraction=fraction)
+    volume = replace(volume, source=source, provenance=provenance, acquisition=acquisition)
+    return volume.with_warnings(found.warnings)
+
+
+def read_headers(path: Path, series_uid: str | None = None) -> list[Dataset]:
+    """Full headers of a series without pixels, in the order of the volume's slices.
+
+    Each has its ``file_meta`` with at least the transfer syntax.
+    """
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
+
+    found = scan(path)
+    with quiet_pydicom():
+        uid = choose(found, series_uid, _summaries(found))
+        headers: Sequence[Header] = found.series[uid]
+        if _modality_of(headers) != "NM":
+            headers = _grid_of(headers).headers
+        datasets = []
+        for header in headers:
+            meta = FileMetaDataset()
+            meta.TransferSyntaxUID = UID(header.transfer_syntax)
+            header.dataset.file_meta = meta
+            datasets.append(header.dataset)
+    return datasets
+
+
+def find_series(path: Path) -> list[SeriesSummary]:
+    """Series under a path; files that cannot be parsed are left out as long as one can."""
+    found = scan(path)
+    with quiet_pydicom():
+        return _summaries(found)
+
+
+def _summaries(found: Found) -> list[SeriesSummary]:
+    """Summary of each series."""
+    return [_summary(uid, headers) for uid, headers in found.series.items()]
+
+
+def _summary(uid: str, headers: Sequence[Header]) -> SeriesSummary:
+    """Summary of one series; without spacing where it forms no grid."""
+    first = headers[0]
+    try:
+        spacing = spacing_of(build_grid(headers).affine) if len(headers) > 1 else None
+    except UnsafeInputError:
+        spacing = None
+    try:
+        n_frames = first.integer("NumberOfFrames") if len(headers) == 1 else None
+    except UnsafeInputError:
+        n_frames = None
+    description = escaped(first.label_text("SeriesDescription") or "")
+    modality = escaped(first.text("Modality") or "", 16)
+    return SeriesSummary(uid, modality, description, n_frames or len(headers), spacing)
+
+
+def _modality_of(headers: Sequence[Header]) -> str:
+    """Modality by SOP class, which must agree with Modality; a class that is not read is refused by name."""
+    for header in headers:
+        sop_class = header.uid("SOPClassUID") or "none"
+        if sop_class in _REFUSED_CLASSES:
+            name = _REFUSED_CLASSES[sop_class]
+            raise UnsafeInputError(
+                f"A series must be of single-slice PT, CT or MR images, or NM; file {header.label} is {name}, which "
+                "nmsynth does not read. Export it as single slices."
+            )
+        modality = _CLASSES.get(sop_class)
+        if modality is None:
+            raise UnsafeInputError(
+                f"A series must be PT, CT, MR or NM images; file {header.label} is of another SOP class."
+            )
+        if header.text("Modality") != modality:
+            raise UnsafeInputError(
+                f"File {header.label}: Modality and SOP class must agree; the SOP class is {modality}."
+            )
+    return _CLASSES[headers[0].uid("SOPClassUID") or ""]
+
+
+def _grid_of(headers: Sequence[Header]) -> Grid:
+    """Grid of a single-frame series; dynamic and gated series are refused by name."""
+    series_type = headers[0].text("SeriesType")
+    if series_type in ("DYNAMIC", "GATED"):
+        raise UnsafeInputError(
+            f"A PT series must be static or whole-body; this one is {series_type}. Export one frame."
+        )
+    for header in headers:
+        if (header.integer("NumberOfFrames") or 1) != 1:
+            raise UnsafeInputError(f"File {header.label} must hold one frame; it states several.")
+    return build_grid(headers)
+
+
+def _nm_volume(headers: Sequence[Header]) -> Volume:
+    """Volume of an NM series, which must be one object."""
+    if len(headers) != 1:
+        raise UnsafeInputError(
+            f"An NM series must be one multi-frame object; this one has {len(headers)}. Choose one file."
+        )
+    image = read_nm(headers[0])
+    return Volume(
+        array=image.array, affine=image.affine, unit=image.unit, modality="NM", axes=image.axes,
+        acquisition=image.acquisition, warnings=image.warnings,
+    )  # fmt: skip
+
+
+def _image_of(grid: Grid, modality: str) -> _Image:
+    """Values in their unit, slice by slice, with what is said about them."""
+    headers = grid.headers
+    layouts = [pixel_format(header) for header in headers]
+    slopes, intercepts = _rescaling(headers, modality)
+    array, warnings = _rescaled(headers, layouts, slopes, intercepts)
+    warnings = [*_slice_warnings(headers), *warnings]
+    if modality == "PT":
+        quantity = pet_quantity(headers)
+        if not np.all(quantity.scale == 1.0):
+            array *= quantity.scale.astype(np.float32)[:, None, None]
+        warnings = [*quantity.warnings, *warnings]
+        return _Image(array, quantity.unit, quantity.modality, quantity.acquisition, quantity.suv_rule, tuple(warnings))
+    unit = Unit.HOUNSFIELD if modality == "CT" else Unit.RELATIVE
+    if modality == "CT" and (same_text(headers, "RescaleType") or "HU") not in ("HU", "US"):
+        raise UnsafeInputError("CT values must be in HU; RescaleType states another unit.")
+    return _Image(array, unit, modality, basic_acquisition(headers), None, tuple(warnings))
+
+
+def _rescaling(headers: Sequence[Header], modality: str) -> tuple[list[float], list[float]]:
+    """Slope and intercept of each slice, or a refusal that names the slice."""
+    slopes, intercepts = [], []
+    for header in headers:
+        if header.items("ModalityLUTSequence"):
+            raise UnsafeInputError(f"File {header.label} must be rescaled by a slope; it holds a table instead.")
+        slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
+        if modality == "MR":
+            slope = 1.0 if slope is None else slope
+        if slope is None:
+            raise UnsafeInputError(f"File {header.label} must state RescaleSlope; it does not.")
+        if slope <= 0.0:
+            raise UnsafeInputError(f"File {header.label}: RescaleSlope must be positive; it is {slope:g}.")
+        if modality == "PT" and intercept:
+            raise UnsafeInputError(f"File {header.label}: RescaleIntercept of PET must be 0; it is {intercept:g}.")
+        if modality == "CT" and intercept is None:
+            raise UnsafeInputError(f"File {header.label} must state RescaleIntercept; it does not.")
+        slopes.append(slope)
+        intercepts.append(intercept or 0.0)
+    return slopes, intercepts
+
+
+def _rescaled(
+    headers: Sequence[Header], layouts: Sequence[PixelFormat], slopes: Sequence[float], intercepts: Sequence[float]
+) -> tuple[npt.NDArray[np.float32], list[str]]:
+    """Rescaled values ``(z, y, x)``; every slice is decoded before the volume is allocated."""
+    stored = [stored_values(header, layout)[0] for header, layout in zip(headers, layouts, strict=True)]
+    shape = (len(stored), *stored[0].shape)
+    if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
+        raise UnsafeInputError(f"A volume must have at most {MAX_VOXELS} voxels; this one has {shape}.")
+    array = np.empty(shape, dtype=np.float32)
+    n_saturated = 0
+    for index, (values, layout) in enumerate(zip(stored, layouts, strict=True)):
+        # in double precision, as the slope is written; only the result is rounded
+        array[index] = values * slopes[index] + intercepts[index]
+        n_at_limit = int(np.count_nonzero(values == layout.largest))
+        n_saturated += n_at_limit if n_at_limit >= _SATURATED_VOXELS else 0
+    warnings = []
+    if not np.isfinite(array).all():
+        raise UnsafeInputError("Rescaled values must be finite; slope and stored values give others.")
+    if n_saturated:
+        warnings.append(f"{n_saturated} voxels stand at the largest value that can be stored; they may be cut off.")
+    if not array.any():
+        warnings.append("All voxels are zero.")
+    return array, warnings
+
+
+def _slice_warnings(headers: Sequence[Header]) -> list[str]:
+    """What the headers say that is no reason to refuse."""
+    warnings = []
+    if any(header.text("LossyImageCompression") == "01" for header in headers):
+        warnings.append("The image was compressed with loss.")
+    try:
+        stated = headers[0].integer("NumberOfSlices")
+    except UnsafeInputError:
+        stated = None
+    if stated is not None and stated > len(headers):
+        warnings.append(f"The series states {stated} slices; {len(headers)} were found, without a gap.")
+    return warnings
+
+
+def checked_path(path: Path | str) -> Path:
+    """Path of an input that exists.
+
+    Raises
+    ------
+    InputError
+        If it does not.
+    """
+    try:
+        found = Path(path)
+        if found.exists():
+            return found
+    except (OSError, ValueError) as error:
+        raise InputError("The input must be a path that exists; it is malformed.") from error
+    raise InputError(f"The input must exist; found nothing named {escaped(found.name)}. Check the path.")
