@@ -8,6 +8,7 @@ seam, so it is never the default.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", "torch", "openvino")
 PRECISIONS = ("fp32", "bf16")
+EXAMPLE_SHAPE = (16, 64, 64)
+"""Image on which a network is traced; a multiple of any stride in use. The result holds for every shape."""
 
 
 class Backend(Protocol):
@@ -192,8 +195,12 @@ class OpenVinoBackend:
         import openvino
         import torch
 
-        example = torch.zeros(1, 1, *shape)
-        model = openvino.convert_model(self._network, example_input=example, input=[1, 1, *shape])
+        example = torch.zeros(1, 1, *EXAMPLE_SHAPE)
+        with torch.inference_mode(), warnings.catch_warnings():
+            # OpenVINO traces too; here without the check that runs the network twice more: parity is tested instead.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            traced = torch.jit.trace(self._network, example, check_trace=False)  # type: ignore[no-untyped-call]
+        model = openvino.convert_model(traced, example_input=example, input=[1, 1, *shape])
         # OpenVINO would take bf16 by itself where the processor has it.
         hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if self.precision == "bf16" else "f32",

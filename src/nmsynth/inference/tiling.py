@@ -25,6 +25,9 @@ FloatImage = npt.NDArray[np.float32]
 DEFAULT_TILE_VOXELS = 3 * 2**19
 """Voxels of a tile, margin included, unless memory is short; about 1 GB at work in the shipped network."""
 
+LEAST_SIZE = 16
+"""Voxels to which a shorter axis is padded, since a layer cannot take less than its window."""
+
 BYTES_PER_VOXEL = 800
 """Memory the network needs for a voxel of a tile, rounded up from what was measured."""
 
@@ -68,7 +71,7 @@ def round_up(value: int, multiple: int) -> int:
 
 
 def padding_for(shape: Triple, *, margin: Triple, stride: Triple, axial: str) -> tuple[tuple[int, int], ...]:
-    """Voxels added before and after each axis, so that sizes are multiples of the stride.
+    """Voxels added before and after each axis, so that sizes are multiples of the stride and not too small.
 
     Parameters
     ----------
@@ -80,8 +83,8 @@ def padding_for(shape: Triple, *, margin: Triple, stride: Triple, axial: str) ->
         ``"reflect"`` continues the image by its mirror over one margin at both ends, ``"zero"`` only fills the stride.
     """
     before = round_up(margin[0], stride[0]) if axial == "reflect" else 0
-    after_z = round_up(shape[0] + 2 * before, stride[0]) - shape[0] - before
-    in_plane = [(0, round_up(n, s) - n) for n, s in zip(shape[1:], stride[1:], strict=True)]
+    after_z = round_up(max(shape[0] + 2 * before, LEAST_SIZE), stride[0]) - shape[0] - before
+    in_plane = [(0, round_up(max(n, LEAST_SIZE), s) - n) for n, s in zip(shape[1:], stride[1:], strict=True)]
     return (before, after_z), *in_plane
 
 

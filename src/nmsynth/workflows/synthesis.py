@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nmsynth.inference.synthesize import Synthesis, SynthesisSettings
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+FILE_SUFFIXES = (".dcm", ".ima", ".zip", ".json", ".gz", ".nrrd", ".mha")
+"""Names of files that are no output, so that nobody gets a folder by that name."""
 
 _log = logging.getLogger(__name__)
 
@@ -102,10 +104,14 @@ def check_paths(source: Path, output: Path, *, overwrite: bool) -> Path:
     Raises
     ------
     InputError
-        If the input is absent, the output or its record exists, or one lies inside the other.
+        If the input is absent, the output is of another format or exists, or one lies inside the other.
     """
     if not source.exists():
         raise InputError(f"The input must exist; {_named(source)} does not. Check the path.")
+    if not is_nifti(output) and output.suffix.lower() in FILE_SUFFIXES:
+        raise InputError(
+            f"An output is a folder for DICOM, or a .nii or .nii.gz file; found {_named(output)}. Rename it."
+        )
     record = record_path(output)
     for path in (output, record):
         if path.exists() and not overwrite and not (path.is_dir() and not any(path.iterdir())):
@@ -176,7 +182,8 @@ def _synthesize(
 
 def _check_format(source: Volume, output: Path) -> None:
     """Refuse DICOM out of an image without DICOM headers, before anything is computed."""
-    if not is_nifti(output) and (source.source is None or source.source.format != "dicom"):
+    has_headers = source.source is not None and source.source.format == "dicom"
+    if not (is_nifti(output) or has_headers or (source.provenance.simulated and source.modality == "PT")):
         raise InputError(
             f"A DICOM output needs a DICOM input, whose headers it continues; the input is NIfTI and the output "
             f"{_named(output)} is not. Name an output that ends in .nii.gz."
