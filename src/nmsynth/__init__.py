@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     )
     from nmsynth.core.units import SuvKind, Unit
     from nmsynth.core.volume import Volume
-    from nmsynth.evaluation import Metrics, evaluate
-    from nmsynth.inference import Synthesis, load_model, synthesize
+    from nmsynth.evaluation.evaluate import evaluate
+    from nmsynth.evaluation.schema import Metrics
+    from nmsynth.inference.predictor import load_model
+    from nmsynth.inference.synthesize import Synthesis, synthesize
     from nmsynth.io import find_series, read, write
     from nmsynth.workflows.simulation import simulate_pet
 
@@ -31,24 +33,24 @@ __version__ = "0.1.0"
 _HOME_OF = {
     "EnvelopeError": "nmsynth.core.errors",
     "InputError": "nmsynth.core.errors",
-    "Metrics": "nmsynth.evaluation",
+    "Metrics": "nmsynth.evaluation.schema",
     "MissingExtraError": "nmsynth.core.errors",
     "NmsynthError": "nmsynth.core.errors",
     "NumericalError": "nmsynth.core.errors",
     "RefusalError": "nmsynth.core.errors",
     "SuvError": "nmsynth.core.errors",
     "SuvKind": "nmsynth.core.units",
-    "Synthesis": "nmsynth.inference",
+    "Synthesis": "nmsynth.inference.synthesize",
     "Unit": "nmsynth.core.units",
     "UnsafeInputError": "nmsynth.core.errors",
     "Volume": "nmsynth.core.volume",
-    "evaluate": "nmsynth.evaluation",
+    "evaluate": "nmsynth.evaluation.evaluate",
     "find_series": "nmsynth.io",
-    "load_model": "nmsynth.inference",
+    "load_model": "nmsynth.inference.predictor",
     "read": "nmsynth.io",
     "simulate_pet": "nmsynth.workflows.simulation",
-    "synthesize": "nmsynth.inference",
-    "write": "nmsynth.io.writing",
+    "synthesize": "nmsynth.inference.synthesize",
+    "write": "nmsynth.io",
 }
 """Module of each public name."""
 

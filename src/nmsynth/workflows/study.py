@@ -36,15 +36,16 @@ def describe_study(
 
     Returns
     -------
-        JSON values: ``schema_version``, ``series`` and ``image``, which is ``None`` where several series are there
-        and none was chosen.
+        JSON values: ``schema_version``, ``series`` (none of a NIfTI image) and ``image``, which is ``None`` where
+        several series are there and none was chosen.
     """
     from nmsynth.io import find_series, read
 
-    found = find_series(path)
+    is_nifti = path.name.lower().endswith((".nii", ".nii.gz"))
+    found = [] if is_nifti else find_series(path)
     described = [{"facts": _facts_of(series)} for series in found]
     image = None
-    if series_uid is not None or len(found) == 1:
+    if is_nifti or series_uid is not None or len(found) == 1:
         image = _describe_image(read(path, series_uid=series_uid, unit=unit, modality=modality))
     return {"schema_version": 1, "series": described, "image": image}
 
