@@ -19,7 +19,6 @@ IMPLEMENTATION_CLASS_UID = "2.25.104378620196158347625012981562736021849"
 """Identifies nmsynth as the writer of a file."""
 _N_THREADS = 8
 _NAME_DIGITS = 5
-_PAST_LAST_TAG = 0x1_0000_0000
 
 
 def file_name(index: int) -> str:
@@ -44,44 +43,41 @@ def is_own_output(directory: Path) -> bool:
     return str(meta.get("ImplementationClassUID", "")) == IMPLEMENTATION_CLASS_UID
 
 
-def encode(dataset: Dataset, *, inserted: Mapping[str, bytes] | None = None) -> bytes:
-    """DICOM file, Explicit VR Little Endian, with a preamble of zeros.
+def encode_elements(dataset: Dataset, *, character_set: object = None) -> dict[int, bytes]:
+    """Encode each element by itself, Explicit VR Little Endian.
 
     Parameters
     ----------
     dataset
-        Elements of the file, decoded.
-    inserted
-        Elements by keyword that were encoded before, with :func:`encode_element`.
+        Decoded elements.
+    character_set
+        SpecificCharacterSet of the file, where the data set does not hold it.
+
+    Returns
+    -------
+        Encoded elements by tag; joined in the order of their tags they are a data set.
     """
-    from pydicom.datadict import tag_for_keyword
-    from pydicom.dataset import Dataset
-    from pydicom.filewriter import write_dataset
+    from pydicom.filewriter import correct_ambiguous_vr, write_data_element
 
-    pieces = sorted((tag_for_keyword(keyword) or 0, encoded) for keyword, encoded in (inserted or {}).items())
-    buffer = _buffer()
-    buffer.write(bytes(128) + b"DICM" + _file_meta(dataset))
-    character_set = dataset.get("SpecificCharacterSet", None) or "iso8859"
-    lower = 0
-    for upper, encoded in [*pieces, (_PAST_LAST_TAG, b"")]:
-        part = Dataset()
-        part.update({tag: dataset[tag] for tag in list(dataset.keys()) if lower <= tag < upper})
-        write_dataset(buffer, part, parent_encoding=character_set)
-        buffer.write(encoded)
-        lower = upper
-    return bytes(buffer.getvalue())
+    dataset = correct_ambiguous_vr(dataset, True)
+    encodings = dataset.get("SpecificCharacterSet", None) or character_set or "iso8859"
+    encoded: dict[int, bytes] = {}
+    for element in dataset:
+        buffer = _buffer()
+        write_data_element(buffer, element, encodings)
+        encoded[int(element.tag)] = bytes(buffer.getvalue())
+    return encoded
 
 
-def encode_element(keyword: str, value: object) -> bytes:
-    """One element as Explicit VR Little Endian, for :func:`encode`."""
-    from pydicom.dataset import Dataset
-    from pydicom.filewriter import write_dataset
+def encode_file(elements: Mapping[int, bytes], *, class_uid: str, instance_uid: str) -> bytes:
+    """DICOM file, Explicit VR Little Endian, with a preamble of zeros, from :func:`encode_elements`."""
+    meta = _file_meta(class_uid, instance_uid)
+    return b"".join([bytes(128), b"DICM", meta, *(elements[tag] for tag in sorted(elements))])
 
-    dataset = Dataset()
-    setattr(dataset, keyword, value)
-    buffer = _buffer()
-    write_dataset(buffer, dataset)
-    return bytes(buffer.getvalue())
+
+def encode(dataset: Dataset) -> bytes:
+    """DICOM file of a data set."""
+    return encode_file(encode_elements(dataset), class_uid=dataset.SOPClassUID, instance_uid=dataset.SOPInstanceUID)
 
 
 def _buffer() -> DicomBytesIO:
@@ -93,15 +89,15 @@ def _buffer() -> DicomBytesIO:
     return buffer
 
 
-def _file_meta(dataset: Dataset) -> bytes:
+def _file_meta(class_uid: str, instance_uid: str) -> bytes:
     """File meta information of a data set."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.filewriter import write_file_meta_info
     from pydicom.uid import UID, ExplicitVRLittleEndian
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.MediaStorageSOPClassUID = UID(class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(instance_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     meta.ImplementationVersionName = "NMSYNTH"
@@ -122,7 +118,9 @@ def write_files(directory: Path, payloads: list[bytes]) -> None:
     """
     names = [file_name(k) for k in range(len(payloads))]
     with ThreadPoolExecutor(_N_THREADS) as pool:
-        for name, whole in zip(names, pool.map(_write_one, (directory / name for name in names), payloads), strict=True):
+        for name, whole in zip(
+            names, pool.map(_write_one, (directory / name for name in names), payloads), strict=True
+        ):
             if not whole:
                 raise InputError(
                     f"A written file must read back as it was written; {name} does not. "

@@ -102,7 +102,7 @@ class Marks:
         return ascii_text(" ".join(parts), _SHORT_TEXT)
 
     def equipment(self) -> Dataset:
-        """Item of ContributingEquipmentSequence that names nmsynth; its description is JSON for :func:`find_provenance`."""
+        """Item of ContributingEquipmentSequence that names nmsynth, with JSON for :func:`find_provenance`."""
         from pydicom.dataset import Dataset
 
         item = Dataset()

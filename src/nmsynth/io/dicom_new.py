@@ -18,12 +18,12 @@ from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.io.atomic import atomic_directory, check_output
 from nmsynth.io.dicom_administration import dicom_units
+from nmsynth.io.dicom_derived import mark, set_pixels
 from nmsynth.io.dicom_encoding import encode, is_own_output, write_files
 from nmsynth.io.dicom_identifiers import new_uid
 from nmsynth.io.dicom_marks import Marks, ascii_text, marks_of, plain, software_version
 from nmsynth.io.dicom_pet_module import PET_IMAGE_STORAGE, complete_pet
 from nmsynth.io.dicom_quantise import QuantisedStack, decimal_string, quantise
-from nmsynth.io.dicom_writer import mark, set_pixels
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

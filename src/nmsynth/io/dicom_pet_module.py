@@ -24,9 +24,9 @@ DROPPED = frozenset(
 """Attributes of the source that speak of its own stored values or file."""
 
 _EMPTY_TEXT = (
-    "AccessionNumber", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName", "StudyID",
-    "StudyDate", "StudyTime", "Manufacturer", "PositionReferenceIndicator", "CollimatorType", "SliceThickness",
-    "AcquisitionDate", "AcquisitionTime", "ContentDate", "ContentTime",
+    "AccessionNumber", "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName",
+    "StudyID", "StudyDate", "StudyTime", "Manufacturer", "PositionReferenceIndicator", "CollimatorType",
+    "SliceThickness", "AcquisitionDate", "AcquisitionTime", "ContentDate", "ContentTime",
 )  # fmt: skip
 _EMPTY_SEQUENCES = (
     "RadiopharmaceuticalInformationSequence",
@@ -66,9 +66,9 @@ def complete_pet(dataset: Dataset, *, index: int, n_slices: int) -> None:
     if not series_type or series_type[0] != "DYNAMIC":
         # Only allowed for a dynamic series, but some scanners write it always.
         dataset.pop("NumberOfTimeSlices", None)
-    if "Laterality" not in dataset and "ImageLaterality" not in dataset:
-        if str(dataset.get("BodyPartExamined", "") or "") not in _UNPAIRED:
-            dataset.Laterality = None
+    body_part = str(dataset.get("BodyPartExamined", "") or "")
+    if body_part not in _UNPAIRED and "Laterality" not in dataset and "ImageLaterality" not in dataset:
+        dataset.Laterality = None
 
 
 def _orient_patient(dataset: Dataset) -> None:

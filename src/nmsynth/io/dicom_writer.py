@@ -4,45 +4,31 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nmsynth.core.errors import InputError, NumericalError, UnsafeInputError
+from nmsynth.core.errors import InputError, NumericalError
 from nmsynth.core.geometry import spacing_of, to_world
 from nmsynth.core.provenance import SourceReference
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.io.atomic import atomic_directory, check_output
-from nmsynth.io.dicom_administration import Administration, resolve_administration
-from nmsynth.io.dicom_encoding import encode, encode_element, is_own_output, write_files
+from nmsynth.io.dicom_administration import resolve_administration
+from nmsynth.io.dicom_derived import DerivedSeries, encode_series
+from nmsynth.io.dicom_encoding import encode_elements, is_own_output, write_files
 from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_number
-from nmsynth.io.dicom_marks import Marks, code, marks_of
-from nmsynth.io.dicom_pet_module import DROPPED, PET_IMAGE_STORAGE, complete_pet
-from nmsynth.io.dicom_quantise import QuantisedStack, quantise
+from nmsynth.io.dicom_marks import code, marks_of
+from nmsynth.io.dicom_pet_module import PET_IMAGE_STORAGE
+from nmsynth.io.dicom_quantise import quantise
 
 if TYPE_CHECKING:
-    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 _GRID_TOLERANCE = 0.05
 """Largest distance of a slice from its source's place, as a part of the slice spacing and at least in mm."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Series:
-    """What all slices of the output share."""
-
-    series_uid: str
-    series_number: int
-    marks: Marks
-    administration: Administration
-    pixels: QuantisedStack
-    source_images: bytes
-    """Encoded SourceImageSequence; the same on every slice, and long, so it is encoded once."""
-    unit_changed: bool
 
 
 def write_dicom(
@@ -54,9 +40,9 @@ def write_dicom(
     guides: Sequence[Volume] = (),
     created: datetime | None = None,
 ) -> Path:
-    """Write a series that derives from a source series of single-slice PET images.
+    r"""Write a series that derives from a source series of single-slice PET images.
 
-    The headers are those of the source, with new SOP and series UIDs, ``DERIVED\\PRIMARY``, the marks of a
+    The headers are those of the source, with new SOP and series UIDs, ``DERIVED\PRIMARY``, the marks of a
     synthetic or simulated image, 16 bit values with a slope a slice, and without private attributes; the
     decay reference that was resolved stands in SeriesDate and SeriesTime, so that every reader finds one SUV.
     The folder appears complete or not at all.
@@ -103,10 +89,7 @@ def write_dicom(
         headers = _read_headers(reference)
         _check_headers(headers, volume)
         series = _prepare(headers, volume, guides, created or datetime.now())
-        payloads = [
-            encode(_derive(header, k, len(headers), series), inserted={"SourceImageSequence": series.source_images})
-            for k, header in enumerate(headers)
-        ]
+        payloads = encode_series(headers, series)
     with atomic_directory(directory, overwrite=overwrite, may_replace=is_own_output) as folder:
         write_files(folder, payloads)
     return directory
@@ -180,7 +163,7 @@ def _corner_positions(header: Dataset, corners: np.ndarray[Any, Any]) -> np.ndar
     return np.asarray(position + corners[:, :1] * along_rows + corners[:, 1:] * along_columns)
 
 
-def _prepare(headers: list[Dataset], volume: Volume, guides: Sequence[Volume], created: datetime) -> _Series:
+def _prepare(headers: list[Dataset], volume: Volume, guides: Sequence[Volume], created: datetime) -> DerivedSeries:
     """Everything that all slices share."""
     first = headers[0]
     checked_uid(first.get("StudyInstanceUID"), "StudyInstanceUID")
@@ -192,7 +175,7 @@ def _prepare(headers: list[Dataset], volume: Volume, guides: Sequence[Volume], c
     if administration.scale != 1.0:
         stack = stack * np.float32(administration.scale)
     before = str(first.get("Units", ""))
-    return _Series(
+    return DerivedSeries(
         series_uid=series_uid,
         series_number=unused_series_number(series_uid, [int(first.get("SeriesNumber", None) or 0)]),
         marks=marks_of(provenance, volume.acquisition, created=created, notes=administration.notes),
@@ -203,8 +186,10 @@ def _prepare(headers: list[Dataset], volume: Volume, guides: Sequence[Volume], c
     )
 
 
-def _source_images(headers: list[Dataset], guides: Sequence[Volume]) -> bytes:
+def _source_images(headers: list[Dataset], guides: Sequence[Volume]) -> dict[int, bytes]:
     """Encoded SourceImageSequence: every slice of the source, and every image of the guides."""
+    from pydicom.dataset import Dataset
+
     items = [_reference(header, "121322", "Source image for image processing operation") for header in headers]
     for guide in guides:
         if guide.source is not None and guide.source.format == "dicom":
@@ -212,7 +197,9 @@ def _source_images(headers: list[Dataset], guides: Sequence[Volume]) -> bytes:
                 _reference(header, "128250", "Structural image for image processing")
                 for header in _read_headers(guide.source)
             ]
-    return encode_element("SourceImageSequence", items)
+    holder = Dataset()
+    holder.SourceImageSequence = items
+    return encode_elements(holder)
 
 
 def _reference(header: Dataset, value: str, meaning: str) -> Dataset:
@@ -224,88 +211,3 @@ def _reference(header: Dataset, value: str, meaning: str) -> Dataset:
     item.ReferencedSOPInstanceUID = checked_uid(header.get("SOPInstanceUID"), "SOPInstanceUID")
     item.PurposeOfReferenceCodeSequence = [code(value, meaning)]
     return item
-
-
-def _derive(header: Dataset, index: int, n_slices: int, series: _Series) -> Dataset:
-    """Header and pixels of one slice of the output."""
-    dataset = _copy_public(header)
-    lossy = header.get("LossyImageCompression", None)
-    _identify(dataset, series, index)
-    mark(dataset, series.marks)
-    series.administration.apply(dataset)
-    if series.unit_changed:
-        for keyword in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"):
-            dataset.pop(keyword, None)
-    complete_pet(dataset, index=index, n_slices=n_slices)
-    dataset.LossyImageCompression = lossy or "00"
-    set_pixels(dataset, series.pixels, index)
-    return dataset
-
-
-def _copy_public(header: Dataset) -> Dataset:
-    """Elements of a header that a derived image keeps: no private ones at any depth, no overlays and curves."""
-    from pydicom.dataset import Dataset
-
-    dataset = Dataset()
-    for element in header:
-        group = element.tag.group
-        if element.tag.is_private or group <= 2 or group & 0xFF00 in (0x5000, 0x6000) or element.keyword in DROPPED:
-            continue
-        if element.VR == "SQ":
-            _strip_private(element)
-        dataset.add(element)
-    return dataset
-
-
-def _strip_private(sequence: DataElement, *, depth: int = 0) -> None:
-    """Remove private elements from the items of a sequence."""
-    if depth > 32:
-        raise UnsafeInputError("Sequences of the source must not nest deeper than 32; these do. Export it again.")
-    sequence.is_undefined_length = False
-    for item in sequence.value:
-        for element in list(item):
-            if element.tag.is_private:
-                del item[element.tag]
-            elif element.VR == "SQ":
-                _strip_private(element, depth=depth + 1)
-
-
-def _identify(dataset: Dataset, series: _Series, index: int) -> None:
-    """Give the slice its own identity and time of creation."""
-    created = series.marks.created
-    dataset.SOPClassUID = PET_IMAGE_STORAGE
-    dataset.SOPInstanceUID = new_uid(f"{series.series_uid} {index}")
-    dataset.SeriesInstanceUID = series.series_uid
-    dataset.SeriesNumber = series.series_number
-    dataset.ContentDate = dataset.InstanceCreationDate = created.strftime("%Y%m%d")
-    dataset.ContentTime = dataset.InstanceCreationTime = created.strftime("%H%M%S.%f")
-
-
-def mark(dataset: Dataset, marks: Marks) -> None:
-    """Say what the image is, wherever a viewer or an archive may look."""
-    dataset.ImageType = ["DERIVED", "PRIMARY"]
-    if marks.is_artificial:
-        dataset.SyntheticData = "YES"
-    dataset.SeriesDescription = marks.series_description(dataset.get("SeriesDescription", ""))
-    dataset.ImageComments = marks.image_comments(dataset.get("ImageComments", ""))
-    dataset.DerivationDescription = marks.derivation_description()
-    dataset.ContributingEquipmentSequence = [
-        *(dataset.get("ContributingEquipmentSequence", None) or []),
-        marks.equipment(),
-    ]
-    dataset.BurnedInAnnotation = "NO"
-    dataset.QualityControlImage = "NO"
-
-
-def set_pixels(dataset: Dataset, pixels: QuantisedStack, index: int) -> None:
-    """Put a quantised slice into a header, with an explicit VR where the sign decides it."""
-    kind = "SS" if pixels.is_signed else "US"
-    dataset.Rows, dataset.Columns = pixels.codes.shape[-2:]
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-    dataset.PixelRepresentation = int(pixels.is_signed)
-    dataset.RescaleSlope, dataset.RescaleIntercept = pixels.slopes[index], "0"
-    dataset.add_new("SmallestImagePixelValue", kind, pixels.smallest[index])
-    dataset.add_new("LargestImagePixelValue", kind, pixels.largest[index])
-    dataset.add_new("PixelData", "OW", pixels.codes[index].tobytes())

@@ -87,7 +87,12 @@ def provenance_from_json(record: Any) -> Provenance:
     if not all(text is None or isinstance(text, str) for text in texts.values()) or not isinstance(parents, list):
         raise _wrong("the provenance has values of the wrong kind")
     settings = dict(_mapping(fields.get("settings", {}), "settings"))
-    return Provenance(**flags, **texts, parents=tuple(str(parent) for parent in parents), settings=settings)
+    return Provenance(
+        **flags,
+        **texts,  # type: ignore[arg-type]
+        parents=tuple(str(parent) for parent in parents),
+        settings=settings,
+    )
 
 
 def finite(value: Any) -> float:

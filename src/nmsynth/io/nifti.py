@@ -89,7 +89,8 @@ def _encode(volume: Volume) -> bytes:
     array = volume.array.transpose(*range(volume.array.ndim)[::-1])  # (frame, z, y, x) -> (x, y, z, frame)
     affine = _LPS_TO_RAS @ volume.affine[:, [2, 1, 0, 3]]
     large = max(array.shape) > np.iinfo(np.int16).max
-    image = (nibabel.Nifti2Image if large else nibabel.Nifti1Image)(array, affine, dtype=np.float32)
+    image_class: Any = nibabel.Nifti2Image if large else nibabel.Nifti1Image
+    image = image_class(array, affine, dtype=np.float32)
     header = image.header
     header.set_xyzt_units("mm", "sec")
     header.set_slope_inter(1.0, 0.0)
@@ -172,7 +173,7 @@ def _resolve(sidecar: Sidecar, unit: Unit | str | None, modality: str | None) ->
     for name, (given, stated) in pairs.items():
         if given is not None and stated is not None and given != stated:
             raise InputError(f"The {name} must be that of the sidecar, {stated!s:.40}; found {given!s:.40}.")
-    return Unit(asked or sidecar.unit), str(modality or sidecar.modality)
+    return Unit(str(asked or sidecar.unit)), str(modality or sidecar.modality)
 
 
 def _load(path: Path) -> Any:

@@ -197,7 +197,9 @@ def _from_bids(record: Mapping[str, Any]) -> Sidecar:
     starts, durations = record.get("FrameTimesStart", []), record.get("FrameDuration", [])
     frames: tuple[Frame, ...] = ()
     if isinstance(starts, list) and isinstance(durations, list) and len(starts) == len(durations):
-        frames = tuple(Frame(finite(start), finite(duration)) for start, duration in zip(starts, durations, strict=True))
+        frames = tuple(
+            Frame(finite(start), finite(duration)) for start, duration in zip(starts, durations, strict=True)
+        )
     activity = record.get("InjectedRadioactivity")
     activity_scale = _BECQUEREL.get(str(record.get("InjectedRadioactivityUnits", "")).lower())
     modality = record.get("Modality")
@@ -208,7 +210,9 @@ def _from_bids(record: Mapping[str, Any]) -> Sidecar:
         acquisition=Acquisition(
             radionuclide=_radionuclide(record.get("TracerRadionuclide")),
             radiopharmaceutical=_text(record.get("TracerName")),
-            injected_activity_bq=None if activity is None or activity_scale is None else finite(activity) * activity_scale,
+            injected_activity_bq=None
+            if activity is None or activity_scale is None
+            else finite(activity) * activity_scale,
             manufacturer=_text(record.get("Manufacturer")),
             scanner=_text(record.get("ManufacturersModelName")),
             reconstruction=_text(record.get("ReconMethodName")),
@@ -229,5 +233,4 @@ def _radionuclide(value: Any) -> str | None:
     if text is None:
         return None
     element = text.rstrip("0123456789m").rstrip("-")
-    return f"{element}-{text[len(element):].lstrip('-')}" if element and element != text else text
-
+    return f"{element}-{text[len(element) :].lstrip('-')}" if element and element != text else text

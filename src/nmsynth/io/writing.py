@@ -8,7 +8,9 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
 
 
-def write(volume: Volume, path: Path | str, *, source: Path | str | Volume | None = None, overwrite: bool = False) -> Path:
+def write(
+    volume: Volume, path: Path | str, *, source: Path | str | Volume | None = None, overwrite: bool = False
+) -> Path:
     """Write a volume: NIfTI where the path ends in ``.nii`` or ``.nii.gz``, else a folder with a DICOM series.
 
     A volume that comes from a DICOM series becomes a series derived from it. A simulated PET volume without

@@ -1,0 +1,187 @@
+"""Headers of the slices of a derived PET series, encoded; what all slices share is encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydicom.tag import Tag
+
+from nmsynth.core.errors import UnsafeInputError
+from nmsynth.io.dicom_administration import Administration
+from nmsynth.io.dicom_encoding import encode_elements, encode_file
+from nmsynth.io.dicom_identifiers import new_uid
+from nmsynth.io.dicom_marks import Marks
+from nmsynth.io.dicom_pet_module import DROPPED, PET_IMAGE_STORAGE, complete_pet
+from nmsynth.io.dicom_quantise import QuantisedStack
+
+if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
+    from pydicom.dataset import Dataset
+
+
+_DROPPED_TAGS = frozenset(Tag(keyword) for keyword in DROPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedSeries:
+    """What all slices of the output share."""
+
+    series_uid: str
+    series_number: int
+    marks: Marks
+    administration: Administration
+    pixels: QuantisedStack
+    source_images: dict[int, bytes]
+    """Encoded SourceImageSequence; the same on every slice, and long, so it is encoded once."""
+    unit_changed: bool
+
+
+def encode_series(headers: list[Dataset], series: DerivedSeries) -> list[bytes]:
+    """Files of a derived series, one a header.
+
+    The first header is derived whole. Of the others only those elements are decoded that differ from it; what the
+    writer sets, and what does not differ, is taken over encoded.
+    """
+    first = headers[0]
+    before = encode_elements(_copy_public(first))
+    derived = encode_elements(_derive(first, len(headers), series))
+    shared = {**derived, **series.source_images}
+    written = {tag for tag in before.keys() | shared.keys() if before.get(tag) != shared.get(tag)}
+    written |= {int(element.tag) for element in _series_level(first, series)}
+    written |= {int(Tag(keyword)) for keyword in series.administration.top}
+    files = []
+    for index, header in enumerate(headers):
+        absent = {int(tag) for tag in first.keys() if tag not in header}  # noqa: SIM118
+        elements = {tag: code for tag, code in shared.items() if tag in written or tag not in absent}
+        if index:
+            own = encode_elements(_copy_public(header, only=_differing(first, header)), character_set=_charset(header))
+            elements |= {tag: code for tag, code in own.items() if tag not in written}
+        instance_uid = new_uid(f"{series.series_uid} {index}")
+        elements |= encode_elements(_slice_level(header, series, index, instance_uid))
+        files.append(encode_file(elements, class_uid=PET_IMAGE_STORAGE, instance_uid=instance_uid))
+    return files
+
+
+def _charset(header: Dataset) -> object:
+    """SpecificCharacterSet of a header."""
+    return header.get("SpecificCharacterSet", None)
+
+
+def _differing(first: Dataset, header: Dataset) -> frozenset[int]:
+    """Tags of a header whose values, decoded or not, are not those of the first slice."""
+    everything = _charset(first) != _charset(header)
+    return frozenset(
+        int(tag)
+        for tag in header.keys()  # noqa: SIM118
+        if everything or tag not in first or not _same(first.get_item(tag), header.get_item(tag))
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two elements, decoded or not, have one value."""
+    return bool(type(one) is type(other) and one.VR == other.VR and one.value == other.value)
+
+
+def _derive(header: Dataset, n_slices: int, series: DerivedSeries) -> Dataset:
+    """Header of the first slice of the output, without its own identity and pixels."""
+    dataset = _copy_public(header)
+    dataset.update(_series_level(header, series))
+    series.administration.apply(dataset)
+    if series.unit_changed:
+        for keyword in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"):
+            dataset.pop(keyword, None)
+    complete_pet(dataset, index=0, n_slices=n_slices)
+    return dataset
+
+
+def _series_level(header: Dataset, series: DerivedSeries) -> Dataset:
+    """Identity, time of creation and marks: the same on every slice."""
+    from pydicom.dataset import Dataset
+
+    dataset = Dataset()
+    for keyword in ("SeriesDescription", "ImageComments", "ContributingEquipmentSequence"):
+        if keyword in header:
+            setattr(dataset, keyword, header[keyword].value)
+    created = series.marks.created
+    dataset.SOPClassUID = PET_IMAGE_STORAGE
+    dataset.SeriesInstanceUID = series.series_uid
+    dataset.SeriesNumber = series.series_number
+    dataset.ContentDate = dataset.InstanceCreationDate = created.strftime("%Y%m%d")
+    dataset.ContentTime = dataset.InstanceCreationTime = created.strftime("%H%M%S.%f")
+    mark(dataset, series.marks)
+    dataset.LossyImageCompression = header.get("LossyImageCompression", None) or "00"
+    return dataset
+
+
+def _slice_level(header: Dataset, series: DerivedSeries, index: int, instance_uid: str) -> Dataset:
+    """Identity and pixels of one slice."""
+    from pydicom.dataset import Dataset
+
+    dataset = Dataset()
+    dataset.SOPInstanceUID = instance_uid
+    for keyword in ("ImageIndex", "InstanceNumber"):
+        if header.get(keyword, None) in (None, ""):
+            setattr(dataset, keyword, index + 1)
+    set_pixels(dataset, series.pixels, index)
+    return dataset
+
+
+def _copy_public(header: Dataset, *, only: Collection[int] | None = None) -> Dataset:
+    """Elements of a header that a derived image keeps: no private ones at any depth, no overlays and curves."""
+    from pydicom.dataset import Dataset
+
+    dataset = Dataset()
+    for tag in sorted(header.keys() if only is None else only):
+        tag = Tag(tag)
+        if tag.is_private or tag.group <= 2 or tag.group & 0xFF00 in (0x5000, 0x6000) or tag in _DROPPED_TAGS:
+            continue
+        element = header[tag]
+        if element.VR == "SQ":
+            _strip_private(element)
+        dataset.add(element)
+    return dataset
+
+
+def _strip_private(sequence: DataElement, *, depth: int = 0) -> None:
+    """Remove private elements from the items of a sequence."""
+    if depth > 32:
+        raise UnsafeInputError("Sequences of the source must not nest deeper than 32; these do. Export it again.")
+    sequence.is_undefined_length = False
+    for item in sequence.value:
+        for element in list(item):
+            if element.tag.is_private:
+                del item[element.tag]
+            elif element.VR == "SQ":
+                _strip_private(element, depth=depth + 1)
+
+
+def mark(dataset: Dataset, marks: Marks) -> None:
+    """Say what the image is, wherever a viewer or an archive may look."""
+    dataset.ImageType = ["DERIVED", "PRIMARY"]
+    if marks.is_artificial:
+        dataset.SyntheticData = "YES"
+    dataset.SeriesDescription = marks.series_description(dataset.get("SeriesDescription", ""))
+    dataset.ImageComments = marks.image_comments(dataset.get("ImageComments", ""))
+    dataset.DerivationDescription = marks.derivation_description()
+    dataset.ContributingEquipmentSequence = [
+        *(dataset.get("ContributingEquipmentSequence", None) or []),
+        marks.equipment(),
+    ]
+    dataset.BurnedInAnnotation = "NO"
+    dataset.QualityControlImage = "NO"
+
+
+def set_pixels(dataset: Dataset, pixels: QuantisedStack, index: int) -> None:
+    """Put a quantised slice into a header, with an explicit VR where the sign decides it."""
+    kind = "SS" if pixels.is_signed else "US"
+    dataset.Rows, dataset.Columns = pixels.codes.shape[-2:]
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.PixelRepresentation = int(pixels.is_signed)
+    dataset.RescaleSlope, dataset.RescaleIntercept = pixels.slopes[index], "0"
+    dataset.add_new("SmallestImagePixelValue", kind, pixels.smallest[index])
+    dataset.add_new("LargestImagePixelValue", kind, pixels.largest[index])
+    dataset.add_new("PixelData", "OW", pixels.codes[index].tobytes())
