@@ -191,6 +191,9 @@ def _table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None
         "tables": tables.metric_tables(collected, main),
         "definitions": definitions,
         "verdict_note": (
+            "" if scene.has_truth else "Without a truth these numbers say how much changed, not how right it is. "
+        )
+        + (
             "Read error, recovery and false structures together: an image can win on NRMSE by erasing small lesions. "
             "The blue column is the synthetic image; brackets hold the stated interval."
             " Recovery and biases: median over lesions."

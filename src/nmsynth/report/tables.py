@@ -27,6 +27,7 @@ VERDICT: tuple[tuple[str, str, str | None, str], ...] = (
     ("SSIM", "SSIM", None, "nearer 1"),
     ("relative bias", "total activity bias", None, "nearer 0"),
     ("COV", "noise, liver COV", None, "reference"),
+    ("noise reduction", "noise reduction, liver", None, "structure kept"),
     ("recovery", "lesion recovery, 10–18 mm", "10-18", "nearer 1"),
     ("recovery", "lesion recovery, all", "lesions", "nearer 1"),
     ("SUVpeak bias", "lesion SUVpeak bias", "lesions", "nearer 0"),
@@ -219,6 +220,8 @@ def verdict(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: str | No
 
 def _aim(aim: str, name: str, part: str | None, collected: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """What to aim at, with the reference's own value where it has one."""
+    if aim == "reference" and "reference" not in collected:
+        return "structure kept"
     own = next((row for row in collected.get("reference", ()) if _fits(row, name, part)), None)
     return aim if own is None or own.get("value") is None else f"{aim}, {cell(own)[0]}"
 
