@@ -257,6 +257,13 @@ def test_info_of_a_dicom_series(shared_data, capsys):
     assert description["image"]["facts"]["modality"] == "PT"
 
 
+def test_info_of_several_series_lists_them(shared_data, capsys):
+    assert run(["info", str(shared_data / "suv_dro")]) == 0
+    out = capsys.readouterr().out
+    assert "DRO_2_3" in out
+    assert "--series-uid" in out
+
+
 def test_info_of_nothing_is_one_line(tmp_path, capsys):
     assert run(["info", str(tmp_path / "none")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

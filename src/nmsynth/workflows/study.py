@@ -78,8 +78,8 @@ def _describe_image(volume: Volume) -> dict[str, Any]:
     facts = {
         "modality": volume.modality,
         "unit": volume.unit.value,
-        "shape (z, y, x)": " x ".join(str(n) for n in volume.shape),
-        "voxel (z, y, x) [mm]": " x ".join(f"{size:.4g}" for size in volume.spacing_mm),
+        f"shape ({', '.join(volume.axes)})": " x ".join(str(n) for n in volume.shape),
+        f"voxel ({', '.join(volume.axes[-3:])}) [mm]": " x ".join(f"{size:.4g}" for size in volume.spacing_mm),
         "minimum": float(volume.array.min()),
         "maximum": float(volume.array.max()),
         "synthetic": volume.provenance.synthetic,

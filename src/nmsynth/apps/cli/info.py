@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nmsynth.apps.cli import options
-from nmsynth.apps.cli.terminal import terminal_of
+from nmsynth.apps.cli.terminal import terminal_of, text_of
 
 
 def info(
@@ -27,14 +27,18 @@ def info(
     if as_json:
         terminal.print_json(description)
         return
-    for number, series in enumerate(description["series"], start=1):
-        terminal.print_pairs(series["facts"], title=f"Series {number} of {len(description['series'])}")
+    series = [item["facts"] for item in description["series"]]
     image = description["image"]
     if image is None:
+        columns = tuple(dict.fromkeys(key for facts in series for key in facts))
+        terminal.print_table(columns, [[text_of(facts.get(column)) for column in columns] for facts in series])
         terminal.print_line("Several series: choose one with --series-uid to see its image and SUV.")
         return
+    for facts in series:
+        terminal.print_pairs(facts, title="Series")
     terminal.print_pairs(image["facts"], title="Image")
-    terminal.print_pairs(image["suv"], title="SUV")
+    if any(value is not None for value in image["suv"].values()):
+        terminal.print_pairs(image["suv"], title="SUV")
     if image["warnings"]:
         terminal.print_line("Warnings")
         for warning in image["warnings"]:

@@ -40,7 +40,7 @@ class Terminal:
         shown = {name: value for name, value in pairs.items() if value is not None and value != ""}
         width = max((len(name) for name in shown), default=0)
         for name, value in shown.items():
-            self.print_line(f"  {name:<{width}}  {_text_of(value)}")
+            self.print_line(f"  {name:<{width}}  {text_of(value)}")
 
     def print_table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
         """Print a table; numbers stand to the right, at the width of the terminal, in full where it is no terminal."""
@@ -88,14 +88,22 @@ def format_cell(value: Any) -> str:
     return escape(str(value))
 
 
-def _text_of(value: Any) -> str:
-    """Text of a value beside its name: six significant digits, yes or no, the items of a list."""
+def text_of(value: Any) -> str:
+    """Text of a value beside its name: six significant digits, yes or no, the items of a list.
+
+    Examples
+    --------
+    >>> text_of([3.2700000225, 4.6875]), text_of(True), text_of(None)
+    ('3.27, 4.6875', 'yes', '-')
+    """
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return ", ".join(_text_of(item) for item in value)
+        return ", ".join(text_of(item) for item in value)
     return str(value)
 
 
