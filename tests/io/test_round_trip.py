@@ -1,0 +1,159 @@
+"""The test that counts: the SUV of what was written is the SUV of what was read."""
+
+import numpy as np
+import pytest
+
+from nmsynth.core.errors import SuvError
+from nmsynth.core.provenance import Provenance
+from nmsynth.core.units import Unit
+from nmsynth.io import read
+from nmsynth.io.writing import write
+from tests.io.dicom_factory import make_series, save_series
+
+REFERENCE_OBJECTS = (
+    "DRO_0_0", "DRO_2_0", "DRO_2_1", "DRO_2_2", "DRO_2_3", "DRO_2_5",
+    "DRO_3_0", "DRO_3_1", "DRO_3_2", "DRO_3_4", "DRO_4_0", "DRO_4_1",
+)  # fmt: skip
+EXPECTED = {"DRO_2_3": (0.189, 0.985, 3.977)}
+
+
+def _same_suv(first, second, kind="bw"):
+    one, other = first.to_suv(kind).array, second.to_suv(kind).array
+    assert np.allclose(other, one, rtol=1e-3, atol=one.max() / 60000)
+
+
+@pytest.mark.parametrize("name", REFERENCE_OBJECTS)
+def test_reference_object_keeps_its_suv(shared_data, tmp_path, name):
+    volume = read(shared_data / "suv_dro" / name / "PT")
+    again = read(write(volume, tmp_path / "out"))
+    suv, suv_again = volume.to_suv().array, again.to_suv().array
+    for value in EXPECTED.get(name, (0.2, 1.0, 4.0)):
+        region = np.abs(suv - value) < 0.006
+        assert region.sum() > 50
+        assert suv_again[region].mean() == pytest.approx(suv[region].mean(), rel=1e-3)
+        assert round(float(suv_again[region].mean()), 2 if name != "DRO_2_3" else 3) == value
+    assert np.allclose(suv_again, suv, rtol=1e-3, atol=4.0 / 65535)
+    assert np.array_equal(again.affine, volume.affine)
+
+
+@pytest.mark.parametrize("kind", ["bw", "lbm-james", "lbm-janmahasatian", "bsa", "ibw"])
+def test_every_kind_of_suv_can_be_written(tmp_path, kind):
+    volume = read(save_series(make_series(), tmp_path / "source"))
+    suv = volume.to_suv(kind)
+    again = read(write(suv, tmp_path / "out"))
+    assert again.unit is suv.unit
+    assert np.allclose(again.array, suv.array, rtol=1e-3, atol=suv.array.max() / 60000)
+    assert np.allclose(again.to_suv("bw").array, volume.to_suv("bw").array, rtol=1e-3, atol=1e-3)
+
+
+def _ge(**changes):
+    """Series whose time was changed after the scan, with the private decay time of GE before the acquisition."""
+    slices = make_series(Manufacturer="GE MEDICAL SYSTEMS", SeriesTime="153000", FrameReferenceTime="5000000.0", **changes)
+    for dataset in slices:
+        block = dataset.private_block(0x0009, "GEMS_PETD_01", create=True)
+        block.add_new(0x0D, "DT", "20250101105000.00")
+    return slices
+
+
+def test_private_time_of_ge_moves_into_the_series_time(tmp_path):
+    volume = read(save_series(_ge(), tmp_path / "source"))
+    assert volume.suv_rule.time_rule == "b"
+    again = read(write(volume, tmp_path / "out"))
+    assert again.suv_rule.time_rule == "a"
+    assert again.acquisition.reference_time == volume.acquisition.reference_time
+    _same_suv(volume, again)
+
+
+def test_reference_after_the_acquisition_moves_with_the_values(tmp_path):
+    slices = _ge(AcquisitionTime="104000")
+    volume = read(save_series(slices, tmp_path / "source"))
+    assert volume.suv_rule.time_rule == "b"
+    again = read(write(volume, tmp_path / "out"))
+    assert again.suv_rule.time_rule == "a"
+    assert again.array.max() / volume.array.max() == pytest.approx(2 ** (600 / 6586.2), rel=1e-4)
+    _same_suv(volume, again)
+
+
+def test_back_computed_time_moves_into_the_series_time(tmp_path):
+    volume = read(save_series(make_series(SeriesTime="153000", FrameReferenceTime="750000.0"), tmp_path / "source"))
+    assert volume.suv_rule.time_rule == "c"
+    again = read(write(volume, tmp_path / "out"))
+    assert again.suv_rule.time_rule == "a"
+    _same_suv(volume, again)
+
+
+def test_injection_before_midnight_gets_its_date(tmp_path):
+    slices = make_series(
+        SeriesTime="003000",
+        AcquisitionTime="003000",
+        radiopharmaceutical={"RadiopharmaceuticalStartTime": "233000", "RadiopharmaceuticalStartDateTime": None},
+    )
+    volume = read(save_series(slices, tmp_path / "source"))
+    again = read(write(volume, tmp_path / "out"))
+    assert again.acquisition.injection_time == volume.acquisition.injection_time
+    assert (again.acquisition.reference_time - again.acquisition.injection_time).total_seconds() == 3600
+    _same_suv(volume, again)
+
+
+def test_philips_counts_become_becquerels(tmp_path):
+    slices = make_series(Units="CNTS", Manufacturer="Philips Medical Systems")
+    for dataset in slices:
+        block = dataset.private_block(0x7053, "Philips PET Private Group", create=True)
+        block.add_new(0x00, "DS", "0.00025")
+        block.add_new(0x09, "DS", "0.5")
+    volume = read(save_series(slices, tmp_path / "source"))
+    out = write(volume, tmp_path / "out")
+    again = read(out)
+    assert again.unit in (Unit.BQML, Unit.SUV_BODY_WEIGHT)
+    _same_suv(volume, again)
+
+
+def test_interpreted_sizes_are_written_in_the_units_of_dicom(tmp_path):
+    slices = make_series(PatientWeight="70000", PatientSize="175", radiopharmaceutical={"RadionuclideTotalDose": "368.08"})
+    volume = read(save_series(slices, tmp_path / "source"))
+    again = read(write(volume, tmp_path / "out"))
+    _same_suv(volume, again)
+    assert (again.acquisition.body_mass_kg, again.acquisition.height_m) == (70.0, 1.75)
+    assert again.acquisition.injected_activity_bq == pytest.approx(368.08e6)
+
+
+def test_image_without_attenuation_correction_gets_no_suv_by_being_written(tmp_path):
+    volume = read(save_series(make_series(CorrectedImage=["DECY"]), tmp_path / "source"))
+    again = read(write(volume, tmp_path / "out"))
+    assert again.unit is volume.unit
+    with pytest.raises(SuvError, match="ATTN"):
+        again.to_suv()
+
+
+@pytest.mark.parametrize("orientation", [(1, 0, 0, 0, 0.8, 0.6), (-1, 0, 0, 0, 1, 0), (0, 1, 0, 0, 0, -1)])
+@pytest.mark.parametrize("step_sign", [1, -1])
+def test_oblique_and_flipped_grids_round_trip(tmp_path, orientation, step_sign):
+    slices = make_series(orientation=orientation, step_sign=step_sign, PatientPosition=None)
+    volume = read(save_series(slices, tmp_path / "source"))
+    again = read(write(volume, tmp_path / "out"))
+    assert np.array_equal(again.affine, volume.affine)
+    assert np.allclose(again.array, volume.array, atol=volume.array.max() / 60000)
+
+
+def test_derived_series_goes_through_nifti_with_its_suv(tmp_path):
+    volume = read(save_series(make_series(), tmp_path / "source"))
+    again = read(write(volume.with_array(volume.array, provenance=Provenance(synthetic=True)), tmp_path / "a.nii.gz"))
+    assert np.array_equal(again.to_suv().array, volume.to_suv().array)
+    assert again.provenance.synthetic
+    assert again.acquisition == volume.acquisition
+
+
+def test_real_series_keeps_its_suv(shared_data, tmp_path):
+    volume = read(shared_data / "pet_wholebody_ge")
+    again = read(write(volume, tmp_path / "out"))
+    assert again.to_suv().array[:59].max() == pytest.approx(25.4123, abs=1e-4)
+    assert np.array_equal(again.affine, volume.affine)
+    peaks = volume.array.max(axis=(1, 2), keepdims=True)
+    assert (np.abs(again.array - volume.array) <= peaks / 65535).all()
+
+
+def test_header_of_the_source_is_not_changed(tmp_path):
+    folder = save_series(make_series(), tmp_path / "source")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    write(read(folder), tmp_path / "out")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
