@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmsynth.core.errors import InputError
-from nmsynth.inference.tiling import default_tile_voxels, pad, padding_for, plan_tiles, round_up
+from nmsynth.inference.tiling import pad, padding_for, plan_tiles, round_up, tile_voxels_in_memory
 
 
 @settings(max_examples=60, deadline=None)
@@ -81,10 +81,10 @@ def test_a_single_slice_is_continued_by_itself():
 def test_the_default_is_bounded_by_free_memory(monkeypatch):
     from nmsynth.inference import tiling
 
-    monkeypatch.setattr(tiling, "free_bytes", lambda: 16_000)
-    assert default_tile_voxels() == 10
+    monkeypatch.setattr(tiling, "free_bytes", lambda: 12_000)
+    assert tile_voxels_in_memory(1000) == 10
     monkeypatch.setattr(tiling, "free_bytes", lambda: None)
-    assert default_tile_voxels() == tiling.DEFAULT_TILE_VOXELS
+    assert tile_voxels_in_memory(1000) == 1000
 
 
 def test_rounding_up():

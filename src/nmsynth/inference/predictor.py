@@ -18,10 +18,10 @@ from nmsynth.inference.backend import Backend, make_backend
 from nmsynth.inference.tiling import (
     FloatImage,
     Tile,
-    default_tile_voxels,
     pad,
     padding_for,
     plan_tiles,
+    tile_voxels_in_memory,
     triple,
 )
 from nmsynth.models.card import SIGNIFICANCE_LEVELS, Card
@@ -154,8 +154,9 @@ class Model:
             self._backends[key] = make_backend(
                 self.network, backend=backend, device=device, threads=threads, precision=precision
             )
-        run = _Run(self, self._backends[key], threshold, heads, progress)
-        limit = default_tile_voxels() if max_tile_voxels is None else max_tile_voxels
+        chosen = self._backends[key]
+        run = _Run(self, chosen, threshold, heads, progress)
+        limit = tile_voxels_in_memory(chosen.tile_voxels) if max_tile_voxels is None else max_tile_voxels
         outputs = run.over(image, limit, may_raise_limit=max_tile_voxels is None)
         self.last_run = run.record
         return outputs

@@ -22,14 +22,11 @@ from nmsynth.core.errors import InputError
 Triple = tuple[int, int, int]
 FloatImage = npt.NDArray[np.float32]
 
-DEFAULT_TILE_VOXELS = 3 * 2**19
-"""Voxels of a tile, margin included, unless memory is short; about 1 GB at work in the shipped network."""
-
 LEAST_SIZE = 16
 """Voxels to which a shorter axis is padded, since a layer cannot take less than its window."""
 
-BYTES_PER_VOXEL = 800
-"""Memory the network needs for a voxel of a tile, rounded up from what was measured."""
+BYTES_PER_VOXEL = 600
+"""Memory the network needs for a voxel of a tile, rounded up from what was measured: 300 with torch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +171,7 @@ def free_bytes() -> int | None:
         return None
 
 
-def default_tile_voxels() -> int:
-    """Voxels of a tile: :data:`DEFAULT_TILE_VOXELS`, or fewer where half the free memory does not hold them."""
+def tile_voxels_in_memory(wanted: int) -> int:
+    """Voxels of a tile: as many as wanted, or fewer where half the free memory does not hold them."""
     free = free_bytes()
-    return DEFAULT_TILE_VOXELS if free is None else min(DEFAULT_TILE_VOXELS, free // (2 * BYTES_PER_VOXEL))
+    return wanted if free is None else min(wanted, free // (2 * BYTES_PER_VOXEL))

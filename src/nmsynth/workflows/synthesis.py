@@ -87,7 +87,7 @@ def synthesize_study(
     read_s = time.perf_counter() - started
     synthesis = _synthesize(source, sources, loaded, chosen, progress)
     synthesized_s = time.perf_counter() - started
-    write(synthesis.image, output, source=source.source, overwrite=overwrite)
+    write(synthesis.image, output, overwrite=overwrite)
     synthesis.record["times_s"] |= {
         "read_and_load": round(read_s, 3),
         "write": round(time.perf_counter() - started - synthesized_s, 3),
