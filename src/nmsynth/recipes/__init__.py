@@ -1,1 +1,1 @@
-"""Training recipes, one TOML file each: data, not code."""
+"""Recipes: one TOML file for each task and published method. Data, not code."""

@@ -104,8 +104,9 @@ class CalibrationRecipe(_Section):
     """The level of structure at each significance, by false structures on validation patients."""
 
     false_structures_per_100_slices: dict[str, float] = {"low": 15.0, "standard": 4.0, "high": 1.0}
-    """Allowed at ``count_fraction``, at each significance."""
-    count_fraction: float = 0.1
+    """Allowed at each significance."""
+    cov_range: tuple[float, float] = (0.25, 0.45)
+    """Relative noise of soft tissue of the scans that count: about 1/10 of a standard scan's counts."""
 
 
 class PackageRecipe(_Section):
@@ -113,8 +114,8 @@ class PackageRecipe(_Section):
 
     name: str = "lowcount-pet"
     version: str = "0.1.0"
-    card: str = "lowcount-pet.card.toml"
-    """Card text beside the recipe: data, licences, envelope, failures."""
+    card: str = "lowcount-pet"
+    """Name of the card text in ``nmsynth.recipes.cards``."""
 
 
 class Recipe(_Section):

@@ -128,10 +128,19 @@ def _write_scan(scan: Volume, work: Path, settings: SimulatePetSettings) -> None
 
         write(scan, work, source=scan)
         return
+    from datetime import datetime
+
     from nmsynth.io.dicom_new import write_new_pet_series
 
-    identity = f"nmsynth simulate pet seed {settings.seed} {settings.model_dump_json(exclude={'timestamp'})}"
-    write_new_pet_series(scan, work, seed_uid=identity, timestamp=settings.timestamp)
+    study = f"nmsynth simulate pet {settings.model_dump_json(exclude={'timestamp', 'count_fraction', 'file_format'})}"
+    write_new_pet_series(
+        scan,
+        work,
+        seed_uid=f"{study} fraction {settings.count_fraction:g}",
+        study_seed=study,
+        description=f"simulated, {settings.count_fraction:g} of the counts",
+        created=datetime.now() if settings.timestamp else None,
+    )
 
 
 def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress) -> dict[str, Any]:

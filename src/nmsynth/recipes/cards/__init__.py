@@ -1,0 +1,1 @@
+"""What model cards say in words, one TOML file for each card."""

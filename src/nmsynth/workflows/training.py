@@ -1,0 +1,164 @@
+"""Train a recipe: simulate its cohort, train, calibrate, write the model package."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.config import nearest, override, read_toml, resolve
+from nmsynth.core.errors import InputError, MissingExtraError
+from nmsynth.core.progress import Progress, part_of, silent
+
+if TYPE_CHECKING:
+    from nmsynth.training.experiment import Recipe
+
+RECIPES = "nmsynth.recipes"
+"""Package that holds the recipes."""
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes of nmsynth."""
+    folder = resources.files(RECIPES)
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Read a recipe by its name or from a TOML file, with single values replaced.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or a key is unknown.
+    """
+    from nmsynth.training.experiment import Recipe
+
+    path = Path(recipe)
+    if path.suffix == ".toml":
+        values = read_toml(path)
+    else:
+        names = recipe_names()
+        if str(recipe) not in names:
+            close = nearest(str(recipe), names)
+            remedy = f"Did you mean '{close}'?" if close else f"Recipes: {', '.join(names)}."
+            raise InputError(f"A recipe is a TOML file or one of nmsynth's; '{recipe}' is neither. {remedy}")
+        with resources.as_file(resources.files(RECIPES) / f"{recipe}.toml") as bundled:
+            values = read_toml(bundled)
+            path = bundled
+    if overrides:
+        values = override(values, overrides)
+    return resolve(Recipe, values, where=f"'{path.name}'")
+
+
+def train_recipe(
+    recipe: str | Path,
+    *,
+    output: Path,
+    resume: bool = True,
+    overrides: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Path:
+    """Train a model by a recipe and return the folder of its package.
+
+    Parameters
+    ----------
+    recipe
+        Name of a recipe of nmsynth, or a TOML file.
+    output
+        Folder of the run: ``cohort`` (simulated cases), ``training`` (checkpoints, logs, resolved recipe),
+        ``calibration.json`` and ``package``.
+    resume
+        Continue a run that was interrupted; complete cases and the last checkpoint are kept.
+    overrides
+        Values by dotted key, such as ``{"optimisation.steps": 100}``.
+
+    Raises
+    ------
+    MissingExtraError
+        If the extra ``train`` is not installed.
+    """
+    resolved = load_recipe(recipe, overrides)
+    try:
+        from nmsynth.training.trainer import train
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"Training needs the extra 'train'; '{error.name}' is not installed. Run: pip install 'nmsynth[train]'"
+        ) from error
+    from nmsynth.workflows.cohort import simulate_cohort
+
+    output = Path(output)
+    cohort = output / "cohort"
+    simulate_cohort(resolved.simulation, cohort, progress=part_of(progress, 0.0, 0.3))
+    network = train(_build(resolved), resolved, cohort, output / "training", resume=resume)
+    progress("calibrating", 0.9)
+    return export_package(network, resolved, cohort, output)
+
+
+def _build(recipe: Recipe) -> Any:
+    """The network of a recipe, initialised by its seed."""
+    import torch
+
+    from nmsynth.models.card import NetworkSpec
+    from nmsynth.models.package import build_network
+
+    torch.manual_seed(recipe.optimisation.seed)
+    return build_network(NetworkSpec(name=recipe.network.name, arguments=recipe.network.arguments()))
+
+
+def export_package(network: Any, recipe: Recipe, cohort: Path, output: Path) -> Path:
+    """Calibrate a trained network on validation patients and write its package.
+
+    The evidence thresholds and what each gives are written to ``calibration.json``.
+    """
+    from dataclasses import asdict
+
+    from nmsynth.data.cohort import open_cohort
+    from nmsynth.models.card import Card, NetworkSpec
+    from nmsynth.models.package import save_package
+    from nmsynth.training.calibration import choose_thresholds, measure_thresholds
+
+    network = network.float().eval()
+    calibration = recipe.calibration
+    points = measure_thresholds(network, open_cohort(cohort, "validation"), cov_range=calibration.cov_range)
+    thresholds = choose_thresholds(points, calibration.false_structures_per_100_slices)
+    report = {"schema_version": 1, "thresholds": thresholds, "points": [asdict(p) for p in points]}
+    (output / "calibration.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    text = read_card_text(recipe)
+    card = Card.model_validate(
+        {
+            **text,
+            "name": recipe.package.name,
+            "version": recipe.package.version,
+            "task": recipe.task,
+            "network": NetworkSpec(name=recipe.network.name, arguments=recipe.network.arguments()),
+            "significance": thresholds,
+            "significance_note": _calibration_note(recipe, points, thresholds),
+            "training": recipe.model_dump(mode="json", exclude={"simulation": {"data"}}),
+        }
+    )
+    folder = output / "package" / recipe.package.name
+    save_package(folder, network=network, card=card, overwrite=True)
+    return folder
+
+
+def _calibration_note(recipe: Recipe, points: list[Any], thresholds: dict[str, float]) -> str:
+    """How the thresholds were found, and what they gave on validation patients."""
+    by_threshold = {p.threshold: p for p in points}
+    low, high = recipe.calibration.cov_range
+    parts = [
+        f"{level}: {by_threshold[t].false_structures_per_100_slices:.1f} false structures per 100 slices, median "
+        f"lesion activity {by_threshold[t].lesion_recovery:.2f} of the noise-free image's"
+        for level, t in thresholds.items()
+    ]
+    return (
+        f"Lowest evidence at which false structures stay within the recipe's limits, on validation scans with a soft "
+        f"tissue COV of {low:g} to {high:g}. " + "; ".join(parts) + "."
+    )
+
+
+def read_card_text(recipe: Recipe) -> dict[str, Any]:
+    """What the card says in words: summary, envelope, data, failures; a TOML file beside the recipes."""
+    with resources.as_file(resources.files(RECIPES) / "cards" / f"{recipe.package.card}.toml") as path:
+        return read_toml(path)

@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from nmsynth.training.losses import LossWeights, lesion_mean_error, low_count_loss, relative_squared_error
+
+SHAPE = (2, 1, 4, 8, 8)
+
+
+def terms(outputs, target, source, labels, focal):
+    return low_count_loss(outputs, target, source, labels, focal, LossWeights())
+
+
+def scene():
+    generator = torch.Generator().manual_seed(0)
+    target = 1.0 + torch.rand(SHAPE, generator=generator)
+    labels = torch.zeros(SHAPE, dtype=torch.int64)
+    labels[0, 0, 1:3, 2:5, 2:5] = 1
+    return target, target + 0.3 * torch.randn(SHAPE, generator=generator), labels, (labels > 0).float()
+
+
+def test_perfect_outputs_cost_only_the_evidence():
+    target, source, labels, focal = scene()
+    evidence = torch.where(focal > 0, 30.0, -30.0)
+    found = terms(torch.cat((target, target, evidence), 1), target, source, labels, focal)
+    assert float(found["total"]) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_loss_does_not_depend_on_the_unit():
+    target, source, labels, focal = scene()
+    outputs = torch.cat((source, source, torch.zeros(SHAPE)), 1)
+    small = terms(outputs, target, source, labels, focal)
+    outputs = torch.cat((100 * source, 100 * source, torch.zeros(SHAPE)), 1)
+    large = terms(outputs, 100 * target, 100 * source, labels, focal)
+    assert float(small["mean"]) == pytest.approx(float(large["mean"]), rel=0.05)
+    assert float(small["lesion_mean"]) == pytest.approx(float(large["lesion_mean"]), rel=1e-4)
+
+
+def test_lesion_mean_error_is_that_of_each_lesion():
+    target, _, labels, _ = scene()
+    halved = torch.where(labels > 0, 0.5 * target, target)
+    assert float(lesion_mean_error(halved, target, labels)) == pytest.approx(0.25, rel=1e-5)
+
+
+def test_no_lesion_costs_nothing():
+    target, source, labels, _ = scene()
+    assert float(lesion_mean_error(source, target, torch.zeros_like(labels))) == 0.0
+
+
+def test_error_counts_less_where_activity_is_high():
+    level = torch.ones(1, 1, 1, 1, 1)
+    low = relative_squared_error(torch.tensor(1.5), torch.tensor(1.0), level)
+    high = relative_squared_error(torch.tensor(10.5), torch.tensor(10.0), level)
+    assert float(high) < 0.2 * float(low)

@@ -1,0 +1,124 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nmsynth.core.errors import InputError
+from nmsynth.data.cohort import open_cohort
+from nmsynth.training.calibration import CalibrationPoint, choose_thresholds
+from nmsynth.workflows.training import load_recipe, recipe_names, train_recipe
+
+SMALL = {
+    "network.channels": [4, 4],
+    "simulation.families": {"whole-body": 5},
+    "simulation.grids": [96],
+    "simulation.planes": 8,
+    "simulation.validation_share": 0.4,
+    "optimisation.steps": 6,
+    "optimisation.batch": 1,
+    "optimisation.patch": [8, 32, 32],
+    "optimisation.validate_every": 3,
+    "optimisation.precision": "fp32",
+    "optimisation.threads": 1,
+}
+
+
+def test_every_recipe_reads():
+    assert "lowcount-pet" in recipe_names()
+    for name in recipe_names():
+        assert load_recipe(name).name == name
+
+
+def test_unknown_recipe_names_the_nearest():
+    with pytest.raises(InputError, match="Did you mean 'lowcount-pet'"):
+        load_recipe("lowcont-pet")
+
+
+def test_unknown_key_names_the_nearest():
+    with pytest.raises(InputError, match="steps"):
+        load_recipe("lowcount-pet", {"optimisation.step": 3})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    pytest.importorskip("lightning")
+    folder = tmp_path_factory.mktemp("run")
+    package = train_recipe("lowcount-pet", output=folder, overrides=SMALL)
+    return folder, package
+
+
+def test_training_writes_a_package_that_loads(run):
+    from nmsynth.models.registry import verify_model
+
+    folder, package = run
+    card = verify_model(package)
+    assert card.training["optimisation"]["steps"] == 6
+    assert list(card.significance) == ["low", "standard", "high"]
+    assert json.loads((folder / "calibration.json").read_text())["schema_version"] == 1
+    assert (folder / "training" / "recipe.json").is_file()
+
+
+def test_no_subject_stands_in_two_splits(run):
+    folder, _ = run
+    train = {case.subject for case in open_cohort(folder / "cohort", "train")}
+    validation = {case.subject for case in open_cohort(folder / "cohort", "validation")}
+    assert train
+    assert validation
+    assert not train & validation
+
+
+def test_resumed_training_equals_an_unbroken_one(run, tmp_path):
+    from nmsynth.training.trainer import train
+    from nmsynth.workflows.training import _build
+
+    folder, _ = run
+    recipe = load_recipe("lowcount-pet", SMALL)
+    longer = recipe.model_copy(update={"optimisation": recipe.optimisation.model_copy(update={"steps": 6})})
+    unbroken = train(_build(longer), longer, folder / "cohort", tmp_path / "a", progress_bar=False)
+    checkpoint = tmp_path / "b" / "checkpoints"
+    checkpoint.mkdir(parents=True)
+    first = next((tmp_path / "a" / "checkpoints").glob("step=3*.ckpt"), None)
+    if first is None:
+        pytest.fail("no checkpoint after the first half")
+    (checkpoint / "last.ckpt").write_bytes(first.read_bytes())
+    resumed = train(_build(longer), longer, folder / "cohort", tmp_path / "b", progress_bar=False)
+    for a, b in zip(unbroken.parameters(), resumed.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_folder_of_another_recipe_is_refused(run):
+    folder, _ = run
+    with pytest.raises(InputError, match="belongs to one recipe"):
+        train_recipe("lowcount-pet", output=folder, overrides={**SMALL, "optimisation.learning_rate": 0.5})
+
+
+def test_patches_are_a_function_of_the_seed(run):
+    from nmsynth.data.patches import PatchDataset
+
+    folder, _ = run
+    cases = open_cohort(folder / "cohort", "train")
+    streams = [iter(PatchDataset(cases, patch=(8, 32, 32), seed=3)) for _ in range(2)]
+    later = iter(PatchDataset(cases, patch=(8, 32, 32), seed=3, start=1))
+    first, second = (next(stream) for stream in streams)
+    assert torch.equal(first["source"], second["source"])
+    assert torch.equal(next(streams[0])["target"], next(later)["target"])
+    assert first["source"].shape == (1, 8, 32, 32)
+
+
+def test_thresholds_are_the_lowest_that_are_allowed():
+    points = [CalibrationPoint(float(t), 20.0 - 5 * t, 1.0, 1.0) for t in range(5)]
+    chosen = choose_thresholds(points, {"low": 15.0, "standard": 5.0, "high": 1.0})
+    assert chosen == {"low": 1.0, "standard": 3.0, "high": 4.0}
+
+
+def test_focal_mask_finds_a_sphere_and_no_plain_organ():
+    from nmsynth.data.simulation import focal_mask
+
+    image = np.zeros((24, 48, 48), dtype=np.float32)
+    image[:, 8:40, 8:40] = 1.0
+    z, y, x = np.indices(image.shape)
+    image[(z - 12) ** 2 + (y - 24) ** 2 + (x - 24) ** 2 <= 9] = 3.0
+    mask = focal_mask(image, (4.0, 4.0, 4.0))
+    assert mask[12, 24, 24]
+    assert not mask[12, 12, 12]
