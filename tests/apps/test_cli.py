@@ -220,8 +220,11 @@ def test_train_passes_overrides_on(replace_workflow, capsys):
     replace_workflow("training", train_recipe=workflow)
     assert run(["train", "lowcount-pet", "-o", "r", "--restart", "--set", "optimisation.steps=7"]) == 0
     assert workflow.args == ("lowcount-pet",)
+    workflow.kwargs.pop("progress")("simulating", 0.5)
     assert workflow.kwargs == {"output": Path("r"), "resume": False, "overrides": {"optimisation.steps": 7}}
-    assert "runs" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "package" in captured.out
+    assert "simulating (50% of all)" in captured.err
 
 
 def test_evaluate_prints_arms_side_by_side(tmp_path, capsys):

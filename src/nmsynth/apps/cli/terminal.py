@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PROGRESS_AFTER_S = 2.0
 """A bar is drawn for what takes longer [s]."""
+PROGRESS_STEP = 0.02
+"""Share of the work after which progress is told again in lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Terminal:
         filled = [list(row) for row in rows]
         table = Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)
         for index, column in enumerate(columns):
-            numeric = any(isinstance(row[index], int | float) for row in filled)
+            numeric = index > 0 and all(_is_number(row[index]) for row in filled)
             table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
         for row in filled:
             table.add_row(*(Text(format_cell(value)) for value in row))
@@ -72,6 +74,19 @@ class Terminal:
         finally:
             bar.close()
 
+    def progress_lines(self) -> Progress:
+        """Tell progress in lines on stderr, for work that takes hours and may draw bars of its own."""
+        told_stage, told_fraction = "", -1.0
+
+        def told(stage: str, fraction: float) -> None:
+            nonlocal told_stage, told_fraction
+            if self.quiet or (stage == told_stage and fraction - told_fraction < PROGRESS_STEP):
+                return
+            told_stage, told_fraction = stage, fraction
+            sys.stderr.write(f"{escape(stage)} ({fraction:.0%} of all)\n")
+
+        return told
+
 
 def format_cell(value: Any) -> str:
     """Text of a cell: four significant digits, a dash for what is missing.
@@ -86,6 +101,13 @@ def format_cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return escape(str(value))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a cell holds a number, as such or as text, or nothing."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return True
+    return isinstance(value, str) and value.strip("+-–.0123456789e% ") == ""
 
 
 def text_of(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +25,11 @@ def train(
     from nmsynth.workflows.training import train_recipe
 
     terminal = terminal_of(context)
-    package = train_recipe(recipe, output=output, resume=resume, overrides=options.assignments(set_))
+    changes = options.assignments(set_)
+    with redirect_stdout(sys.stderr):  # the training loop draws its bar on stdout, which is for results
+        package = train_recipe(
+            recipe, output=output, resume=resume, overrides=changes, progress=terminal.progress_lines()
+        )
     if as_json:
         terminal.print_json({"schema_version": 1, "package": str(package)})
     else:
