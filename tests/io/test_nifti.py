@@ -100,7 +100,11 @@ def test_everything_survives_in_the_sidecar(tmp_path):
     volume = make_volume(
         acquisition=ACQUISITION,
         provenance=Provenance(
-            synthetic=True, model="lowcount-pet 1.0.0", model_sha256="ab" * 32, parents=("1.2.3",), settings={"s": [1, "a"]}
+            synthetic=True,
+            model="lowcount-pet 1.0.0",
+            model_sha256="ab" * 32,
+            parents=("1.2.3",),
+            settings={"s": [1, "a"]},
         ),
         warnings=("one", "two"),
         suv_rule=SuvRule(time_rule="c", decay_rule="START", notes=("said",)),
@@ -119,7 +123,9 @@ def test_times_keep_their_zone(tmp_path):
 
 
 def test_sidecar_has_bids_names_and_no_identity(tmp_path):
-    path = write_nifti(make_volume(acquisition=ACQUISITION, provenance=Provenance(simulated=True)), tmp_path / "i.nii.gz")
+    path = write_nifti(
+        make_volume(acquisition=ACQUISITION, provenance=Provenance(simulated=True)), tmp_path / "i.nii.gz"
+    )
     text = sidecar_path(path).read_text()
     record = json.loads(text)
     assert record["InjectedRadioactivity"] == 370e6

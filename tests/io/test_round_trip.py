@@ -48,7 +48,9 @@ def test_every_kind_of_suv_can_be_written(tmp_path, kind):
 
 def _ge(**changes):
     """Series whose time was changed after the scan, with the private decay time of GE before the acquisition."""
-    slices = make_series(Manufacturer="GE MEDICAL SYSTEMS", SeriesTime="153000", FrameReferenceTime="5000000.0", **changes)
+    slices = make_series(
+        Manufacturer="GE MEDICAL SYSTEMS", SeriesTime="153000", FrameReferenceTime="5000000.0", **changes
+    )
     for dataset in slices:
         block = dataset.private_block(0x0009, "GEMS_PETD_01", create=True)
         block.add_new(0x0D, "DT", "20250101105000.00")
@@ -109,7 +111,9 @@ def test_philips_counts_become_becquerels(tmp_path):
 
 
 def test_interpreted_sizes_are_written_in_the_units_of_dicom(tmp_path):
-    slices = make_series(PatientWeight="70000", PatientSize="175", radiopharmaceutical={"RadionuclideTotalDose": "368.08"})
+    slices = make_series(
+        PatientWeight="70000", PatientSize="175", radiopharmaceutical={"RadionuclideTotalDose": "368.08"}
+    )
     volume = read(save_series(slices, tmp_path / "source"))
     again = read(write(volume, tmp_path / "out"))
     _same_suv(volume, again)

@@ -48,6 +48,9 @@ class Administration:
 
     def apply(self, dataset: Dataset) -> None:
         """Write the values into a header."""
+        if "Units" in self.top:
+            # Left beside other units, it would say how values are normalised that are not.
+            dataset.pop("SUVType", None)
         for keyword, value in self.top.items():
             setattr(dataset, keyword, value)
         items = dataset.get("RadiopharmaceuticalInformationSequence", None) or []
@@ -91,7 +94,7 @@ def _units(header: Dataset, volume: Volume, notes: list[str]) -> dict[str, Any]:
     return {"Units": found[0], **({} if found[1] is None else {"SUVType": found[1]})}
 
 
-def _on_clock_of(header: Dataset, time: datetime) -> datetime:
+def on_clock_of(header: Dataset, time: datetime) -> datetime:
     """Time on the clock of the header, without a zone."""
     if time.tzinfo is None:
         return time
@@ -110,12 +113,12 @@ def _decay_reference(header: Dataset, volume: Volume, top: dict[str, Any], notes
     if acquisition.decay_correction != "START" or acquisition.reference_time is None:
         notes.append(f"Source SeriesDate/Time {original or 'absent'}, kept.")
         return 1.0
-    reference = _on_clock_of(header, acquisition.reference_time)
+    reference = on_clock_of(header, acquisition.reference_time)
     rule = "" if volume.suv_rule is None else volume.suv_rule.time_rule
     meaning = f"rule {rule}, {_TIME_RULES[rule]}" if rule in _TIME_RULES else "no rule needed"
     notes.append(f"Source SeriesDate/Time {original or 'absent'}; decay reference by {meaning}.")
     scale = 1.0
-    earliest = min((_on_clock_of(header, time) for time in acquisition.acquisition_times), default=reference)
+    earliest = min((on_clock_of(header, time) for time in acquisition.acquisition_times), default=reference)
     if earliest < reference and acquisition.half_life_s and volume.unit is Unit.BQML:
         # A series time after the acquisition is not believed by readers, so the reference itself moves.
         scale = 2.0 ** ((reference - earliest).total_seconds() / acquisition.half_life_s)
@@ -161,7 +164,7 @@ def _radiopharmaceutical(header: Dataset, volume: Volume, notes: list[str]) -> d
             notes.append(f"{keyword} was {plain(item.get(keyword, '') or 'absent', 16)}.")
             values[keyword] = decimal_string(resolved)
     if acquisition.injection_time is not None:
-        injection = _on_clock_of(header, acquisition.injection_time)
+        injection = on_clock_of(header, acquisition.injection_time)
         if not item.get("RadiopharmaceuticalStartDateTime"):
             # With a date, no reader has to guess on which side of midnight it was.
             values["RadiopharmaceuticalStartDateTime"] = f"{injection:%Y%m%d%H%M%S.%f}"

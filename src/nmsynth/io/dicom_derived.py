@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 
+_COUNTS = ("PrimaryPromptsCountsAccumulated", "SecondaryCountsAccumulated", "CountsAccumulated")
+"""Of the source's measurement, and not of one that was simulated from it."""
 _DROPPED_TAGS = frozenset(Tag(keyword) for keyword in DROPPED)
 
 
@@ -91,6 +93,9 @@ def _derive(header: Dataset, n_slices: int, series: DerivedSeries) -> Dataset:
     series.administration.apply(dataset)
     if series.unit_changed:
         for keyword in ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"):
+            dataset.pop(keyword, None)
+    if series.marks.provenance.simulated:
+        for keyword in _COUNTS:
             dataset.pop(keyword, None)
     complete_pet(dataset, index=0, n_slices=n_slices)
     return dataset

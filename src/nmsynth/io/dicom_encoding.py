@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
 
@@ -60,7 +60,7 @@ def encode_elements(dataset: Dataset, *, character_set: object = None) -> dict[i
     from pydicom.filewriter import correct_ambiguous_vr, write_data_element
 
     dataset = correct_ambiguous_vr(dataset, True)
-    encodings = dataset.get("SpecificCharacterSet", None) or character_set or "iso8859"
+    encodings: Any = dataset.get("SpecificCharacterSet", None) or character_set or "iso8859"
     encoded: dict[int, bytes] = {}
     for element in dataset:
         buffer = _buffer()

@@ -17,7 +17,7 @@ DROPPED = frozenset(
         "SmallestPixelValueInSeries", "LargestPixelValueInSeries", "PixelPaddingValue", "PixelPaddingRangeLimit",
         "RealWorldValueMappingSequence", "ModalityLUTSequence", "VOILUTSequence", "IconImageSequence", "RescaleType",
         "DigitalSignaturesSequence", "MACParametersSequence", "EncryptedAttributesSequence", "DataSetTrailingPadding",
-        "NumberOfFrames", "InstanceCreatorUID", "SourceImageSequence", "DerivationCodeSequence", "SUVType",
+        "NumberOfFrames", "InstanceCreatorUID", "SourceImageSequence", "DerivationCodeSequence",
         "DerivationDescription", "StorageMediaFileSetUID", "StorageMediaFileSetID", "DirectoryRecordSequence",
     }
 )  # fmt: skip
@@ -33,7 +33,7 @@ _EMPTY_SEQUENCES = (
     "PatientOrientationCodeSequence",
     "PatientGantryRelationshipCodeSequence",
 )
-_UNPAIRED = frozenset({"", "WHOLEBODY", "HEAD", "NECK", "CHEST", "ABDOMEN", "PELVIS", "BRAIN", "SKULL", "HEART"})
+_UNPAIRED = frozenset({"WHOLEBODY", "HEAD", "NECK", "CHEST", "ABDOMEN", "PELVIS", "BRAIN", "SKULL", "HEART"})
 _POSTURES = {"S": ("40199007", "supine"), "P": ("1240000", "prone")}
 _GANTRY = {"HF": ("102540008", "headfirst"), "FF": ("102541007", "feet-first")}
 

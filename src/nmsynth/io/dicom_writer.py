@@ -16,7 +16,7 @@ from nmsynth.core.geometry import spacing_of, to_world
 from nmsynth.core.provenance import SourceReference
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.io.atomic import atomic_directory, check_output
-from nmsynth.io.dicom_administration import resolve_administration
+from nmsynth.io.dicom_administration import on_clock_of, resolve_administration
 from nmsynth.io.dicom_derived import DerivedSeries, encode_series
 from nmsynth.io.dicom_encoding import encode_elements, is_own_output, write_files
 from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_number
@@ -60,7 +60,7 @@ def write_dicom(
     guides
         CT or MR volumes that guided the synthesis, read from DICOM; they are listed as structural images.
     created
-        Time of creation; now, if not given.
+        Time of creation on the clock of the source; now, if not given.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def write_dicom(
         warnings.simplefilter("ignore")
         headers = _read_headers(reference)
         _check_headers(headers, volume)
-        series = _prepare(headers, volume, guides, created or datetime.now())
+        series = _prepare(headers, volume, guides, created or on_clock_of(headers[0], datetime.now().astimezone()))
         payloads = encode_series(headers, series)
     with atomic_directory(directory, overwrite=overwrite, may_replace=is_own_output) as folder:
         write_files(folder, payloads)
