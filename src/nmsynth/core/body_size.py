@@ -124,7 +124,7 @@ def plausible_activity_bq(stated: float | None, radionuclide: str | None) -> tup
     nuclide = find_radionuclide(text=radionuclide)
     high = 2e10 if nuclide is None or nuclide.name in _THERAPEUTIC else 2.5e9
     readings = {unit: stated * size for unit, size in (("MBq", 1e6), ("kBq", 1e3), ("mCi", 3.7e7))}
-    plausible = {unit: value for unit, value in readings.items() if 5e6 <= value <= high}
+    plausible = {unit: value for unit, value in readings.items() if 1e7 <= value <= high}
     if list(plausible) == ["MBq"]:
         return plausible["MBq"], "The injected activity is below 1e5 Bq as written; it was taken as MBq."
     return None, f"The injected activity is below 1e5 Bq as written and could be {' or '.join(plausible) or 'nothing'}."

@@ -36,15 +36,15 @@ def quiet_pydicom() -> Iterator[None]:
     from pydicom import config
 
     logger = logging.getLogger("pydicom")
-    disabled, mode = logger.disabled, config.settings.reading_validation_mode
-    logger.disabled = True
+    level, mode = logger.level, config.settings.reading_validation_mode
+    logger.setLevel(logging.CRITICAL + 1)
     config.settings.reading_validation_mode = config.IGNORE
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.disabled = disabled
+        logger.setLevel(level)
         config.settings.reading_validation_mode = mode
 
 

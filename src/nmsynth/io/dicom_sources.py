@@ -6,7 +6,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from nmsynth.core.errors import InputError, UnsafeInputError
@@ -32,6 +32,8 @@ class DicomFile:
     """The file, or the zip it is in."""
     member: str | None = None
     """Name inside the zip."""
+    archive: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
+    """The zip, opened once for all its members."""
 
     def read_bytes(self) -> bytes:
         """Content of the file.
@@ -42,10 +44,10 @@ class DicomFile:
             If it cannot be read, or is larger than allowed.
         """
         try:
-            if self.member is None:
+            if self.member is None or self.archive is None:
                 return _read_regular(self.path, self.label)
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-                size = archive.getinfo(self.member).file_size
+            size = self.archive.getinfo(self.member).file_size
+            with self.archive.open(self.member) as stream:
                 content = stream.read(size + 1)
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
             raise UnsafeInputError(f"File {self.label} must be readable; it is damaged or out of reach.") from error
@@ -161,8 +163,8 @@ def _entries(root: Path) -> Iterator[Path]:
 def _list_zip(path: Path) -> list[DicomFile]:
     """Members of a zip, checked before any is opened; nothing is ever unpacked to disk."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
+        archive = zipfile.ZipFile(path)
+        infos = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise UnsafeInputError(f"The zip {escaped(path.name)} must be readable; it is damaged.") from error
     if len(infos) > MAX_FILES:
@@ -178,7 +180,7 @@ def _list_zip(path: Path) -> list[DicomFile]:
             raise UnsafeInputError(f"A zip must hold at most {MAX_ZIP_BYTES // 2**30} GiB; this one holds more.")
         label = escaped(PurePosixPath(info.filename).name)
         if label.upper() != "DICOMDIR":
-            files.append(DicomFile(label, path, info.filename))
+            files.append(DicomFile(label, path, info.filename, archive))
     names = [file.member for file in files]
     if len(set(names)) != len(names):
         raise UnsafeInputError("The members of a zip must have different names; two have one name.")

@@ -1,0 +1,107 @@
+"""Reading series: values, geometry, choice of the series, and agreement with a second reader."""
+
+import numpy as np
+import pytest
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
+from nmsynth.io import find_series, read
+from nmsynth.io.dicom_reader import read_headers
+from tests.io.dicom_factory import AXIAL, make_series, save_series, stored_pixels
+
+OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
+CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+
+
+@pytest.mark.parametrize("orientation", [AXIAL, (-1, 0, 0, 0, -1, 0), (1, 0, 0, 0, -1, 0), OBLIQUE, CORONAL])
+@pytest.mark.parametrize("step_sign", [1, -1])
+def test_voxels_and_geometry_are_those_of_simpleitk(tmp_path, orientation, step_sign):
+    sitk = pytest.importorskip("SimpleITK")
+    slices = make_series(slopes=[0.1, 0.2, 0.35, 1.5, 3.0], orientation=orientation, step_sign=step_sign)
+    folder = save_series(slices, tmp_path)
+    volume = read(folder)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    reader.SetOutputPixelType(sitk.sitkFloat64)
+    image = reader.Execute()
+    np.testing.assert_allclose(volume.array, sitk.GetArrayFromImage(image), rtol=1e-6)
+    for index in [(0, 0, 0), (4, 0, 0), (0, 5, 0), (0, 0, 6), (3, 2, 1)]:
+        expected = image.TransformIndexToPhysicalPoint(index[::-1])
+        np.testing.assert_allclose((volume.affine @ (*index, 1))[:3], expected, atol=1e-4)
+
+
+def test_ct_is_in_hounsfield_units(tmp_path):
+    stored = stored_pixels()
+    volume = read(save_series(make_series("CT", stored=stored), tmp_path))
+    assert (volume.modality, volume.unit, volume.suv_rule) == ("CT", Unit.HOUNSFIELD, None)
+    np.testing.assert_array_equal(volume.array, stored - 1024.0)
+
+
+def test_mr_is_relative(tmp_path):
+    volume = read(save_series(make_series("MR"), tmp_path))
+    assert (volume.modality, volume.unit) == ("MR", Unit.RELATIVE)
+
+
+def test_several_series_need_a_choice(tmp_path):
+    save_series(make_series(), tmp_path / "a")
+    slices = make_series("CT", series=1)
+    save_series(slices, tmp_path / "b")
+    wanted = str(slices[0].SeriesInstanceUID)
+    with pytest.raises(InputError, match=r"holds 2 series; choose one by series_uid.*Factory PT.*Factory CT") as caught:
+        read(tmp_path)
+    assert wanted in str(caught.value)
+    assert read(tmp_path, series_uid=wanted).modality == "CT"
+
+
+def test_find_series_describes_each(tmp_path):
+    save_series(make_series(), tmp_path / "a")
+    save_series(make_series("CT", spacing_mm=(2.0, 1.0, 1.0)), tmp_path / "b")
+    found = {summary.modality: summary for summary in find_series(tmp_path)}
+    assert (found["PT"].n_slices, found["PT"].spacing_mm) == (5, (3.0, 4.0, 5.0))
+    assert found["CT"].spacing_mm == pytest.approx((2.0, 1.0, 1.0))
+    assert found["CT"].description == "Factory CT"
+
+
+def test_one_file_brings_its_series(tmp_path):
+    save_series(make_series(), tmp_path)
+    save_series(make_series(series=1), tmp_path, name="other-{}.dcm".format)
+    volume = read(tmp_path / "slice-003.dcm")
+    assert volume.shape == (5, 6, 7)
+    assert any("One file was given" in warning for warning in volume.warnings)
+
+
+def test_headers_are_in_the_order_of_the_volume(tmp_path):
+    slices = make_series()
+    volume = read(save_series(slices[::-1], tmp_path))
+    headers = read_headers(tmp_path, volume.source.series_uid)
+    assert [header.SOPInstanceUID for header in headers] == [dataset.SOPInstanceUID for dataset in slices]
+    assert headers[0].PatientName == "PHANTOM^Factory"
+    assert "PixelData" not in headers[0]
+    assert headers[0].file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+
+
+def test_source_and_acquisition(tmp_path):
+    volume = read(save_series(make_series(), tmp_path))
+    scan = volume.acquisition
+    assert (volume.source.format, volume.source.path) == ("dicom", tmp_path)
+    assert (scan.radionuclide, scan.radiopharmaceutical, scan.injected_activity_bq) == ("F-18", "FDG", 368.08e6)
+    assert (scan.body_mass_kg, scan.height_m, scan.sex, scan.patient_position) == (70.0, 1.75, "M", "HFS")
+    assert scan.frame_durations_s == (300.0,)
+    assert (scan.reference_time - scan.injection_time).total_seconds() == 3600.0
+
+
+@pytest.mark.parametrize("options", [{"unit": "HU"}, {"modality": "CT"}])
+def test_dicom_states_unit_and_modality(tmp_path, options):
+    save_series(make_series(), tmp_path)
+    with pytest.raises(InputError, match="is stated by DICOM"):
+        read(tmp_path, **options)
+
+
+def test_path_must_exist(tmp_path):
+    with pytest.raises(InputError, match="must exist"):
+        read(tmp_path / "nothing")
+
+
+def test_synthetic_mark_is_read(tmp_path):
+    volume = read(save_series(make_series(SyntheticData="YES"), tmp_path))
+    assert volume.provenance.synthetic

@@ -1,0 +1,313 @@
+"""Faults 54, 56, 58-66, 68 and 71 of the list: files, archives and strings."""
+
+import os
+import stat
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from nmsynth.core.errors import InputError, UnsafeInputError
+from nmsynth.io import dicom_parse, dicom_sources, find_series, read
+from nmsynth.io.dicom_reader import read_headers
+from tests.io.dicom_factory import ExplicitVRLittleEndian, make_series, save_series, uid
+
+UNDEFINED = b"\xff\xff\xff\xff"
+
+
+def spoiled(folder, change, name="slice-002.dcm"):
+    """Change the bytes of one file of a good series."""
+    save_series(make_series(), folder)
+    path = folder / name
+    path.write_bytes(change(path.read_bytes()))
+    return folder
+
+
+def zipped(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def data_set_start(content: bytes) -> int:
+    return 132 + 12 + int.from_bytes(content[140:144], "little")
+
+
+def test_fault_54_same_instance_other_content(tmp_path):
+    slices = make_series()
+    plain = read(save_series(slices, tmp_path))
+    slices[2].PixelData = bytes(len(slices[2].PixelData))
+    save_series([slices[2]], tmp_path, name="z-second-{}.dcm".format)
+    volume = read(tmp_path)
+    np.testing.assert_array_equal(volume.array, plain.array)
+    assert any("z-second-0.dcm" in warning and "set aside" in warning for warning in volume.warnings)
+
+
+def test_fault_56_same_instance_again(tmp_path):
+    slices = make_series()
+    save_series(slices, tmp_path / "a")
+    plain = read(tmp_path)
+    save_series(slices, tmp_path / "b")
+    volume = read(tmp_path)
+    np.testing.assert_array_equal(volume.array, plain.array)
+    assert volume.warnings == ()
+
+
+@pytest.mark.parametrize("depth", [300, 100_000])
+def test_fault_58_deep_nesting(tmp_path, depth):
+    level = b"\x08\x00\x40\x11SQ\0\0" + UNDEFINED + b"\xfe\xff\x00\xe0" + UNDEFINED
+
+    def change(content):
+        start = data_set_start(content)
+        return content[:start] + level * depth + content[start:]
+
+    with pytest.raises(UnsafeInputError, match=r"slice-002\.dcm must not nest"):
+        read(spoiled(tmp_path, change))
+
+
+def test_fault_58_deep_nesting_of_stated_length(tmp_path):
+    slices = make_series()
+    for dataset in slices:
+        inner = Dataset()
+        for _ in range(60):
+            outer = Dataset()
+            outer.ReferencedStudySequence = [inner]
+            inner = outer
+        dataset.ReferencedStudySequence = [inner]
+    assert read(save_series(slices, tmp_path)).shape == (5, 6, 7)
+
+
+def test_fault_59_deflate_bomb(tmp_path, monkeypatch):
+    monkeypatch.setattr(dicom_parse, "MAX_INFLATED_BYTES", 2**20)
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = compressor.compress(bytes(2**24)) + compressor.flush()
+
+    def change(content):
+        content = content[: data_set_start(content)].replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99\0")
+        size = int.from_bytes(content[140:144], "little") + 3
+        at = content.index(b"\x02\x00\x10\x00UI") + 6
+        fixed = content[:at] + (22).to_bytes(2, "little") + content[at + 2 :].replace(b"99\0", b"99")
+        return fixed[:140] + (size - 1).to_bytes(4, "little") + fixed[144:] + bomb
+
+    with pytest.raises(UnsafeInputError, match="inflate to at most 1 MiB"):
+        read(spoiled(tmp_path, change))
+
+
+def test_fault_59_the_limit_is_small():
+    assert dicom_parse.MAX_INFLATED_BYTES <= 2**28
+
+
+def test_deflated_series_is_read(tmp_path):
+    plain = read(save_series(make_series(), tmp_path / "a"))
+    slices = make_series()
+    for dataset in slices:
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    np.testing.assert_array_equal(read(save_series(slices, tmp_path / "b")).array, plain.array)
+
+
+def test_fault_60_four_gib_of_pixels_claimed(tmp_path):
+    def change(content):
+        at = content.index(b"\xe0\x7f\x10\x00OW\0\0") + 8
+        return content[:at] + b"\xf0\xff\xff\xff" + content[at + 4 :]
+
+    with pytest.raises(UnsafeInputError, match="it states 4294967280"):
+        read(spoiled(tmp_path, change))
+
+
+def test_fault_60_four_gib_claimed_by_another_element(tmp_path):
+    def change(content):
+        start = data_set_start(content)
+        return content[:start] + b"\x08\x00\x01\x00UN\0\0\xf0\xff\xff\xff" + content[start:]
+
+    with pytest.raises(UnsafeInputError, match=r"slice-002\.dcm must"):
+        read(spoiled(tmp_path, change))
+
+
+@pytest.mark.parametrize("content", [b"", bytes(1000), b"\x89PNG\r\n\x1a\n" + bytes(200)])
+def test_fault_61_not_dicom(tmp_path, content):
+    path = tmp_path / "image.dcm"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="DICOM"):
+        read(path)
+    with pytest.raises(InputError, match="none was found"):
+        read(tmp_path)
+
+
+def test_fault_61_beside_a_good_series_is_passed_over(tmp_path):
+    save_series(make_series(), tmp_path)
+    (tmp_path / "empty").touch()
+    assert "1 files are not DICOM images and were passed over." in read(tmp_path).warnings
+
+
+def test_damaged_header_refuses_the_series(tmp_path):
+    with pytest.raises(UnsafeInputError, match=r"slice-002\.dcm must be complete"):
+        read(spoiled(tmp_path, lambda content: content[:168]))
+
+
+def test_fault_62_executable_preamble_is_read(tmp_path):
+    assert read(spoiled(tmp_path, lambda content: b"MZ" + content[2:])).shape == (5, 6, 7)
+
+
+def test_zip_gives_the_same_volume(tmp_path):
+    folder = save_series(make_series(), tmp_path / "a")
+    path = zipped(tmp_path / "a.zip", {f"x/{file.name}": file.read_bytes() for file in folder.iterdir()})
+    np.testing.assert_array_equal(read(path).array, read(folder).array)
+
+
+@pytest.mark.parametrize("name", ["../x.dcm", "/etc/x.dcm", "a/../../x.dcm", "C:\\x.dcm", "..\\x.dcm"])
+def test_fault_63_zip_slip(tmp_path, name):
+    with pytest.raises(UnsafeInputError, match="leads out"):
+        read(zipped(tmp_path / "a.zip", {name: b"x"}))
+
+
+def test_fault_63_link_in_a_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        info = zipfile.ZipInfo("link")
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    with pytest.raises(UnsafeInputError, match="it is a link"):
+        read(tmp_path / "a.zip")
+
+
+def test_fault_64_zip_bomb(tmp_path):
+    with pytest.raises(UnsafeInputError, match="200 times its size"):
+        read(zipped(tmp_path / "a.zip", {"a.dcm": bytes(2**23)}))
+
+
+def test_fault_64_too_many_entries(tmp_path, monkeypatch):
+    assert dicom_sources.MAX_FILES < 60_000
+    monkeypatch.setattr(dicom_sources, "MAX_FILES", 20)
+    path = zipped(tmp_path / "a.zip", {f"{index}.dcm": b"" for index in range(21)})
+    with pytest.raises(UnsafeInputError, match="at most 20 files; this one holds 21"):
+        read(path)
+
+
+def test_fault_64_size_in_the_zip_is_a_lie(tmp_path):
+    path = zipped(tmp_path / "a.zip", {"a.dcm": b"DICM" * 100})
+    content = path.read_bytes()
+    path.write_bytes(content.replace((400).to_bytes(4, "little"), (399).to_bytes(4, "little")))
+    with pytest.raises(UnsafeInputError, match="damaged"):
+        read(path)
+
+
+def dicomdir(folder, names):
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    meta.MediaStorageSOPInstanceUID = uid("dicomdir")
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.FileSetID = "TEST"
+    dataset.DirectoryRecordSequence = []
+    for parts in names:
+        record = Dataset()
+        record.DirectoryRecordType = "IMAGE"
+        record.ReferencedFileID = parts
+        dataset.DirectoryRecordSequence.append(record)
+    dataset.save_as(folder / "DICOMDIR", enforce_file_format=True, little_endian=True, implicit_vr=False)
+    return folder / "DICOMDIR"
+
+
+def test_dicomdir_reads_the_files_it_lists(tmp_path):
+    save_series(make_series(), tmp_path / "IMAGES", name="S{}".format)
+    save_series(make_series(series=1), tmp_path / "OTHER", name="S{}".format)
+    path = dicomdir(tmp_path, [["IMAGES", f"S{index}"] for index in range(5)])
+    assert read(path).shape == (5, 6, 7)
+    assert len(find_series(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    "parts", [["..", "secret"], ["a", "..", "..", "secret"], ["/etc/passwd"], ["missing"], ["link"]]
+)
+def test_fault_65_dicomdir_leads_out(tmp_path, parts):
+    (tmp_path / "secret").write_bytes(b"x")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path / "secret")
+    with dicom_parse.quiet_pydicom():
+        path = dicomdir(root, [parts])
+    with pytest.raises(UnsafeInputError, match="Entry 1 of the DICOMDIR"):
+        read(path)
+
+
+def test_fault_65_link_out_and_pipe_are_passed_over(tmp_path):
+    outside = save_series(make_series(series=1), tmp_path / "outside")
+    folder = save_series(make_series(), tmp_path / "inside")
+    (folder / "link.dcm").symlink_to(outside / "slice-000.dcm")
+    (folder / "folder").symlink_to(outside)
+    os.mkfifo(folder / "pipe")
+    volume = read(folder)
+    assert volume.shape == (5, 6, 7)
+    assert any("passed over" in warning for warning in volume.warnings)
+
+
+def test_fault_65_pipe_as_input(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnsafeInputError, match="is neither"):
+        read(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("text", [b"../../..", b"/etc/pas", b"1.2\x003.4", b"1.2 3.45", b"\x1b[31m1.2", b"        "])
+@pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "SOPInstanceUID"])
+def test_fault_66_hostile_uid(tmp_path, text, keyword):
+    slices = make_series()
+    original = str(getattr(slices[2], keyword)).encode()
+    hostile = b" " * len(original) if not text.strip() else text[:8].ljust(len(original), b"1")
+    with pytest.raises(UnsafeInputError, match=f"{keyword}") as caught:
+        read(spoiled(tmp_path, lambda content: content.replace(original, hostile)))
+    assert "etc" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_fault_66_uid_of_200_characters(tmp_path):
+    with dicom_parse.quiet_pydicom():
+        save_series(make_series(SeriesInstanceUID="1." * 99 + "1"), tmp_path)
+    with pytest.raises(UnsafeInputError, match="64 at most"):
+        read(tmp_path)
+
+
+def test_fault_66_series_uid_asked_for_is_escaped(tmp_path):
+    save_series(make_series(), tmp_path)
+    with pytest.raises(InputError, match=r"is not\. Found") as caught:
+        read(tmp_path, series_uid="../x\n\x1b[31m")
+    assert str(caught.value).isprintable()
+
+
+def test_fault_68_control_characters_are_escaped(tmp_path):
+    save_series(make_series(SeriesDescription="a\nb \x1b[31m \u202e", SpecificCharacterSet="ISO_IR 192"), tmp_path)
+    (summary,) = find_series(tmp_path)
+    assert summary.description == r"a\x0ab \x1b[31m \x202e"
+
+
+def test_fault_68_no_identity_in_volume_or_log(tmp_path, caplog):
+    caplog.set_level(0)
+    slices = make_series(PatientName="SECRET^Name", PatientID="SECRET-ID", PatientBirthDate="19991231")
+    volume = read(save_series(slices, tmp_path))
+    assert "SECRET" not in repr(volume.acquisition) + "".join(volume.warnings) + caplog.text
+    assert "1999" not in repr(volume.acquisition)
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("ISO_IR 192", "Wang^XiaoDong=王^小東"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        ("ISO_IR 127", "قباني^لنزار"),
+        ("ISO_IR 138", "שרון^דבורה"),
+    ],
+)
+def test_fault_71_names_survive_in_headers(tmp_path, charset, name):
+    save_series(make_series(SpecificCharacterSet=charset, PatientName=name), tmp_path)
+    assert read(tmp_path).shape == (5, 6, 7)
+    assert str(read_headers(tmp_path)[0].PatientName) == name
+
+
+def test_no_error_names_the_patient(tmp_path):
+    slices = make_series(PatientName="SECRET^Name", PatientID="SECRET-ID")
+    slices[1].RescaleSlope = "0"
+    with pytest.raises(UnsafeInputError, match="RescaleSlope") as caught:
+        read(save_series(slices, tmp_path))
+    assert "SECRET" not in str(caught.value)
