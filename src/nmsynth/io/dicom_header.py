@@ -158,10 +158,14 @@ class Header:
         found_day, found_time = self.day(day), self.clock(clock)
         if found_day is not None and found_time is not None:
             return datetime.combine(found_day, found_time, tzinfo=self.zone)
-        found, zone = parse_datetime(self.text(combined)) if combined else (None, None)
-        if found is None:
-            return None
-        return found.replace(tzinfo=zone or self.zone)
+        return self.on_own_clock(self.text(combined)) if combined else None
+
+    def on_own_clock(self, text: str | None) -> datetime | None:
+        """Date and time of a DICOM DT on the clock of the file; its zone counts only where the file states one too."""
+        found, zone = parse_datetime(text)
+        if found is None or self.zone is None:
+            return found
+        return found.replace(tzinfo=zone or self.zone).astimezone(self.zone)
 
 
 def parse_time(text: str | None) -> time | None:

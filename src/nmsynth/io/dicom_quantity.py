@@ -18,6 +18,7 @@ from nmsynth.core.scan_times import ResolvedTime, TimeCandidates, resolve_inject
 from nmsynth.core.suv import SuvRule, correction_reason, resolve_suv
 from nmsynth.core.units import SuvKind, Unit
 from nmsynth.io.dicom_header import Header, parse_datetime
+from nmsynth.io.dicom_sources import escaped
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -71,6 +72,7 @@ def same_text(headers: Sequence[Header], keyword: str) -> str:
 def basic_acquisition(headers: Sequence[Header]) -> Acquisition:
     """What any modality states, without identity; slices in the order of the grid."""
     first = headers[0]
+    same_text(headers, "TimezoneOffsetFromUTC")
     times = tuple(time for header in headers if (time := _acquisition_time(header)) is not None)
     times = times if len(times) == len(headers) else times[:1]
     series_times = [time for header in headers if (time := header.moment("SeriesDate", "SeriesTime")) is not None]
@@ -107,7 +109,7 @@ def pet_quantity(headers: Sequence[Header]) -> Quantity:
     if units == "CNTS":
         unit, scale, reason = _philips(headers, acquisition, reason, notes)
     elif unit is Unit.RELATIVE:
-        reason = f"SUV needs quantitative values; the Units {units[:16] or 'of the source'} are not."
+        reason = f"SUV needs quantitative values; the Units {escaped(units, 16) or 'of the source'} are not."
     if "ATTN" not in acquisition.corrections and unit is not Unit.PER_CENTIMETRE:
         unit, scale, reason = Unit.RELATIVE, np.ones(len(headers)), correction_reason(acquisition)
     notes.extend(_missing_corrections(acquisition))
@@ -239,9 +241,9 @@ def _timed(
     ge_times = []
     for header in headers:
         private = header.private(0x0009, GE_CREATOR, 0x0D)
-        found, zone = parse_datetime(str(private[0]).strip(" \0")) if private else (None, None)
+        found = header.on_own_clock(str(private[0]).strip(" \0")) if private else None
         if found is not None:
-            ge_times.append(found.replace(tzinfo=zone or header.zone))
+            ge_times.append(found)
     candidates = TimeCandidates(
         acquisition.series_time,
         tuple(time for header in headers if (time := _acquisition_time(header)) is not None),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.geometry import spacing_of
-from nmsynth.core.provenance import SourceReference
+from nmsynth.core.provenance import Provenance, SourceReference
 from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
@@ -87,7 +87,7 @@ def read_dicom(path: Path, *, series_uid: str | None = None) -> Volume:
         headers = found.series[uid]
         modality = _modality_of(headers)
         source = SourceReference(path, "dicom", uid)
-        provenance, fraction = find_provenance(headers[0].dataset)
+        provenance, fraction = _provenance(headers[0])
         if modality == "NM":
             volume = _nm_volume(headers)
         else:
@@ -130,6 +130,16 @@ def find_series(path: Path) -> list[SeriesSummary]:
     found = scan(path)
     with quiet_pydicom():
         return _summaries(found)
+
+
+def _provenance(header: Header) -> tuple[Provenance, float | None]:
+    """Provenance that nmsynth left in a header, and the count fraction of a simulated scan."""
+    try:
+        return find_provenance(header.dataset)
+    except Exception as error:
+        raise UnsafeInputError(
+            f"File {header.label} must hold sound sequences; it does not. Export it again."
+        ) from error
 
 
 def _summaries(found: Found) -> list[SeriesSummary]:
