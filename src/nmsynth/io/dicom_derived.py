@@ -47,6 +47,8 @@ def encode_series(headers: list[Dataset], series: DerivedSeries) -> list[bytes]:
     writer sets, and what does not differ, is taken over encoded.
     """
     first = headers[0]
+    # Before anything is decoded: a decoded element and one that is not cannot be compared.
+    differing = [_differing(first, header) for header in headers]
     before = encode_elements(_copy_public(first))
     derived = encode_elements(_derive(first, len(headers), series))
     shared = {**derived, **series.source_images}
@@ -58,7 +60,7 @@ def encode_series(headers: list[Dataset], series: DerivedSeries) -> list[bytes]:
         absent = {int(tag) for tag in first.keys() if tag not in header}  # noqa: SIM118
         elements = {tag: code for tag, code in shared.items() if tag in written or tag not in absent}
         if index:
-            own = encode_elements(_copy_public(header, only=_differing(first, header)), character_set=_charset(header))
+            own = encode_elements(_copy_public(header, only=differing[index]), character_set=_charset(header))
             elements |= {tag: code for tag, code in own.items() if tag not in written}
         instance_uid = new_uid(f"{series.series_uid} {index}")
         elements |= encode_elements(_slice_level(header, series, index, instance_uid))

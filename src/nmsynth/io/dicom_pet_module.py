@@ -66,6 +66,8 @@ def complete_pet(dataset: Dataset, *, index: int, n_slices: int) -> None:
     if not series_type or series_type[0] != "DYNAMIC":
         # Only allowed for a dynamic series, but some scanners write it always.
         dataset.pop("NumberOfTimeSlices", None)
+    if dataset.get("DecayCorrection", None) == "NONE":
+        dataset.pop("DecayFactor", None)
     body_part = str(dataset.get("BodyPartExamined", "") or "")
     if body_part not in _UNPAIRED and "Laterality" not in dataset and "ImageLaterality" not in dataset:
         dataset.Laterality = None
