@@ -169,7 +169,14 @@ class Volume:
         resampled = np.stack(
             [
                 ndimage.affine_transform(
-                    image, matrix[:3, :3], matrix[:3, 3], grid, order=order, mode="constant", cval=fill, prefilter=order > 1
+                    image,
+                    matrix[:3, :3],
+                    matrix[:3, 3],
+                    grid,
+                    order=order,
+                    mode="constant",
+                    cval=fill,
+                    prefilter=order > 1,
                 )
                 for image in stack
             ]

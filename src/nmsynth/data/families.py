@@ -108,7 +108,7 @@ def read_upright(path: Path, *, unit: str, modality: str) -> tuple[np.ndarray, t
     volume = read_nifti(path, unit=unit, modality=modality)
     array = np.asarray(volume.array)
     steps = np.array([volume.affine[2, 0], volume.affine[1, 1], volume.affine[0, 2]])
-    array = np.flip(array, [axis for axis in range(3) if steps[axis] < 0])
+    array = np.flip(array, tuple(axis for axis in range(3) if steps[axis] < 0))
     return np.ascontiguousarray(array), volume.spacing_mm
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import IterableDataset
 
@@ -47,6 +48,7 @@ class PatchDataset(IterableDataset[Patch]):
         self.seed = seed
         self.start = start
         self.lesion_share = lesion_share
+        self._voxels: dict[str, list[npt.NDArray[np.int64]]] = {}
 
     def __iter__(self) -> Iterator[Patch]:
         """Patches with ``source``, ``target``, ``labels`` and ``focal``, each ``(1, z, y, x)``."""
@@ -72,14 +74,20 @@ class PatchDataset(IterableDataset[Patch]):
             "focal": torch.from_numpy(labels[1:2].astype(np.float32)),
         }
 
+    def _lesion_voxels(self, case: CohortCase) -> list[npt.NDArray[np.int64]]:
+        """Voxels of each lesion of a case, found once."""
+        if case.case_id not in self._voxels:
+            labels = np.asarray(case.labels[0])
+            self._voxels[case.case_id] = [np.argwhere(labels == n) for n in np.unique(labels[labels > 0])]
+        return self._voxels[case.case_id]
+
     def _corner(self, case: CohortCase, rng: np.random.Generator) -> tuple[int, int, int]:
         """Where the patch starts, near a lesion or anywhere in the body."""
         shape = case.images.shape[1:]
         room = [max(0, s - n) for s, n in zip(shape, self.patch, strict=True)]
         if rng.random() < self.lesion_share and case.record["n_lesions"]:
-            numbers = np.unique(case.labels[0])
-            chosen = rng.choice(numbers[numbers > 0])
-            places = np.argwhere(case.labels[0] == chosen)
+            lesions = self._lesion_voxels(case)
+            places = lesions[int(rng.integers(len(lesions)))]
             centre = places[int(rng.integers(len(places)))]
             jitter = [int(rng.integers(-n // 4, n // 4 + 1)) for n in self.patch]
             corner = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -154,7 +154,7 @@ def scan_phantom(
 
     def volume(array: npt.NDArray[np.float32], kind: str, fraction: float | None) -> Volume:
         """An image in Bq/mL."""
-        stated = Acquisition(**{**_fields(acquisition), "simulated_count_fraction": fraction})
+        stated = replace(acquisition, simulated_count_fraction=fraction)
         return Volume(
             array=array * np.float32(draw.protocol.bqml_per_suv),
             affine=affine,
@@ -178,11 +178,6 @@ def scan_phantom(
         lesions=tuple(lesions[k] for k in sorted(lesions)),
         draw=draw,
     )
-
-
-def _fields(acquisition: Acquisition) -> dict[str, object]:
-    """Fields of an acquisition by name."""
-    return {name: getattr(acquisition, name) for name in Acquisition.__dataclass_fields__}
 
 
 def _acquisition(

@@ -232,7 +232,7 @@ def simulate_case(
         generator=generator,
     )
     inner = slice(GUARD_PLANES, -GUARD_PLANES)
-    to_suv = 1.0 / draw.protocol.bqml_per_suv
+    to_suv = np.float32(1.0 / draw.protocol.bqml_per_suv)
     scale = 1.0
     if calibrate:
         pilot = reconstruct_fractions(scan, (None, 1.0), draw.osem, generator).numpy() * to_suv

@@ -34,7 +34,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Same shape as the argument."""
-        return x + self.second(F.relu(self.first(x)))
+        out: torch.Tensor = x + self.second(F.relu(self.first(x)))
+        return out
 
 
 class HomogeneousUNet(nn.Module):
@@ -136,7 +137,8 @@ class HomogeneousUNet(nn.Module):
         for level in reversed(range(len(self.down))):
             features = F.relu(self.up[level](features)) + skips[level]
             features = self.decoder[level](features)
-        mean, contrast, evidence = depth_to_space(self.leave(features)).split(1, dim=1)
+        heads = depth_to_space(self.leave(features))
+        mean, contrast, evidence = heads[:, 0:1], heads[:, 1:2], heads[:, 2:3]
         logit = 8.0 * evidence / (local_level(x) + 1e-20) + self.evidence_offset
         return torch.cat((mean, contrast, logit), dim=1)
 

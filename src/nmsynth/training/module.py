@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
 from nmsynth.data.patches import Patch
@@ -41,7 +42,8 @@ class LowCountModule(lightning.LightningModule):
         self.weights = weights
         decay = optimisation.average_decay
         self.average = torch.optim.swa_utils.AveragedModel(
-            network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay)
+            network,
+            multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay),  # type: ignore[no-untyped-call]
         )
 
     def training_step(self, batch: Patch, _index: int) -> torch.Tensor:
@@ -72,7 +74,7 @@ class LowCountModule(lightning.LightningModule):
             for name, image in (("mean", outputs[:, :1]), ("contrast", outputs[:, 1:2]), ("fused", fused)):
                 self.log(f"val/lesion_{name}", image[inside].sum() / target[inside].sum(), batch_size=target.shape[0])
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with warm-up and cosine."""
         o = self.optimisation
         optimiser = torch.optim.AdamW(

@@ -52,7 +52,14 @@ def _steps_done(checkpoint: Path) -> int:
 
 
 def train(
-    network: nn.Module, recipe: Recipe, cohort: Path, folder: Path, *, resume: bool = True, progress_bar: bool = True
+    network: nn.Module,
+    recipe: Recipe,
+    cohort: Path,
+    folder: Path,
+    *,
+    resume: bool = True,
+    progress_bar: bool = True,
+    stop_after: int | None = None,
 ) -> nn.Module:
     """Train a network and return it with its averaged weights.
 
@@ -68,6 +75,10 @@ def train(
         Gets checkpoints, logs and the recipe.
     resume
         Continue from the last checkpoint, with optimiser, schedule and data order as they were.
+    progress_bar
+        Whether progress is shown.
+    stop_after
+        Stop at this step, to be resumed later; the schedule stays that of the recipe.
 
     Raises
     ------
@@ -85,12 +96,13 @@ def train(
         open_cohort(cohort, "train"), patch=o.patch, seed=o.seed, start=start, lesion_share=o.lesion_share
     )
     held = PatchDataset(open_cohort(cohort, "validation"), patch=o.patch, seed=o.seed + 1, lesion_share=0.6)
-    module = LowCountModule(network.to(memory_format=torch.channels_last_3d), o, recipe.loss.weights())
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    module = LowCountModule(network, o, recipe.loss.weights())
     trainer = lightning.Trainer(
         default_root_dir=folder,
         accelerator="auto",
         devices=1,
-        max_steps=o.steps,
+        max_steps=min(o.steps, stop_after or o.steps),
         precision="bf16-mixed" if o.precision == "bf16" else "32-true",
         gradient_clip_val=o.gradient_clip,
         val_check_interval=min(o.validate_every, o.steps),
