@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from nmsynth.core.errors import InputError
+from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.units import Unit
 from nmsynth.io import find_series, read
 from nmsynth.io.dicom_reader import read_headers
@@ -28,6 +30,45 @@ def test_voxels_and_geometry_are_those_of_simpleitk(tmp_path, orientation, step_
     for index in [(0, 0, 0), (4, 0, 0), (0, 5, 0), (0, 0, 6), (3, 2, 1)]:
         expected = image.TransformIndexToPhysicalPoint(index[::-1])
         np.testing.assert_allclose((volume.affine @ (*index, 1))[:3], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("transfer_syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_other_transfer_syntaxes(tmp_path, transfer_syntax):
+    plain = read(save_series(make_series(), tmp_path / "a"))
+    folder = tmp_path / "b"
+    folder.mkdir()
+    for index, dataset in enumerate(make_series()):
+        dataset.file_meta.TransferSyntaxUID = transfer_syntax
+        if transfer_syntax == ExplicitVRBigEndian:
+            dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
+        content = Dataset()
+        content.update(dataset)
+        content.file_meta = dataset.file_meta
+        content.save_as(
+            folder / f"{index}.dcm",
+            implicit_vr=transfer_syntax.is_implicit_VR,
+            little_endian=transfer_syntax.is_little_endian,
+            enforce_file_format=True,
+        )
+    volume = read(folder)
+    np.testing.assert_array_equal(volume.array, plain.array)
+    np.testing.assert_allclose(volume.to_suv().array, plain.to_suv().array)
+
+
+def test_zone_of_an_acquisition_datetime(tmp_path):
+    changes = {"AcquisitionDate": None, "AcquisitionTime": None, "AcquisitionDateTime": "20250101100000+0000"}
+    plain = read(save_series(make_series(**changes), tmp_path / "a"))
+    assert plain.suv_rule.time_rule == "c"
+    zoned = read(save_series(make_series(**changes, TimezoneOffsetFromUTC="+0100"), tmp_path / "b"))
+    assert zoned.suv_rule.time_rule == "a"
+    assert zoned.acquisition.acquisition_times == (zoned.acquisition.series_time,)
+
+
+def test_zones_that_differ_between_slices_are_refused(tmp_path):
+    slices = make_series(TimezoneOffsetFromUTC="+0100")
+    del slices[2].TimezoneOffsetFromUTC
+    with pytest.raises(UnsafeInputError, match="one TimezoneOffsetFromUTC"):
+        read(save_series(slices, tmp_path))
 
 
 def test_ct_is_in_hounsfield_units(tmp_path):

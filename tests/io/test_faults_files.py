@@ -10,10 +10,10 @@ import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from nmsynth.core.errors import InputError, UnsafeInputError
+from nmsynth.core.errors import InputError, NmsynthError, UnsafeInputError
 from nmsynth.io import dicom_parse, dicom_sources, find_series, read
 from nmsynth.io.dicom_reader import read_headers
-from tests.io.dicom_factory import ExplicitVRLittleEndian, make_series, save_series, uid
+from tests.io.dicom_factory import ExplicitVRLittleEndian, make_nm, make_series, save_series, uid
 
 UNDEFINED = b"\xff\xff\xff\xff"
 
@@ -73,7 +73,7 @@ def test_fault_58_deep_nesting_of_stated_length(tmp_path):
     slices = make_series()
     for dataset in slices:
         inner = Dataset()
-        for _ in range(60):
+        for _ in range(25):
             outer = Dataset()
             outer.ReferencedStudySequence = [inner]
             inner = outer
@@ -303,6 +303,28 @@ def test_fault_71_names_survive_in_headers(tmp_path, charset, name):
     save_series(make_series(SpecificCharacterSet=charset, PatientName=name), tmp_path)
     assert read(tmp_path).shape == (5, 6, 7)
     assert str(read_headers(tmp_path)[0].PatientName) == name
+
+
+@pytest.mark.parametrize("kind", ["PT", "CT", "NM"])
+def test_random_damage_is_an_error_of_ours_or_harmless(tmp_path, kind):
+    """Bytes changed, lengths blown up, files cut: read and find_series raise nothing but a NmsynthError."""
+    slices = [make_nm()] if kind == "NM" else make_series(kind)
+    folder = save_series(slices, tmp_path)
+    path = sorted(folder.iterdir())[len(slices) // 2]
+    good, rng = path.read_bytes(), np.random.default_rng(7)
+    messages = []
+    for _ in range(60):
+        content = bytearray(good)
+        for at in rng.integers(128, len(good) - 4, rng.integers(1, 6)):
+            content[at : at + 4] = (b"\xff\xff\xff\xff", rng.bytes(1), rng.bytes(4), b"")[rng.integers(4)]
+        path.write_bytes(content)
+        for act in (find_series, read):
+            try:
+                act(folder)
+            except NmsynthError as error:
+                messages.append(str(error))
+    assert len(messages) > 5
+    assert all(message.isprintable() for message in messages)
 
 
 def test_no_error_names_the_patient(tmp_path):

@@ -11,6 +11,7 @@ from nmsynth.core.units import Unit
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
     from nmsynth.io.dicom_series import SeriesSummary
+    from nmsynth.io.writing import write
 
 __all__ = ["find_series", "read", "write"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.acquisition import Acquisition
-from nmsynth.core.errors import InputError, UnsafeInputError
+from nmsynth.core.errors import InputError, RefusalError, UnsafeInputError
 from nmsynth.core.geometry import spacing_of
 from nmsynth.core.provenance import Provenance, SourceReference
 from nmsynth.core.suv import SuvRule
@@ -260,7 +260,12 @@ def _rescaled(
     shape = (len(stored), *stored[0].shape)
     if np.prod(shape, dtype=np.float64) > MAX_VOXELS:
         raise UnsafeInputError(f"A volume must have at most {MAX_VOXELS} voxels; this one has {shape}.")
-    array = np.empty(shape, dtype=np.float32)
+    try:
+        array = np.empty(shape, dtype=np.float32)
+    except MemoryError as error:
+        raise RefusalError(
+            f"A volume of shape {shape} must fit into memory; it does not. Use a larger machine."
+        ) from error
     n_saturated = 0
     for index, (values, layout) in enumerate(zip(stored, layouts, strict=True)):
         # in double precision, as the slope is written; only the result is rounded
