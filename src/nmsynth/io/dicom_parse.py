@@ -32,7 +32,10 @@ _LONG_VRS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Keep pydicom from warning and logging: its messages quote values, and values can name a patient."""
+    """Keep pydicom from warning and logging: its messages quote values, and values can name a patient.
+
+    It changes settings of the process for the time it holds, so read in one thread at a time.
+    """
     from pydicom import config
 
     logger = logging.getLogger("pydicom")

@@ -57,12 +57,12 @@ class DicomFile:
 
 
 def escaped(text: str, limit: int = 64) -> str:
-    r"""Text for a message or a log: nothing unprintable, no quotes to break out of, at most ``limit`` characters.
+    r"""Text for a message or a log: nothing unprintable, no backslash of its own, at most ``limit`` characters.
 
     Examples
     --------
-    >>> escaped("a\\nb")
-    'a\\\\x0ab'
+    >>> escaped("a\nb")
+    'a\\x0ab'
     """
     shown = "".join(
         char if char.isprintable() and char != "\\" else f"\\x{ord(char):02x}" for char in text[: limit + 1]
