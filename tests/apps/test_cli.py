@@ -1,7 +1,6 @@
 """The command line with its workflows replaced: what it passes on, prints, and exits with."""
 
 import json
-import logging
 import subprocess
 import sys
 import types
@@ -13,19 +12,6 @@ import pytest
 from nmsynth.apps.cli.main import run
 from nmsynth.core.errors import EnvelopeError, InputError, NumericalError, UnsafeInputError
 from tests.helpers import make_volume
-
-
-@pytest.fixture(autouse=True)
-def _restored_logging():
-    logger, root = logging.getLogger("nmsynth"), logging.getLogger()
-    state, root_handlers = (logger.level, logger.propagate), list(root.handlers)
-    yield
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.setLevel(state[0])
-    logger.propagate = state[1]
-    root.handlers[:] = root_handlers
 
 
 @pytest.fixture

@@ -82,8 +82,7 @@ def simulate_pet(
         What ``simulation.json`` holds.
     """
     output = Path(output)
-    if output.exists() and not overwrite:
-        raise InputError(f"The output '{output.name}' must not exist; it does. Choose another, or allow overwriting.")
+    _check_output(output, settings, overwrite=overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
@@ -98,6 +97,22 @@ def simulate_pet(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return record
+
+
+def _check_output(output: Path, settings: SimulatePetSettings, *, overwrite: bool) -> None:
+    """Refuse an output that holds or replaces an input, or a folder that no simulation wrote."""
+    if output.exists() and not overwrite:
+        raise InputError(f"The output '{output.name}' must not exist; it does. Choose another, or allow overwriting.")
+    target = output.resolve()
+    for given in (settings.source, settings.labels, settings.ct):
+        found = None if given is None else given.resolve()
+        if found is not None and (found == target or found in target.parents or target in found.parents):
+            raise InputError("Inputs and output must lie apart, so that no input changes. Choose another output.")
+    written = (output / REFERENCE_FOLDER / "simulation.json").is_file()
+    if output.exists() and not written and not (output.is_dir() and not any(output.iterdir())):
+        raise InputError(
+            f"Only a folder that a simulation wrote is replaced; '{output.name}' is another. Choose another output."
+        )
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
