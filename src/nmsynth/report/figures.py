@@ -286,11 +286,11 @@ def lesion_pictures(scene: Scene, rows: Sequence[Mapping[str, Any]], reference_n
     found.append(
         Picture(
             plots.recovery_by_size(rows, arms, main=main, reference_name=scene.reference or "the reference"),
-            f"Contrast recovery (lesion − ring) against {reference_name}, by diameter. The bands are the EARL limits "
-            "for SUVmean (50 % isocontour) in a hot-sphere phantom against the filled activity: EARL1, EARL 18F "
-            "standards 1, January 2017; EARL2, Kaalep et al., Eur J Nucl Med Mol Imaging 45:1344, 2018. They place "
-            "the sizes; only points against T0 may be judged by them, points against T1 aim at 1.",
-            "Recovery of lesion contrast against diameter with EARL bands",
+            f"Contrast recovery (lesion − ring) against {reference_name}, by diameter. The band holds the limits "
+            "of EARL 18F standards 1 (EARL1, January 2017; EARL2 is not shown) for SUVmean (50 % isocontour) in a "
+            "hot-sphere phantom against the filled activity. It places the sizes; only points against T0 may be "
+            "judged by it, points against T1 aim at 1.",
+            "Recovery of lesion contrast against diameter with the EARL1 band",
         )
     )
     return found

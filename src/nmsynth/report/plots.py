@@ -31,17 +31,10 @@ EARL1_MEAN = {
     28: (0.72, 0.85),
     37: (0.76, 0.89),
 }
-"""Smallest and largest SUVmean (50 % isocontour) recovery by sphere diameter [mm]; EARL 18F standards 1, 2017."""
+"""Smallest and largest SUVmean (50 % isocontour) recovery by sphere diameter [mm].
 
-EARL2_MEAN = {
-    10: (0.39, 0.61),
-    13: (0.63, 0.86),
-    17: (0.76, 0.97),
-    22: (0.80, 0.99),
-    28: (0.82, 0.97),
-    37: (0.85, 1.00),
-}
-"""The same for EARL 18F standards 2; Kaalep et al., Eur J Nucl Med Mol Imaging 45:1344-1361, 2018."""
+EARL, FDG-PET/CT accreditation specifications, January 2017 (18F standards 1), table 1.
+"""
 
 HISTOGRAM_BINS = 160
 
@@ -232,14 +225,13 @@ def _plain_count(value: float, _: int | None = None) -> str:
 
 
 def recovery_by_size(rows: Sequence[Row], arms: Sequence[str], *, main: str | None, reference_name: str) -> bytes:
-    """Contrast recovery of lesions against their diameter, over the EARL bands."""
+    """Contrast recovery of lesions against their diameter, over the EARL1 band."""
     colours = colours_of(arms, main)
 
     def paint(axes: Sequence[Axes]) -> None:
         ax = axes[0]
-        for name, band, colour in (("EARL1", EARL1_MEAN, "#dbeafe"), ("EARL2", EARL2_MEAN, "#dcfce7")):
-            low, high = zip(*band.values(), strict=True)
-            ax.fill_between(list(band), low, high, color=colour, alpha=0.85, linewidth=0, label=f"{name}, SUVmean")
+        low, high = zip(*EARL1_MEAN.values(), strict=True)
+        ax.fill_between(list(EARL1_MEAN), low, high, color="#dbeafe", alpha=0.85, linewidth=0, label="EARL1, SUVmean")
         for arm in arms:
             points = np.asarray(
                 [
