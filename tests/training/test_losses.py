@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from nmsynth.training.losses import LossWeights, lesion_mean_error, low_count_loss, relative_squared_error
+from nmsynth.training.losses import (
+    LossWeights,
+    lesion_mean_error,
+    low_count_loss,
+    regional_error,
+    relative_squared_error,
+)
 
 SHAPE = (2, 1, 4, 8, 8)
 
@@ -51,3 +57,11 @@ def test_error_counts_less_where_activity_is_high():
     low = relative_squared_error(torch.tensor(1.5), torch.tensor(1.0), level)
     high = relative_squared_error(torch.tensor(10.5), torch.tensor(10.0), level)
     assert float(high) < 0.2 * float(low)
+
+
+def test_regional_error_sees_a_small_bias():
+    target = 1.0 + torch.rand(1, 1, 8, 16, 16)
+    level = torch.ones(1, 1, 1, 1, 1)
+    assert float(regional_error(1.01 * target, target, level)) == pytest.approx(0.01 / (1 + 0.2 / 1.5), rel=0.05)
+    noise = 0.3 * torch.randn(target.shape)
+    assert float(regional_error(target + noise, target, level)) < 0.05

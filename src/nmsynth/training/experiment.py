@@ -92,8 +92,10 @@ class LossRecipe(_Section):
     """Weight of a focal voxel in the contrast head."""
     lesion_mean: float = 0.3
     """Error of the mean of each lesion in the contrast head."""
-    evidence: float = 0.15
+    evidence: float = 0.3
     """Cross-entropy of the evidence."""
+    regional: float = 0.5
+    """Error of the activity of regions in the mean head."""
 
     def weights(self) -> LossWeights:
         """As the loss takes them."""

@@ -74,4 +74,5 @@ def synthesize(
     for flag in synthesis.flags:
         terminal.print_line(f"  {flag}")
     for warning in synthesis.image.warnings:
-        terminal.print_line(f"  warning: {warning}")
+        if warning not in synthesis.flags:
+            terminal.print_line(f"  warning: {warning}")
