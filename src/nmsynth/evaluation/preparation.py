@@ -60,15 +60,16 @@ class Scene:
 
 
 def check_images(volumes: Mapping[str, Volume]) -> None:
-    """Refuse images that are not on one grid, not three-dimensional or not finite.
+    """Refuse images that are not on one grid, not of one frame of reference, not three-dimensional or not finite.
 
     Raises
     ------
     InputError
         Naming the images by their role.
     UnsafeInputError
-        For NaN or infinity.
+        For NaN or infinity, or images of different patients or positions.
     """
+    _check_frames(volumes)
     first_name, first = next(iter(volumes.items()))
     for name, volume in volumes.items():
         if volume.axes != SPATIAL_AXES:
@@ -83,6 +84,17 @@ def check_images(volumes: Mapping[str, Volume]) -> None:
             raise UnsafeInputError(
                 f"Images to evaluate must be finite; the {name} has NaN or infinity. Repair it first."
             )
+
+
+def _check_frames(volumes: Mapping[str, Volume]) -> None:
+    """Refuse images whose frames of reference differ: they show another patient, or one who has moved."""
+    frames = {name: volume.acquisition.frame_of_reference_uid for name, volume in volumes.items()}
+    stated = {name: frame for name, frame in frames.items() if frame is not None}
+    if len(set(stated.values())) > 1:
+        raise UnsafeInputError(
+            f"Images to evaluate must share a frame of reference; those of {', '.join(stated)} differ. Give images of "
+            "one scan, or register them and give the registered one as NIfTI without a sidecar."
+        )
 
 
 def _round(values: tuple[float, ...]) -> tuple[float, ...]:
