@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nmsynth.apps.cli.main import run
-from nmsynth.io import read
+from nmsynth.io import read, write
 from tests.io.dicom_factory import make_series, save_series, uid
-from tests.models.packages import save_tiny
+from tests.models.packages import make_pet, save_tiny
 
 SHAPE = (6, 16, 16)
 IDENTITY = {"PatientName": "ZYXGIVEN^Zebedee", "PatientID": "ZYX-4711-ID", "PatientBirthDate": "19630229"}
@@ -125,9 +125,14 @@ def output_that_exists(folder):
     return ["synthesize", str(save_series(slices(), folder / "scan")), str(folder / "out")]
 
 
+def unknown_unit(folder):
+    return ["info", str(write(make_pet(), folder / "scan.nii.gz")), "--unit", "kBq"]
+
+
 @pytest.mark.parametrize(
     ("prepare", "status"),
     [
+        (unknown_unit, 2),
         (archive_that_leads_out, 3),
         (pickled_model, 3),
         (picture, 2),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from nmsynth.core.errors import InputError
+
 
 class Unit(StrEnum):
     """Unit of the values of a :class:`~nmsynth.core.volume.Volume`."""
@@ -35,6 +37,26 @@ class Unit(StrEnum):
     def is_suv(self) -> bool:
         """Whether the unit is one of the standardised uptake values."""
         return self.name.startswith("SUV_")
+
+    @classmethod
+    def parse(cls, text: str) -> Unit:
+        """Return the unit of that text.
+
+        Raises
+        ------
+        InputError
+            If there is none, naming all.
+
+        Examples
+        --------
+        >>> Unit.parse("Bq/mL").name
+        'BQML'
+        """
+        try:
+            return cls(text)
+        except ValueError:
+            known = ", ".join(unit.value for unit in cls)
+            raise InputError(f"A unit must be one of {known}; found {str(text)!r:.40}.") from None
 
 
 class SuvKind(StrEnum):

@@ -48,9 +48,9 @@ def read(
     if is_nifti(path):
         if series_uid is not None:
             raise InputError("series_uid is for DICOM; the input is NIfTI. Leave it out.")
-        return read_nifti(path, unit=None if unit is None else Unit(unit), modality=modality)
+        return read_nifti(path, unit=unit, modality=modality)
     volume = read_dicom(path, series_uid=series_uid)
-    if unit is not None and Unit(unit) is not volume.unit:
+    if unit is not None and Unit.parse(unit) is not volume.unit:
         raise InputError(f"unit is stated by DICOM ({volume.unit.value}) and cannot be another. Leave it out.")
     if modality is not None and modality != volume.modality:
         raise InputError(f"modality is stated by DICOM ({volume.modality}) and cannot be another. Leave it out.")

@@ -156,11 +156,7 @@ def read_nifti(path: Path | str, *, unit: Unit | str | None = None, modality: st
 
 def _resolve(sidecar: Sidecar, unit: Unit | str | None, modality: str | None) -> tuple[Unit, str]:
     """Unit and modality from the sidecar or the caller, who must not contradict each other."""
-    try:
-        asked = None if unit is None else Unit(unit)
-    except ValueError as error:
-        known = ", ".join(repr(item.value) for item in Unit)
-        raise InputError(f"The unit must be one of {known}; found {str(unit)!r:.40}.") from error
+    asked = None if unit is None else Unit.parse(unit)
     if modality is not None and modality not in _MODALITIES:
         raise InputError(f"The modality must be one of {', '.join(_MODALITIES)}; found {modality!r:.40}.")
     pairs = {"unit": (asked, sidecar.unit), "modality": (modality, sidecar.modality)}

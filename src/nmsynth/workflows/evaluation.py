@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +63,7 @@ def evaluate_study(
     if output is not None:
         _check_output(Path(output), overwrite=overwrite)
 
-    unit_of_images = _as_unit(unit)
+    unit_of_images = None if unit is None else Unit.parse(unit)
 
     def load(path: Path) -> Volume:
         return read(path, unit=unit_of_images, modality=modality)
@@ -90,16 +88,6 @@ def read_mask(path: Path) -> Volume:
     with contextlib.suppress(InputError):
         return read(path)
     return read(path, unit=Unit.UNITLESS, modality="PT")
-
-
-def _as_unit(unit: Unit | str | None) -> Unit | None:
-    """Unit from its text; an unknown one is an error that lists the valid ones."""
-    if unit is None or isinstance(unit, Unit):
-        return unit
-    try:
-        return Unit(unit)
-    except ValueError as error:
-        raise InputError(f"A unit must be one of {', '.join(item.value for item in Unit)}; found '{unit}'.") from error
 
 
 def turn_to(volume: Volume, reference: Volume) -> Volume:
@@ -151,17 +139,13 @@ def write_metrics(metrics: Metrics, output: Path, *, overwrite: bool = False) ->
     overwrite
         Replace an output that exists.
     """
+    from nmsynth.io.atomic import atomic_file
+
     _check_output(output, overwrite=overwrite)
     if output.suffix.lower() == ".csv":
         text = metrics.to_csv()
     else:
         text = json.dumps(metrics.to_json(), indent=2, allow_nan=False) + "\n"
-    handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.stem}-", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(output, overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
     return output

@@ -93,7 +93,7 @@ def report_study(
     if source is None and reference is None:
         raise InputError("A report needs something to compare with; found neither source nor reference. Give one.")
     check_output(Path(output), overwrite=overwrite, is_directory=False)
-    image_unit = _as_unit(unit)
+    image_unit = None if unit is None else Unit.parse(unit)
     paths = {"source": source, "synthetic": prediction, "reference": reference, **(baselines or {})}
     images = {name: read(path, unit=image_unit, modality=modality) for name, path in paths.items() if path is not None}
     metrics = {
@@ -115,14 +115,6 @@ def report_study(
         point=point,
         overwrite=overwrite,
     )
-
-
-def _as_unit(unit: Unit | str | None) -> Unit | None:
-    """Unit from its text."""
-    try:
-        return None if unit is None else Unit(unit)
-    except ValueError as error:
-        raise InputError(f"A unit must be one of {', '.join(item.value for item in Unit)}; found '{unit}'.") from error
 
 
 def _evaluate(
