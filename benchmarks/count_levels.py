@@ -16,7 +16,6 @@ import argparse
 import json
 import pickle
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,80 +24,29 @@ import numpy as np
 from nmsynth.core.geometry import affine_from_axes
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
+from nmsynth.data.reference import REPORTED_SEEDS, TUNING_SEEDS, ReferencePatient, reference_patient
 from nmsynth.evaluation import CohortEntry, cohort_table, evaluate_arms
 from nmsynth.inference.predictor import Model, load_model
 from nmsynth.metrics.regions import body_mask
 from nmsynth.models.classical import TuningCase, best_gaussian, tune
 
 FRACTIONS = (0.25, 0.1, 0.05, 0.02, 0.01)
-REPORTED_SEEDS = range(9000, 9012)
-TUNING_SEEDS = range(8900, 8903)
 LESION_FREE = 2
 """Patients without lesions, the last ones of each test."""
 SIGNIFICANCES = ("low", "standard", "high")
 
 
-@dataclass(frozen=True)
-class TestCase:
-    """One patient: images in SUV, shape ``(z, y, x)``."""
-
-    case_id: str
-    spacing_mm: tuple[float, float, float]
-    noise_free: np.ndarray
-    truth: np.ndarray
-    full: np.ndarray
-    scans: dict[float, list[np.ndarray]]
-    lesions: np.ndarray
-    liver: np.ndarray
-    diameters_mm: dict[int, float]
-
-
-def simulated_case(seed: int, *, lesions: bool, n_realisations: int, cache: Path) -> TestCase:
-    """A procedural patient around the liver, scanned by the reference protocol."""
-    path = cache / f"simulated-{seed}-{n_realisations}.npz"
+def simulated_case(seed: int, *, lesions: bool, n_realisations: int, cache: Path) -> ReferencePatient:
+    """A procedural patient around the liver, scanned by the reference protocol; kept in the cache."""
+    path = cache / f"simulated-{seed}-{n_realisations}.pickle"
     if not path.is_file():
-        from nmsynth.data.scan import ReferenceScan, scan_phantom
-        from nmsynth.physics.phantom import LesionPlan, Organ, whole_body_patient
-
-        plan = LesionPlan(
-            count=60 if lesions else 0, diameter_mm=(7.0, 34.0), contrast=(2.5, 6.0), isolated=True, necrosis=0.0
-        )
-        patient = whole_body_patient(seed, lesions=plan)
-        coarse = patient.render(patient.grid((8.0, 8.0, 8.0)))
-        liver = np.argwhere(coarse.labels == Organ.LIVER)[:, 0]
-        middle = float(coarse.grid.axes()[0][int(np.median(liver))]) + 40.0
-        fractions = (1.0, *(f for f in FRACTIONS for _ in range(n_realisations)))
-        study = scan_phantom(
-            patient.render, reference=ReferenceScan(), body_mass_kg=patient.body_mass_kg,
-            height_m=patient.frame.height_m, sex=patient.frame.sex, z_range_mm=(middle - 128, middle + 128),
-            fractions=fractions, seed=seed,
-        )  # fmt: skip
-        to_suv = 1.0 / study.draw.protocol.bqml_per_suv
-        liver_mask = (study.organ_labels == Organ.LIVER) & (study.lesion_labels == 0)
-        np.savez_compressed(
-            path,
-            noise_free=study.noise_free.array * to_suv, truth=study.truth.array * to_suv,
-            full=study.scans[0].array * to_suv,
-            scans=np.stack([s.array * to_suv for s in study.scans[1:]]).astype(np.float16),
-            lesions=study.lesion_labels, liver=liver_mask, spacing=study.noise_free.spacing_mm,
-            numbers=[x.index for x in study.lesions], diameters=[x.diameter_mm for x in study.lesions],
-        )  # fmt: skip
-    data = np.load(path)
-    stack = data["scans"].astype(np.float32)
-    return TestCase(
-        case_id=f"simulated-{seed}",
-        spacing_mm=tuple(float(s) for s in data["spacing"]),
-        noise_free=data["noise_free"].astype(np.float32),
-        truth=data["truth"].astype(np.float32),
-        full=data["full"].astype(np.float32),
-        scans={f: list(stack[k * n_realisations : (k + 1) * n_realisations]) for k, f in enumerate(FRACTIONS)},
-        lesions=data["lesions"],
-        liver=data["liver"],
-        diameters_mm={int(i): float(d) for i, d in zip(data["numbers"], data["diameters"], strict=True)},
-    )
+        case = reference_patient(seed, FRACTIONS, n_realisations=n_realisations, lesions=lesions)
+        path.write_bytes(pickle.dumps(case))
+    found: ReferencePatient = pickle.loads(path.read_bytes())
+    return found
 
 
-def independent_case(seed: int, *, lesions: bool, n_realisations: int, cache: Path) -> TestCase:
+def independent_case(seed: int, *, lesions: bool, n_realisations: int, cache: Path) -> ReferencePatient:
     """A patient of the independent test set."""
     from benchmarks.independent.case import load_case, make_case, save_case
 
@@ -110,7 +58,7 @@ def independent_case(seed: int, *, lesions: bool, n_realisations: int, cache: Pa
     if not path.is_file():
         save_case(make_case(seed, fractions=FRACTIONS, n_realisations=n_realisations, lesions=lesions), path)
     case = load_case(path)
-    return TestCase(
+    return ReferencePatient(
         case_id=name,
         spacing_mm=case.spacing_mm,
         noise_free=case.noise_free,
@@ -123,14 +71,14 @@ def independent_case(seed: int, *, lesions: bool, n_realisations: int, cache: Pa
     )
 
 
-def make_test(name: str, seed: int, *, lesions: bool, n_realisations: int, cache: Path) -> TestCase:
+def make_test(name: str, seed: int, *, lesions: bool, n_realisations: int, cache: Path) -> ReferencePatient:
     """A patient of one of the tests."""
     if name == "simulated":
         return simulated_case(seed, lesions=lesions, n_realisations=n_realisations, cache=cache)
     return independent_case(seed - 9000 + 7100, lesions=lesions, n_realisations=n_realisations, cache=cache)
 
 
-def as_volume(case: TestCase, array: np.ndarray) -> Volume:
+def as_volume(case: ReferencePatient, array: np.ndarray) -> Volume:
     """An image of a case as a volume in SUV."""
     return Volume(
         array=array, affine=affine_from_axes(spacing_mm=case.spacing_mm), unit=Unit.SUV_BODY_WEIGHT, modality="PT"
@@ -154,7 +102,7 @@ def tuned_filters(test: str, cache: Path, out: Path) -> dict[float, dict[str, An
     return found
 
 
-def arms_of(case: TestCase, scan: np.ndarray, model: Model, filters: dict[str, Any]) -> dict[str, np.ndarray]:
+def arms_of(case: ReferencePatient, scan: np.ndarray, model: Model, filters: dict[str, Any]) -> dict[str, np.ndarray]:
     """Every method's image of one scan."""
     heads = model.predict(scan, case.spacing_mm, significance="standard", heads=True)
     arms = {
@@ -169,7 +117,7 @@ def arms_of(case: TestCase, scan: np.ndarray, model: Model, filters: dict[str, A
     return arms
 
 
-def score(case: TestCase, scan: np.ndarray, arms: dict[str, np.ndarray]) -> Any:
+def score(case: ReferencePatient, scan: np.ndarray, arms: dict[str, np.ndarray]) -> Any:
     """Metrics of all arms of one scan against T1."""
     masks: dict[str, Any] = {"liver": case.liver}
     if case.lesions.any():
@@ -183,7 +131,7 @@ def score(case: TestCase, scan: np.ndarray, arms: dict[str, np.ndarray]) -> Any:
     )
 
 
-def full_count_arms(case: TestCase, model: Model) -> dict[str, np.ndarray]:
+def full_count_arms(case: ReferencePatient, model: Model) -> dict[str, np.ndarray]:
     """Controls at full counts: as they are, their best Gaussian, and through the model."""
     body = body_mask(case.noise_free, case.spacing_mm)
     return {
@@ -193,7 +141,9 @@ def full_count_arms(case: TestCase, model: Model) -> dict[str, np.ndarray]:
     }
 
 
-def scan_list(test: str, cache: Path, n_patients: int, n_realisations: int) -> Iterator[tuple[TestCase, float, int]]:
+def scan_list(
+    test: str, cache: Path, n_patients: int, n_realisations: int
+) -> Iterator[tuple[ReferencePatient, float, int]]:
     """All scans of a test: one realisation of each patient, and ``n_realisations`` of the first."""
     for number, seed in enumerate(list(REPORTED_SEEDS)[:n_patients]):
         lesions = number < n_patients - LESION_FREE

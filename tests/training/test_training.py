@@ -21,6 +21,7 @@ SMALL = {
     "optimisation.validate_every": 3,
     "optimisation.precision": "fp32",
     "optimisation.threads": 1,
+    "calibration.patients": 1,
 }
 
 

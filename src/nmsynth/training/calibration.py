@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
-from nmsynth.data.cohort import CohortCase
-from nmsynth.data.simulation import soft_tissue_cov
+from nmsynth.data.reference import ReferencePatient
 from nmsynth.metrics.detection import false_structures
+from nmsynth.metrics.recovery import recovery
+from nmsynth.metrics.regions import ring_mask
 from nmsynth.models.fusion import fuse
 
-LIVER_SUV = 2.2
-"""Level of the liver that false structures are measured against [g/mL]."""
-THRESHOLDS = tuple(float(t) for t in np.arange(-4.0, 8.01, 0.5))
+THRESHOLDS = tuple(float(t) for t in np.arange(-3.0, 6.01, 0.5))
 """Evidence thresholds that are tried."""
 
 
@@ -27,63 +27,73 @@ class CalibrationPoint:
     threshold: float
     false_structures_per_100_slices: float
     lesion_recovery: float
-    """Activity of lesion voxels over that of the noise-free image, median over lesions."""
+    """Contrast recovery against T1, median over lesions of 10 to 18 mm."""
     relative_error: float
     """Root mean squared error over that of the input."""
 
 
 def measure_thresholds(
-    network: nn.Module, cases: Sequence[CohortCase], *, cov_range: tuple[float, float]
+    network: nn.Module, patients: Iterable[ReferencePatient], *, count_fraction: float
 ) -> list[CalibrationPoint]:
-    """Run the network on validation scans of a range of noise and measure each threshold.
+    """Run the network on patients of the reference protocol and measure each threshold.
 
     Parameters
     ----------
     network
-        Trained network, in evaluation mode.
-    cases
-        Validation cases.
-    cov_range
-        Relative noise of soft tissue of the scans that count; 0.2 to 0.45 is 1/5 to 1/20 of a standard scan's counts.
+        Trained network, in evaluation mode, with ``stride`` (z, y, x).
+    patients
+        Patients that are neither trained on nor reported.
+    count_fraction
+        Of the scans that are measured.
     """
-    totals = {t: [0, 0.0, 0.0] for t in THRESHOLDS}  # structures, squared error, squared error of the input
+    structures = dict.fromkeys(THRESHOLDS, 0)
+    squared = dict.fromkeys(THRESHOLDS, 0.0)
     recoveries: dict[float, list[float]] = {t: [] for t in THRESHOLDS}
-    n_slices = 0
-    for case in cases:
-        target = np.asarray(case.images[0], dtype=np.float32)
-        spacing = tuple(case.record["spacing_mm"])
-        for level in range(2, case.images.shape[0]):
-            source = np.asarray(case.images[level], dtype=np.float32)
-            if not cov_range[0] <= soft_tissue_cov(source, target) <= cov_range[1]:
-                continue
-            with torch.inference_mode():
-                heads = network(torch.from_numpy(source)[None, None])
-            n_slices += target.shape[0] - 4
+    input_squared, n_slices = 0.0, 0
+    for patient in patients:
+        target = patient.noise_free
+        regions = lesion_regions(patient)
+        for source in patient.scans[count_fraction]:
+            heads = _heads(network, source)
+            input_squared += float(((source - target) ** 2).sum())
             for t in THRESHOLDS:
                 image = fuse(heads, t)[0, 0].numpy()
-                found = false_structures(image, target, spacing, liver_level=LIVER_SUV)
-                totals[t][0] += found.count
-                totals[t][1] += float(((image - target) ** 2).sum())
-                totals[t][2] += float(((source - target) ** 2).sum())
-                recoveries[t] += _recoveries(image, target, np.asarray(case.labels[0]))
+                found = false_structures(image, target, patient.spacing_mm, liver_level=patient.liver_level)
+                structures[t] += found.count
+                n_slices += found.n_slices if t == THRESHOLDS[0] else 0
+                squared[t] += float(((image - target) ** 2).sum())
+                values = (recovery(image, target, lesion, ring) for lesion, ring in regions)
+                recoveries[t] += [value for value in values if value is not None]
     return [
         CalibrationPoint(
             threshold=t,
-            false_structures_per_100_slices=100.0 * totals[t][0] / max(1, n_slices),
+            false_structures_per_100_slices=100.0 * structures[t] / max(1, n_slices),
             lesion_recovery=float(np.median(recoveries[t])) if recoveries[t] else float("nan"),
-            relative_error=float(np.sqrt(totals[t][1] / max(totals[t][2], 1e-30))),
+            relative_error=float(np.sqrt(squared[t] / max(input_squared, 1e-30))),
         )
         for t in THRESHOLDS
     ]
 
 
-def _recoveries(image: np.ndarray, target: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Mean of each lesion over that of the noise-free image."""
+def _heads(network: nn.Module, source: npt.NDArray[np.float32]) -> torch.Tensor:
+    """Outputs of the network for a whole image, padded to its stride with zeros; ``(1, 3, z, y, x)``."""
+    stride = tuple(int(n) for n in network.stride)  # type: ignore[union-attr, arg-type]
+    padding = [(0, -n % s) for n, s in zip(source.shape, stride, strict=True)]
+    with torch.inference_mode():
+        out: torch.Tensor = network(torch.from_numpy(np.pad(source, padding))[None, None])
+    n_z, n_y, n_x = source.shape
+    return out[..., :n_z, :n_y, :n_x]
+
+
+def lesion_regions(
+    patient: ReferencePatient, *, diameter_mm: tuple[float, float] = (10.0, 18.0)
+) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    """Lesions of a range of diameters and their rings."""
     found = []
-    for number in np.unique(labels[labels > 0]):
-        inside = labels == number
-        if inside.sum() >= 4 and target[inside].mean() > 0:
-            found.append(float(image[inside].mean() / target[inside].mean()))
+    for number in np.unique(patient.lesions[patient.lesions > 0]):
+        if diameter_mm[0] <= patient.diameters_mm.get(int(number), 0.0) < diameter_mm[1]:
+            lesion = patient.lesions == number
+            found.append((lesion, ring_mask(lesion, patient.spacing_mm, exclude=patient.lesions > 0)))
     return found
 
 

@@ -103,12 +103,14 @@ class LossRecipe(_Section):
 
 
 class CalibrationRecipe(_Section):
-    """The level of structure at each significance, by false structures on validation patients."""
+    """The level of structure at each significance, by false structures on patients of the reference protocol."""
 
     false_structures_per_100_slices: dict[str, float] = {"low": 15.0, "standard": 4.0, "high": 1.0}
     """Allowed at each significance."""
-    cov_range: tuple[float, float] = (0.25, 0.45)
-    """Relative noise of soft tissue of the scans that count: about 1/10 of a standard scan's counts."""
+    count_fraction: float = 0.1
+    """Counts of the scans that are measured."""
+    patients: int = Field(default=6, ge=1, le=6)
+    """Simulated patients, apart from those of training and reporting."""
 
 
 class PackageRecipe(_Section):

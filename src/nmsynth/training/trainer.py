@@ -24,6 +24,10 @@ N_VALIDATION_BATCHES = 24
 """Fixed validation batches, the same at each validation."""
 
 
+_DECISIVE = ("task", "network", "simulation", "optimisation", "loss")
+"""Sections of a recipe that the weights depend on."""
+
+
 class _FixedPatches(torch.utils.data.Dataset[Patch]):
     """The first patches of a stream, the same each time."""
 
@@ -145,7 +149,7 @@ def _claim(folder: Path, recipe: Recipe) -> None:
     resolved = recipe.model_dump(mode="json")
     if path.is_file():
         found = json.loads(path.read_text())
-        differing = sorted(k for k in resolved if found.get(k) != resolved[k])
+        differing = sorted(k for k in _DECISIVE if found.get(k) != resolved[k])
         if differing:
             raise InputError(
                 f"A training folder belongs to one recipe; the recipe in it differs in: {', '.join(differing)}. "

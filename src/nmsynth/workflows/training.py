@@ -93,7 +93,7 @@ def train_recipe(
     simulate_cohort(resolved.simulation, cohort, progress=part_of(progress, 0.0, 0.3))
     network = train(_build(resolved), resolved, cohort, output / "training", resume=resume)
     progress("calibrating", 0.9)
-    return export_package(network, resolved, cohort, output)
+    return export_package(network, resolved, output)
 
 
 def _build(recipe: Recipe) -> Any:
@@ -107,21 +107,23 @@ def _build(recipe: Recipe) -> Any:
     return build_network(NetworkSpec(name=recipe.network.name, arguments=recipe.network.arguments()))
 
 
-def export_package(network: Any, recipe: Recipe, cohort: Path, output: Path) -> Path:
-    """Calibrate a trained network on validation patients and write its package.
+def export_package(network: Any, recipe: Recipe, output: Path) -> Path:
+    """Calibrate a trained network on patients of its own and write its package.
 
     The evidence thresholds and what each gives are written to ``calibration.json``.
     """
     from dataclasses import asdict
 
-    from nmsynth.data.cohort import open_cohort
+    from nmsynth.data.reference import CALIBRATION_SEEDS, reference_patient
     from nmsynth.models.card import Card, NetworkSpec
     from nmsynth.models.package import save_package
     from nmsynth.training.calibration import choose_thresholds, measure_thresholds
 
     network = network.float().eval()
     calibration = recipe.calibration
-    points = measure_thresholds(network, open_cohort(cohort, "validation"), cov_range=calibration.cov_range)
+    fraction = calibration.count_fraction
+    patients = (reference_patient(seed, (fraction,)) for seed in CALIBRATION_SEEDS[: calibration.patients])
+    points = measure_thresholds(network, patients, count_fraction=fraction)
     thresholds = choose_thresholds(points, calibration.false_structures_per_100_slices)
     report = {"schema_version": 1, "thresholds": thresholds, "points": [asdict(p) for p in points]}
     (output / "calibration.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -144,17 +146,18 @@ def export_package(network: Any, recipe: Recipe, cohort: Path, output: Path) -> 
 
 
 def _calibration_note(recipe: Recipe, points: list[Any], thresholds: dict[str, float]) -> str:
-    """How the thresholds were found, and what they gave on validation patients."""
+    """How the thresholds were found, and what they gave."""
     by_threshold = {p.threshold: p for p in points}
-    low, high = recipe.calibration.cov_range
     parts = [
         f"{level}: {by_threshold[t].false_structures_per_100_slices:.1f} false structures per 100 slices, median "
-        f"lesion activity {by_threshold[t].lesion_recovery:.2f} of the noise-free image's"
+        f"recovery of lesions of 10 to 18 mm {by_threshold[t].lesion_recovery:.2f}"
         for level, t in thresholds.items()
     ]
     return (
-        f"Lowest evidence at which false structures stay within the recipe's limits, on validation scans with a soft "
-        f"tissue COV of {low:g} to {high:g}. " + "; ".join(parts) + "."
+        f"Lowest evidence at which false structures stay within the recipe's limits, on "
+        f"{recipe.calibration.patients} simulated patients at {recipe.calibration.count_fraction:g} of the counts. "
+        + "; ".join(parts)
+        + "."
     )
 
 
