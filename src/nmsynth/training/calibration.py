@@ -77,7 +77,7 @@ def measure_thresholds(
 
 def _heads(network: nn.Module, source: npt.NDArray[np.float32]) -> torch.Tensor:
     """Outputs of the network for a whole image, padded to its stride with zeros; ``(1, 3, z, y, x)``."""
-    stride = tuple(int(n) for n in network.stride)  # type: ignore[union-attr, arg-type]
+    stride = tuple(int(n) for n in network.stride)  # type: ignore[union-attr]
     padding = [(0, -n % s) for n, s in zip(source.shape, stride, strict=True)]
     with torch.inference_mode():
         out: torch.Tensor = network(torch.from_numpy(np.pad(source, padding))[None, None])
