@@ -22,6 +22,15 @@ SMALL = {
     "optimisation.precision": "fp32",
     "optimisation.threads": 1,
     "calibration.patients": 1,
+    "refinement.optimisation": {
+        "steps": 2,
+        "batch": 1,
+        "patch": [8, 32, 32],
+        "validate_every": 1,
+        "precision": "fp32",
+        "threads": 1,
+        "inserted_lesions": 3.0,
+    },
 }
 
 
@@ -58,6 +67,7 @@ def test_training_writes_a_package_that_loads(run):
     assert list(card.significance) == ["low", "standard", "high"]
     assert json.loads((folder / "calibration.json").read_text())["schema_version"] == 1
     assert (folder / "training" / "recipe.json").is_file()
+    assert json.loads((folder / "refinement" / "recipe.json").read_text())["optimisation"]["steps"] == 2
 
 
 def test_no_subject_stands_in_two_splits(run):
@@ -118,3 +128,21 @@ def test_focal_mask_finds_a_sphere_and_no_plain_organ():
     mask = focal_mask(image, (4.0, 4.0, 4.0))
     assert mask[12, 24, 24]
     assert not mask[12, 12, 12]
+
+
+def test_inserted_lesions_stand_in_source_and_target():
+    from nmsynth.data.inserted import FIRST_LABEL, InsertionRanges, insert_in_patch
+
+    target = np.full((16, 32, 32), 1.0, dtype=np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, target.shape).astype(np.float32)
+    source, labels = target + noise, np.zeros(target.shape, dtype=np.uint8)
+    insert_in_patch(
+        source, target, labels, spacing_mm=(4.0, 4.0, 4.0), resolution_mm=(6.0, 6.0),
+        ranges=InsertionRanges(mean_count=6.0, diameter_mm=(14.0, 20.0), contrast=(4.0, 5.0)),
+        rng=np.random.default_rng(2),
+    )  # fmt: skip
+    inside = labels >= FIRST_LABEL
+    assert inside.any()
+    assert target[inside].mean() > 1.8
+    assert source[inside].mean() == pytest.approx(target[inside].mean(), rel=0.05)
+    assert target[0, 0, 0] == pytest.approx(1.0, abs=0.7)

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from nmsynth.data.cohort import CohortCase
+from nmsynth.data.inserted import InsertionRanges, image_resolution_mm, insert_in_patch
 
 Patch = dict[str, torch.Tensor]
 
@@ -32,6 +33,8 @@ class PatchDataset(IterableDataset[Patch]):
         Patches already drawn, to resume.
     lesion_share
         Share of patches centred near a lesion.
+    insertion
+        Lesions added to patches; none when unset.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class PatchDataset(IterableDataset[Patch]):
         seed: int,
         start: int = 0,
         lesion_share: float = 0.4,
+        insertion: InsertionRanges | None = None,
     ) -> None:
         self.cases = cases
         self.patch = patch
         self.seed = seed
         self.start = start
         self.lesion_share = lesion_share
+        self.insertion = insertion
         self._voxels: dict[str, list[npt.NDArray[np.int64]]] = {}
 
     def __iter__(self) -> Iterator[Patch]:
@@ -65,7 +70,17 @@ class PatchDataset(IterableDataset[Patch]):
         corner = self._corner(case, rng)
         window = tuple(slice(c, c + n) for c, n in zip(corner, self.patch, strict=True))
         stack = np.stack([case.images[level][window], case.images[0][window]]).astype(np.float32)
-        labels = np.asarray(case.labels[(slice(None), *window)])
+        labels = np.array(case.labels[(slice(None), *window)])
+        if self.insertion is not None:
+            insert_in_patch(
+                stack[0],
+                stack[1],
+                labels[0],
+                spacing_mm=tuple(case.record["spacing_mm"]),
+                resolution_mm=image_resolution_mm(case.record),
+                ranges=self.insertion,
+                rng=rng,
+            )
         stack, labels = self._augment(stack, labels, rng)
         return {
             "source": torch.from_numpy(stack[0:1].copy()),

@@ -70,6 +70,8 @@ class OptimisationRecipe(_Section):
     """Decay of the exponential average of the weights, which is what ships."""
     lesion_share: float = Field(default=0.4, ge=0, le=1)
     """Share of patches centred near a lesion."""
+    inserted_lesions: float = Field(default=0.0, ge=0)
+    """Mean number of lesions added to a patch."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Arithmetic of the network while training; weights stay fp32."""
     validate_every: int = Field(default=1000, ge=1)
@@ -89,7 +91,11 @@ class LossRecipe(_Section):
     contrast: float = 1.0
     """Error of the contrast head."""
     lesion: float = 8.0
-    """Weight of a focal voxel in the contrast head."""
+    """Weight of a lesion's voxel in the contrast head."""
+    focal: float = 8.0
+    """Weight of a voxel of another focal structure in the contrast head."""
+    evidence_of_lesions_only: bool = False
+    """Whether evidence means a lesion, or any focal structure."""
     lesion_mean: float = 0.3
     """Error of the mean of each lesion in the contrast head."""
     evidence: float = 0.3
@@ -100,6 +106,13 @@ class LossRecipe(_Section):
     def weights(self) -> LossWeights:
         """As the loss takes them."""
         return LossWeights(**self.model_dump())
+
+
+class RefinementRecipe(_Section):
+    """A second training that starts from the averaged weights of the first."""
+
+    optimisation: OptimisationRecipe
+    loss: LossRecipe
 
 
 class CalibrationRecipe(_Section):
@@ -133,5 +146,13 @@ class Recipe(_Section):
     simulation: SimulationRecipe = SimulationRecipe()
     optimisation: OptimisationRecipe = OptimisationRecipe()
     loss: LossRecipe = LossRecipe()
+    refinement: RefinementRecipe | None = None
+    """A second training with other patches and weights; none when unset."""
     calibration: CalibrationRecipe = CalibrationRecipe()
     package: PackageRecipe = PackageRecipe()
+
+    def refined(self) -> Recipe | None:
+        """The recipe of the second training, if there is one."""
+        if self.refinement is None:
+            return None
+        return self.model_copy(update={"optimisation": self.refinement.optimisation, "loss": self.refinement.loss})

@@ -17,7 +17,11 @@ class LossWeights:
     contrast: float = 1.0
     """Lesion-weighted relative squared error of the contrast head."""
     lesion: float = 8.0
-    """Weight of a focal voxel over one that is not, in the contrast head."""
+    """Weight of a voxel of a lesion over one of plain tissue, in the contrast head."""
+    focal: float = 8.0
+    """Weight of a voxel of another focal structure, in the contrast head."""
+    evidence_of_lesions_only: bool = False
+    """Whether evidence means a lesion, or any focal structure."""
     lesion_mean: float = 0.3
     """Squared relative error of the mean of each lesion, in the contrast head."""
     evidence: float = 0.3
@@ -126,14 +130,15 @@ def low_count_loss(
     level = level.clamp_min(0.05)
     input_error = relative_squared_error(source, target, level).mean((1, 2, 3, 4), keepdim=True)
     patch_weight = 1.0 / (0.01 + input_error).sqrt()
-    lesion = dilate(((labels > 0) | (focal > 0)).float())
-    emphasis = 1.0 + (weights.lesion - 1.0) * lesion
+    inside = (labels > 0).float()
+    emphasis = torch.maximum(1.0 + (weights.focal - 1.0) * dilate(focal), 1.0 + (weights.lesion - 1.0) * dilate(inside))
+    structure = inside if weights.evidence_of_lesions_only else torch.maximum(inside, focal)
     terms = {
         "mean": (patch_weight * relative_squared_error(mean, target, level)).mean(),
         "contrast": (patch_weight * emphasis * relative_squared_error(contrast, target, level)).mean(),
         "lesion_mean": lesion_mean_error(contrast, target, labels),
         "regional": regional_error(mean, target, level),
-        "evidence": F.binary_cross_entropy_with_logits(evidence, ((focal > 0) | (labels > 0)).float()),
+        "evidence": F.binary_cross_entropy_with_logits(evidence, structure),
     }
     terms["total"] = (
         weights.mean * terms["mean"]

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from nmsynth.core.errors import InputError
 from nmsynth.data.cohort import open_cohort
+from nmsynth.data.inserted import InsertionRanges
 from nmsynth.data.patches import Patch, PatchDataset
 from nmsynth.training.experiment import Recipe
 from nmsynth.training.module import LowCountModule
@@ -97,10 +98,15 @@ def train(
     checkpoint = last_checkpoint(folder) if resume else None
     start = _steps_done(checkpoint) * o.batch if checkpoint else 0
     stream = PatchDataset(
-        open_cohort(cohort, "train"), patch=o.patch, seed=o.seed, start=start, lesion_share=o.lesion_share
+        open_cohort(cohort, "train"),
+        patch=o.patch,
+        seed=o.seed,
+        start=start,
+        lesion_share=o.lesion_share,
+        insertion=InsertionRanges(mean_count=o.inserted_lesions) if o.inserted_lesions else None,
     )
     held = PatchDataset(open_cohort(cohort, "validation"), patch=o.patch, seed=o.seed + 1, lesion_share=0.6)
-    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    network.train().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     module = LowCountModule(network, o, recipe.loss.weights())
     trainer = lightning.Trainer(
         default_root_dir=folder,
@@ -115,7 +121,10 @@ def train(
         log_every_n_steps=50,
         enable_model_summary=False,
         enable_progress_bar=progress_bar,
-        logger=[CSVLogger(folder, name="csv", version=""), TensorBoardLogger(folder, name="tensorboard", version="")],
+        logger=[
+            CSVLogger(folder, name="csv", version=f"from-{start // o.batch}"),  # a resumed run keeps what was logged
+            TensorBoardLogger(folder, name="tensorboard", version=""),
+        ],
         callbacks=[
             ModelCheckpoint(
                 folder / "checkpoints",
@@ -132,6 +141,7 @@ def train(
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*IterableDataset.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
         trainer.fit(
             module,
             DataLoader(stream, batch_size=o.batch, num_workers=o.workers),

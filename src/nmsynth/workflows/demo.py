@@ -22,13 +22,12 @@ COUNT_FRACTION = 0.05
 LENGTH_MM = 400.0
 """Of the patient that is scanned [mm]."""
 N_LESIONS = 10
-_TUNING_SEEDS = (7001, 7002)
+_N_TUNING = 2
 """Patients on whom the filters are tuned; never the one that is shown."""
-_TUNING_LENGTH_MM = 100.0
 _COLUMNS = (
-    ("NRMSE", "body", "NRMSE"),
-    ("PSNR", "body", "PSNR [dB]"),
-    ("SSIM", "body", "SSIM"),
+    ("NRMSE", None, "NRMSE"),
+    ("PSNR", None, "PSNR [dB]"),
+    ("SSIM", None, "SSIM"),
     ("recovery", "lesions 10-18 mm", "recovery 10-18 mm"),
     ("SUVpeak bias", "lesions", "SUVpeak bias"),
     ("COV", None, "liver COV"),
@@ -152,17 +151,16 @@ def _run(folder: Path, seed: int, progress: Progress) -> Metrics:
 
 def _tuned_filters(progress: Progress) -> dict[str, Baseline]:
     """Gaussian, non-local means and wavelet, tuned by NRMSE against T1 on other patients at the same counts."""
+    from nmsynth.data.reference import TUNING_SEEDS, reference_patient
     from nmsynth.metrics.regions import body_mask
     from nmsynth.models.classical import TuningCase, tune
-    from nmsynth.workflows.simulation import SimulatePetSettings, scan_study
 
     cases = []
-    for k, seed in enumerate(_TUNING_SEEDS):
-        settings = SimulatePetSettings(seed=seed, count_fraction=COUNT_FRACTION, length_mm=_TUNING_LENGTH_MM)
-        study = scan_study(settings)
-        image, reference = study.scans[-1].to_suv(), study.noise_free.to_suv()
-        body = body_mask(reference.array, reference.spacing_mm)
-        cases.append(TuningCase(image.array, reference.array, body, image.spacing_mm))
+    for k, seed in enumerate(TUNING_SEEDS[:_N_TUNING]):
+        patient = reference_patient(seed, (COUNT_FRACTION,))
+        body = body_mask(patient.noise_free, patient.spacing_mm)
+        image = patient.scans[COUNT_FRACTION][0]
+        cases.append(TuningCase(image, patient.noise_free, body, patient.spacing_mm))
         progress("tuning the filters", (k + 1) / 4)
     found = {}
     for k, family in enumerate(("Gaussian", "non-local means", "wavelet")):
