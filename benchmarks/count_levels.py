@@ -31,8 +31,6 @@ from nmsynth.metrics.regions import body_mask
 from nmsynth.models.classical import TuningCase, best_gaussian, tune
 
 FRACTIONS = (0.25, 0.1, 0.05, 0.02, 0.01)
-LESION_FREE = 2
-"""Patients without lesions, the last ones of each test."""
 SIGNIFICANCES = ("low", "standard", "high")
 
 
@@ -142,11 +140,11 @@ def full_count_arms(case: ReferencePatient, model: Model) -> dict[str, np.ndarra
 
 
 def scan_list(
-    test: str, cache: Path, n_patients: int, n_realisations: int
+    test: str, cache: Path, n_patients: int, n_realisations: int, n_lesion_free: int
 ) -> Iterator[tuple[ReferencePatient, float, int]]:
-    """All scans of a test: one realisation of each patient, and ``n_realisations`` of the first."""
+    """All scans of a test: one of each patient, ``n_realisations`` of the first; the last patients are lesion-free."""
     for number, seed in enumerate(list(REPORTED_SEEDS)[:n_patients]):
-        lesions = number < n_patients - LESION_FREE
+        lesions = number < n_patients - n_lesion_free
         count = n_realisations if number == 0 else 1
         case = make_test(test, seed, lesions=lesions, n_realisations=count, cache=cache)
         yield case, 1.0, 0
@@ -163,6 +161,7 @@ def main() -> None:
     parser.add_argument("--model", default="lowcount-pet")
     parser.add_argument("--patients", type=int, default=12)
     parser.add_argument("--realisations", type=int, default=10)
+    parser.add_argument("--lesion-free", type=int, default=2)
     parser.add_argument("--tests", nargs="+", default=["simulated", "independent"])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -173,7 +172,9 @@ def main() -> None:
     entries: list[CohortEntry] = []
     for test in options.tests:
         filters = tuned_filters(test, options.cache, options.cache)
-        for case, fraction, k in scan_list(test, options.cache, options.patients, options.realisations):
+        for case, fraction, k in scan_list(
+            test, options.cache, options.patients, options.realisations, options.lesion_free
+        ):
             path = scratch / f"{case.case_id}-{fraction:g}-{k}.pickle"
             if not path.is_file():
                 if fraction == 1.0:

@@ -180,6 +180,11 @@ def scan_phantom(
     )
 
 
+def _mean_decay_time_s(protocol: PetProtocol) -> float:
+    """Time from the start at which the activity equals its mean over the scan, ``ln(mean decay) / -l`` [s]."""
+    return -math.log(protocol.mean_decay) * protocol.half_life_s / math.log(2)
+
+
 def _acquisition(
     draw: ScanDraw, reference: ReferenceScan, *, body_mass_kg: float, height_m: float, sex: str
 ) -> Acquisition:
@@ -193,13 +198,13 @@ def _acquisition(
         injection_time=INJECTION_TIME,
         reference_time=start,
         decay_correction="START",
-        corrections=("DECY", "ATTN", "SCAT", "RAN", "NORM"),
+        corrections=("DECY", "ATTN", "SCAT", "RAN", "NORM", "DTIM"),
         body_mass_kg=round(body_mass_kg, 2),
         height_m=round(height_m, 3),
         sex=sex,
         series_time=start,
         acquisition_times=(start,),
-        frame_reference_times_s=(0.0,),
+        frame_reference_times_s=(_mean_decay_time_s(draw.protocol),),
         frame_durations_s=(reference.duration_s,),
         manufacturer="nmsynth simulator",
         scanner="slice stack",
