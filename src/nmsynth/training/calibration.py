@@ -16,7 +16,7 @@ from nmsynth.metrics.recovery import recovery
 from nmsynth.metrics.regions import ring_mask
 from nmsynth.models.fusion import fuse
 
-THRESHOLDS = tuple(float(t) for t in np.arange(-3.0, 6.01, 0.5))
+THRESHOLDS = tuple(float(t) for t in np.arange(-7.0, 2.01, 0.5))
 """Evidence thresholds that are tried."""
 
 
