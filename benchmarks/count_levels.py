@@ -83,12 +83,12 @@ def as_volume(case: ReferencePatient, array: np.ndarray) -> Volume:
     )
 
 
-def tuned_filters(test: str, cache: Path, out: Path) -> dict[float, dict[str, Any]]:
+def tuned_filters(test: str, cache: Path, n_patients: int) -> dict[float, dict[str, Any]]:
     """Non-local means and wavelet for each count level, tuned on patients that are not reported."""
-    path = out / f"filters-{test}.pickle"
+    path = cache / f"filters-{test}-{n_patients}.pickle"
     if path.is_file():
         return pickle.loads(path.read_bytes())
-    cases = [make_test(test, seed, lesions=True, n_realisations=1, cache=cache) for seed in TUNING_SEEDS]
+    cases = [make_test(test, seed, lesions=True, n_realisations=1, cache=cache) for seed in TUNING_SEEDS[:n_patients]]
     found: dict[float, dict[str, Any]] = {}
     for fraction in FRACTIONS:
         tuning = [
@@ -161,6 +161,7 @@ def main() -> None:
     parser.add_argument("--model", default="lowcount-pet")
     parser.add_argument("--patients", type=int, default=12)
     parser.add_argument("--realisations", type=int, default=10)
+    parser.add_argument("--tuning-patients", type=int, default=3)
     parser.add_argument("--lesion-free", type=int, default=2)
     parser.add_argument("--tests", nargs="+", default=["simulated", "independent"])
     options = parser.parse_args()
@@ -171,7 +172,7 @@ def main() -> None:
     scratch.mkdir(exist_ok=True)
     entries: list[CohortEntry] = []
     for test in options.tests:
-        filters = tuned_filters(test, options.cache, options.cache)
+        filters = tuned_filters(test, options.cache, options.tuning_patients)
         for case, fraction, k in scan_list(
             test, options.cache, options.patients, options.realisations, options.lesion_free
         ):

@@ -1,0 +1,80 @@
+"""Write the numbers of ``benchmarks.count_levels`` into the card of a model package.
+
+python -m benchmarks.card_metrics src/nmsynth/weights/lowcount-pet benchmarks/results/count_levels-*/table.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from nmsynth.models.card import Card, Metric
+from nmsynth.models.package import CARD_FILE, CARD_PAGE, read_card
+
+ARM = "model standard"
+BASELINE = "best Gaussian of the source"
+NAMES = (
+    ("NRMSE", None),
+    ("recovery", "lesions 10-18 mm"),
+    ("recovery", "lesions >=25 mm"),
+    ("peak bias", "lesions >=25 mm"),
+    ("false structures", None),
+)
+
+
+def find(rows: list[dict[str, Any]], *, arm: str, counts: str, name: str, mask: str | None) -> dict[str, Any] | None:
+    """First row that matches."""
+    for row in rows:
+        if row["arm"] == arm and row["counts"] == counts and row["name"] == name and mask in (None, row["mask"]):
+            return row
+    return None
+
+
+def metrics_of(table: dict[str, Any]) -> list[Metric]:
+    """Metrics of the model at standard significance at every count level of a table."""
+    rows = table["rows"]
+    found = []
+    for counts in dict.fromkeys(row["counts"] for row in rows):
+        for name, mask in NAMES:
+            row = find(rows, arm=ARM, counts=counts, name=name, mask=mask)
+            if row is None:
+                continue
+            baseline = find(rows, arm=BASELINE, counts=counts, name=name, mask=mask)
+            condition = f"{row['test']} test, {counts} of the counts, {row['mask']}, n = {row['n_values']}"
+            found.append(
+                Metric(
+                    name=name,
+                    value=row["median"],
+                    low=row["lower"],
+                    high=row["upper"],
+                    unit=row["unit"],
+                    condition=condition,
+                    baseline=None if baseline is None else baseline["median"],
+                )
+            )
+    return found
+
+
+def main() -> None:
+    """Read tables, check that they are of this model, and rewrite the card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", type=Path)
+    parser.add_argument("tables", type=Path, nargs="+")
+    options = parser.parse_args()
+    card = read_card(options.package)
+    metrics: list[Metric] = []
+    for path in options.tables:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if table["sha256"] != card.sha256:
+            raise SystemExit(f"{path} was measured with other weights than those of the package")
+        metrics += metrics_of(table)
+    card = Card.model_validate({**card.model_dump(), "metrics": [m.model_dump() for m in metrics]})
+    (options.package / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (options.package / CARD_PAGE).write_text(card.to_markdown(), encoding="utf-8")
+    print(f"{len(metrics)} metrics written")
+
+
+if __name__ == "__main__":
+    main()
