@@ -48,6 +48,8 @@ class DemoResult:
         """One row a method."""
         table = []
         for arm in self.metrics.arms:
+            if self.metrics.value("NRMSE", arm=arm) is None:
+                continue
             row: dict[str, Any] = {"method": arm}
             for name, mask, title in _COLUMNS:
                 value = self.metrics.value(name, mask=mask, arm=arm)
