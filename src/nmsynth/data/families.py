@@ -21,6 +21,7 @@ from nmsynth.physics.phantom import (
     from_organ_labels,
     whole_body_patient,
 )
+from nmsynth.physics.psf import FWHM_PER_SIGMA
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +162,7 @@ def sarcoma_subject(folder: Path, number: int, seed: int) -> Subject:
     """
     path = sorted(p for p in folder.iterdir() if p.is_dir())[number] / "pet.nii.gz"
     image, spacing = read_upright(path, unit="SUVbw [g/mL]", modality="PT")
-    image = ndimage.gaussian_filter(np.maximum(image, 0), [3.0 / s / 2.355 for s in spacing])
+    image = ndimage.gaussian_filter(np.maximum(image, 0), [3.0 / s / FWHM_PER_SIGMA for s in spacing])
     body = ndimage.binary_fill_holes(ndimage.gaussian_filter(image, 1.0) > 0.1)
     low = [-(n - 1) / 2 * s for n, s in zip(image.shape[1:], spacing[1:], strict=True)]
 

@@ -14,7 +14,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.physics.attenuation import attenuation_factors
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector, scaled_matrix
-from nmsynth.physics.psf import PlaneMixing
+from nmsynth.physics.psf import FWHM_PER_SIGMA, PlaneMixing
 from nmsynth.physics.reconstruction import OsemSettings, osem
 from nmsynth.physics.scatter import randoms_of, scatter_of
 
@@ -46,7 +46,7 @@ def body_contour(image: FloatArray, spacing_mm: tuple[float, float, float]) -> B
     image
         Shape ``(z, y, x)``, any unit.
     """
-    sigma = [10.0 / 2.355 / s for s in spacing_mm]
+    sigma = [10.0 / FWHM_PER_SIGMA / s for s in spacing_mm]
     smooth = ndimage.gaussian_filter(image, sigma)
     level = float(np.percentile(smooth, 99.5)) if smooth.any() else 0.0
     mask = smooth > max(0.03 * level, 1e-20)

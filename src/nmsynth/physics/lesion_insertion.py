@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nmsynth.core.errors import InputError
+from nmsynth.physics.psf import FWHM_PER_SIGMA
 
 FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -54,7 +55,7 @@ def homogeneous_places(
     image: FloatArray, body: BoolArray, spacing_mm: Spacing, *, radius_mm: float = 16.0
 ) -> tuple[FloatArray, FloatArray]:
     """Mean and relative spread of the 8 mm-smoothed image in a box around each voxel; infinite outside."""
-    smooth = ndimage.gaussian_filter(image, [8.0 / 2.355 / s for s in spacing_mm])
+    smooth = ndimage.gaussian_filter(image, [8.0 / FWHM_PER_SIGMA / s for s in spacing_mm])
     size = [max(3, 2 * round(radius_mm / s) + 1) for s in spacing_mm]
     mean = ndimage.uniform_filter(smooth, size)
     spread = np.sqrt(np.maximum(ndimage.uniform_filter(smooth**2, size) - mean**2, 0)) / np.maximum(mean, 1e-20)
@@ -104,7 +105,7 @@ def insert_lesions(
     allowed &= mean > 0.5 * level
     out, labels = image.copy(), np.zeros(image.shape, dtype=np.uint8)
     lesions: list[InsertedLesion] = []
-    blur = [resolution_fwhm_mm / 2.355 / s for s in spacing_mm]
+    blur = [resolution_fwhm_mm / FWHM_PER_SIGMA / s for s in spacing_mm]
     indices = np.indices(image.shape, dtype=np.float32)
     order = np.argsort(diameters_mm)[::-1]
     for number, k in enumerate(order, start=1):

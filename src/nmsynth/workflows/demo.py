@@ -118,10 +118,8 @@ def _run(folder: Path, seed: int, progress: Progress) -> Metrics:
     synthesis = synthesize_study(folder / "low", folder / "synthetic", model="lowcount-pet")
     source = read(folder / "low")
     arms = {"lowcount-pet": read(folder / "synthetic"), "source": source, "full counts": read(folder / "full")}
-    for name, baseline in filters.items():
-        arms[f"{name} ({baseline.name.rsplit(' ', 1)[-1] if name != 'Gaussian' else baseline.name[9:]})"] = (
-            source.with_array(baseline(source.array, source.spacing_mm))
-        )
+    for baseline in filters.values():
+        arms[baseline.name] = source.with_array(baseline(source.array, source.spacing_mm))
     progress("evaluating", 0.6)
     metrics = evaluate_arms(
         arms, study.noise_free, source=source, masks=_masks(study), settings={"reference_kind": "T1"}
