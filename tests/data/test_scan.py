@@ -1,0 +1,45 @@
+"""The reference protocol: noise, SUV and imperfections of the scan it describes."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nmsynth.data.scan import ReferenceScan, ScannedPhantom, scan_phantom
+from nmsynth.metrics.regions import sphere_mask
+from nmsynth.physics.phantom import LesionPlan, Organ, WholeBodySettings, whole_body_patient
+
+MASS_KG = 75.0
+
+
+def scan_of_liver(seed: int, height_m: float, sex: str, n_scans: int) -> ScannedPhantom:
+    """Scan 56 mm about the deepest point of the liver of a patient of 75 kg."""
+    bmi = MASS_KG / height_m**2
+    habitus = WholeBodySettings(
+        height_m=(height_m, height_m), bmi=(bmi, bmi), sex=sex, arms="up", injection_site_probability=0.0
+    )
+    patient = whole_body_patient(seed, lesions=LesionPlan(count=0), settings=habitus)
+    coarse = patient.render(patient.grid((8.0, 8.0, 8.0)))
+    depth = ndimage.distance_transform_edt(coarse.labels == Organ.LIVER)
+    middle = float(coarse.grid.axes()[0][np.unravel_index(depth.argmax(), depth.shape)[0]])
+    return scan_phantom(
+        patient.render,
+        reference=ReferenceScan(),
+        body_mass_kg=patient.body_mass_kg,
+        height_m=height_m,
+        sex=sex,
+        z_range_mm=(middle - 28.0, middle + 28.0),
+        fractions=(1.0,) * n_scans,
+        seed=seed,
+    )
+
+
+@pytest.mark.parametrize(("seed", "height_m", "sex"), [(3, 1.66, "F"), (10, 1.77, "M")])
+def test_reference_protocol_shows_a_liver_cov_of_8_to_12_percent_at_75_kg(seed, height_m, sex):
+    study = scan_of_liver(seed, height_m, sex, n_scans=6)
+    spacing = study.truth.spacing_mm
+    depth = ndimage.distance_transform_edt(np.pad(study.organ_labels == Organ.LIVER, 1), spacing)[1:-1, 1:-1, 1:-1]
+    centre = np.unravel_index(depth.argmax(), depth.shape)
+    assert depth.max() > 15.0
+    sphere = sphere_mask(depth.shape, spacing, centre_index=centre, diameter_mm=30.0)
+    covs = [float(scan.array[sphere].std() / scan.array[sphere].mean()) for scan in study.scans]
+    assert 0.08 < np.mean(covs) < 0.12
