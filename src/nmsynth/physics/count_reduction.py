@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,10 @@ from scipy import ndimage
 from nmsynth.core.errors import InputError
 from nmsynth.physics.attenuation import attenuation_factors
 from nmsynth.physics.noise import poisson
+from nmsynth.physics.noise_texture import Measure, NoiseTexture, measure_fine_noise, measure_noise
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector, scaled_matrix
 from nmsynth.physics.psf import FWHM_PER_SIGMA, PlaneMixing
-from nmsynth.physics.reconstruction import OsemSettings, osem
+from nmsynth.physics.reconstruction import OsemSettings, osem, post_filter
 from nmsynth.physics.scatter import randoms_of, scatter_of
 
 FloatArray = npt.NDArray[np.float32]
@@ -23,19 +25,17 @@ BoolArray = npt.NDArray[np.bool_]
 
 SOFT_TISSUE_PER_CM = 0.096
 """Attenuation of soft tissue at 511 keV [1/cm], taken for all that lies inside the body contour."""
-_PILOT_PLANES = 25
-"""Planes around the homogeneous region in which the noise is calibrated."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoiseOfSource:
-    """Noise measured in a homogeneous region of the source."""
-
-    cov: float
-    """Relative standard deviation."""
-    in_plane_correlation: float
-    """Correlation of neighbours in plane, mean of both directions."""
-    axial_correlation: float
+SCATTER_FRACTION, RANDOMS_FRACTION = 0.33, 0.25
+"""Taken for every source, over trues plus themselves."""
+_PILOT_PLANES = 41
+"""Most planes around the homogeneous region in which the noise is calibrated."""
+_PILOT_DRAWS = (2, 3, 7)
+"""Scans drawn in each round of the calibration."""
+_WIDEST_FILTER_MM, _MOST_MIXING = 20.0, 0.25
+STRUCTURE_RATIO = 1.1
+"""Standard deviation of a region over that of its fine noise extrapolated, above which it holds structure."""
+_NEGATIVE_SHARE = 0.01
+"""Share of negative voxels from which an image counts as one that a linear reconstruction made."""
 
 
 def body_contour(image: FloatArray, spacing_mm: tuple[float, float, float]) -> BoolArray:
@@ -54,45 +54,22 @@ def body_contour(image: FloatArray, spacing_mm: tuple[float, float, float]) -> B
     return np.stack([ndimage.binary_fill_holes(plane) for plane in mask])
 
 
-def measure_noise(image: FloatArray, region: BoolArray) -> NoiseOfSource:
-    """Relative noise and correlation of neighbours in a homogeneous region, trend removed.
-
-    Parameters
-    ----------
-    image, region
-        Image and mask of the region, shape ``(z, y, x)``.
-    """
-    places = np.argwhere(region)
-    if len(places) < 30:
-        raise InputError(
-            f"Noise is measured in a homogeneous region of at least 30 voxels; found {len(places)}. "
-            "Give a larger region."
-        )
-    design = np.concatenate([np.ones((len(places), 1)), places - places.mean(0)], axis=1)
-    values = image[region].astype(np.float64)
-    trend, *_ = np.linalg.lstsq(design, values, rcond=None)
-    residual = np.zeros(image.shape)
-    residual[region] = values - design @ trend
-    variance = float((residual[region] ** 2).sum() / max(1, len(places) - 4))
-
-    def correlation(axis: int) -> float:
-        """Correlation at lag one along an axis."""
-        n = image.shape[axis]
-        a, b = residual.take(range(n - 1), axis), residual.take(range(1, n), axis)
-        both = region.take(range(n - 1), axis) & region.take(range(1, n), axis)
-        return float((a * b)[both].mean() / variance) if both.any() and variance > 0 else 0.0
-
-    return NoiseOfSource(
-        cov=float(np.sqrt(variance) / abs(values.mean())) if values.mean() else 0.0,
-        in_plane_correlation=(correlation(1) + correlation(2)) / 2,
-        axial_correlation=correlation(0),
-    )
-
-
 def _square(image: torch.Tensor, n: int) -> torch.Tensor:
     """Pad ``(y, x, plane)`` with zeros to a square of ``n``."""
     pad_y, pad_x = n - image.shape[0], n - image.shape[1]
     return torch.nn.functional.pad(image, (0, 0, pad_x // 2, pad_x - pad_x // 2, pad_y // 2, pad_y - pad_y // 2))
+
+
+def _bisect(function: Callable[[float], float], wanted: float, high: float) -> float:
+    """Where a growing function reaches a value, between 0 and ``high``; an end where it does not."""
+    low = 0.0
+    for _ in range(7):
+        middle = (low + high) / 2
+        if function(middle) < wanted:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
 
 
 class CountReducer:
@@ -101,7 +78,8 @@ class CountReducer:
     The image is taken as the mean of a scan, projected with attenuation from its own contour, scatter and randoms, and
     reconstructed twice, from Poisson counts and from their expectation; the difference is noise of the right texture.
     A scan at fraction ``f`` has the variance ``v / f``, of which the source already holds ``v``: noise of variance
-    ``v (1 / f - 1)``, that is of the fraction ``f / (1 - f)``, is added. The source is not blurred again.
+    ``v (1 / f - 1)``, that is of the fraction ``f / (1 - f)``, is added. The source is not blurred again, and as only
+    a difference of two reconstructions is used, nothing is gained from data made on the reconstruction's own grid.
 
     Counts of the source are not in an image; they are found so that the noise made at fraction 1 has the relative
     standard deviation measured in ``region``, and the post-filter and mixing so that its neighbours correlate as there.
@@ -109,15 +87,28 @@ class CountReducer:
     Parameters
     ----------
     image
-        Shape ``(z, y, x)`` [Bq/mL or SUV]; negative values count as zero activity.
+        Shape ``(z, y, x)``, proportional to activity concentration. Negative values are kept: they enter the
+        projection, whose expected counts are at least 0.
     spacing_mm
         Voxel size along ``(z, y, x)`` [mm]; square in plane.
     region
-        Homogeneous region, such as the liver.
+        Homogeneous region, such as the liver. A sphere of 3 cm holds some 25 independent voxels and leaves the
+        variance uncertain by a quarter; some thousand voxels bring that to a few per cent.
+
+    Attributes
+    ----------
+    noise, made
+        Noise measured in the region of the source, and that which is made at fraction 1: they differ where the
+        model cannot follow, or where the region is structured.
+    structured
+        Whether the region varies by more than its fine noise explains, as a brain does. Only its second differences,
+        to which anatomy adds little, are then reproduced; else all of its variance is.
 
     Notes
     -----
     The source's own noise stays in it: the result is a scan *of the source*, which is a noisy reference and no truth.
+    Elsewhere than in the region the noise follows from the activity and the contour alone; bed positions, lungs and
+    arms above the head are not known.
     """
 
     def __init__(self, image: FloatArray, spacing_mm: tuple[float, float, float], region: BoolArray) -> None:
@@ -129,12 +120,16 @@ class CountReducer:
         self.image = image
         self.spacing_mm = spacing_mm
         self.noise = measure_noise(image, region)
+        if not 0 < self.noise.cov < 1:
+            raise InputError(
+                "A source must show noise, with a relative standard deviation above 0 and below 1 in its homogeneous "
+                f"region; found {self.noise.cov:.3g}. Give a measured series with a larger uniform organ."
+            )
         n = max(image.shape[1:])
         n += n % 2
-        self._geometry = SinogramGeometry(n_views=max(64, min(n, 192)), n_bins=n, bin_mm=spacing_mm[1])
-        contour = body_contour(image, spacing_mm)
-        self.body_contour = contour
         self._n = n
+        self._geometry = SinogramGeometry(n_views=max(64, min(n, 192)), n_bins=n, bin_mm=spacing_mm[1])
+        self.body_contour = body_contour(image, spacing_mm)
         self.settings = OsemSettings(
             n_pixels=n,
             pixel_mm=spacing_mm[1],
@@ -144,25 +139,27 @@ class CountReducer:
             filter_fwhm_mm=5.0,
             axial_filter_fwhm_mm=0.0,
         )
-        self.mixing = PlaneMixing(PlaneMixing.fraction_for_correlation(max(0.0, self.noise.axial_correlation)))
-        projector = SliceProjector(
+        self.mixing = PlaneMixing(0.0)
+        self._projector = SliceProjector(
             n, spacing_mm[1], self._geometry, matrix=scaled_matrix(n, spacing_mm[1], self._geometry)
         )
-        mu_map = _square(self._planes_last(contour.astype(np.float32) * SOFT_TISSUE_PER_CM), n)
-        self._projector = projector
-        self._survival = attenuation_factors(mu_map, projector)
+        mu_map = _square(self._planes_last(self.body_contour.astype(np.float32) * SOFT_TISSUE_PER_CM), n)
+        self._survival = attenuation_factors(mu_map, self._projector)
         self._lines = self._project(image)
         total = float(self._lines.sum())
         if total <= 0:
             raise InputError("Counts can only be reduced where there is activity; the image has none above 0.")
         self._counts_per_line = 1e5 * image.shape[0] / total  # 1e5 trues a plane, before calibration
         self.counts_scale = 1.0
-        self._calibrate(region)
+        self.made = self._calibrate(region, measure_fine_noise)
+        self.structured = self.noise.cov > STRUCTURE_RATIO * self.made.cov
+        if not self.structured:
+            self.made = self._calibrate(region, measure_noise)
 
     def _project(self, image: FloatArray) -> torch.Tensor:
-        """Attenuated line integrals of an image, shape ``(view, bin, plane)``."""
-        square = _square(self._planes_last(np.maximum(image, 0)), self._n)
-        return self._projector.forward(square) * self._survival
+        """Attenuated line integrals of an image, at least 0, shape ``(view, bin, plane)``."""
+        square = _square(self._planes_last(image), self._n)
+        return self._projector.forward(square).clamp_min(0) * self._survival
 
     def with_image(self, image: FloatArray) -> CountReducer:
         """The same calibration for another image of the same patient, such as one with inserted lesions."""
@@ -174,58 +171,98 @@ class CountReducer:
     @staticmethod
     def _planes_last(image: FloatArray) -> torch.Tensor:
         """``(z, y, x) -> (y, x, z)``."""
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(1, 2, 0), dtype=np.float32))
 
-    def _calibrate(self, region: BoolArray) -> None:
-        """Find the post-filter and the counts that reproduce the source's noise around the region."""
+    def _calibrate(self, region: BoolArray, measure: Measure) -> NoiseTexture:
+        """Find filters, mixing and counts that reproduce the noise in the region; return what is made with them."""
         generator = torch.Generator().manual_seed(0)
         centre = round(float(np.argwhere(region)[:, 0].mean()))
         half = _PILOT_PLANES // 2
         planes = slice(max(0, centre - half), min(self.image.shape[0], centre + half + 1))
-        local = region[planes]
-        mean = ndimage.uniform_filter(np.maximum(self.image[planes], 0), 3)
-        widths = np.array([0.0, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0]) * max(1.0, self.spacing_mm[1] / 4)
-        correlations = []
-        for width in widths:
-            self.settings = replace(self.settings, filter_fwhm_mm=float(width))
-            noise = self._noise(planes, 1.0, generator)
-            correlations.append(measure_noise(noise + mean.mean(), local).in_plane_correlation)
-        order = np.argsort(correlations)
-        width = float(np.interp(self.noise.in_plane_correlation, np.array(correlations)[order], widths[order]))
-        self.settings = replace(self.settings, filter_fwhm_mm=width)
-        level = abs(float(self.image[region].mean()))
-        for _ in range(3):
-            draws = [self._noise(planes, 1.0, generator)[local] for _ in range(4)]
-            cov = float(np.sqrt(np.mean([np.var(d) for d in draws]))) / level
-            if cov <= 0 or self.noise.cov <= 0:
-                break
-            self.counts_scale *= (cov / self.noise.cov) ** 2
+        box = tuple(slice(max(0, int(i.min()) - 8), int(i.max()) + 9) for i in np.nonzero(region)[1:])
+        window, level = (slice(None), *box), np.float32(self.image[region].mean())
+        local, wanted = region[planes][window], measure(self.image, region)
 
-    def _noise(self, planes: slice, fraction: float, generator: torch.Generator) -> FloatArray:
-        """Noise of a scan at a fraction of the counts, shape ``(z, y, x)``, unit of the image."""
+        def texture(draws: torch.Tensor, measured: Measure) -> NoiseTexture:
+            """Mean over draws of the noise in the region after the post-filter."""
+            filtered = [self._cropped(post_filter(draw, self.settings))[window] for draw in draws]
+            return NoiseTexture.mean_of([measured(noise + level, local) for noise in filtered])
+
+        for n_draws in _PILOT_DRAWS:
+            self.mixing = PlaneMixing(0.0)
+            self.settings = replace(self.settings, axial_filter_fwhm_mm=0.0)
+            draws = self._noise(planes, 1.0, generator, n_draws=n_draws)
+            draws = self._match_texture(draws, wanted, lambda noise: texture(noise, measure))
+            self.counts_scale *= (texture(draws, measure).cov / wanted.cov) ** 2
+        return texture(self._noise(planes, 1.0, generator, n_draws=3), measure_noise)
+
+    def _match_texture(
+        self, draws: torch.Tensor, wanted: NoiseTexture, texture: Callable[[torch.Tensor], NoiseTexture]
+    ) -> torch.Tensor:
+        """Set mixing and filters so that neighbours correlate as wanted, and return the draws mixed.
+
+        Planes are reconstructed one by one, so mixing images is mixing counts as far as noise is linear. Where the
+        widest mixing is not enough, an axial filter is added.
+        """
+        few = draws[:2]
+
+        def axial_of_mixing(share: float) -> float:
+            """Correlation of neighbouring planes that a mixing gives."""
+            return texture(PlaneMixing(share).forward(few)).axial_correlation
+
+        self.mixing = PlaneMixing(_bisect(axial_of_mixing, wanted.axial_correlation, _MOST_MIXING))
+        few = self.mixing.forward(few)
+
+        def axial_of_filter(width_mm: float) -> float:
+            """Correlation of neighbouring planes that an axial filter gives."""
+            self.settings = replace(self.settings, axial_filter_fwhm_mm=width_mm)
+            return texture(few).axial_correlation
+
+        def in_plane_of_filter(width_mm: float) -> float:
+            """Correlation of neighbours in plane that a filter gives."""
+            self.settings = replace(self.settings, filter_fwhm_mm=width_mm)
+            return texture(few).in_plane_correlation
+
+        if self.mixing.fraction > 0.99 * _MOST_MIXING:
+            axial = _bisect(axial_of_filter, wanted.axial_correlation, _WIDEST_FILTER_MM)
+            self.settings = replace(self.settings, axial_filter_fwhm_mm=axial)
+        width = _bisect(in_plane_of_filter, wanted.in_plane_correlation, _WIDEST_FILTER_MM)
+        self.settings = replace(self.settings, filter_fwhm_mm=width)
+        return self.mixing.forward(draws)
+
+    def _cropped(self, square: torch.Tensor) -> FloatArray:
+        """The image's part of a padded square, ``(y, x, plane) -> (z, y, x)``."""
+        n_y, n_x = self.image.shape[1:]
+        top, left = (self._n - n_y) // 2, (self._n - n_x) // 2
+        return np.asarray(square.permute(2, 0, 1).numpy()[:, top : top + n_y, left : left + n_x])
+
+    def _noise(self, planes: slice, fraction: float, generator: torch.Generator, *, n_draws: int = 1) -> torch.Tensor:
+        """Noise of scans at a fraction of the counts before the post-filter, shape ``(draw, y, x, plane)``."""
         lines, survival = self._lines[..., planes].contiguous(), self._survival[..., planes].contiguous()
         per_line = self._counts_per_line * self.counts_scale * fraction
         trues = lines * per_line
         scatters = scatter_of(
             trues,
-            fraction=0.33,
+            fraction=SCATTER_FRACTION,
             width_mm=220.0,
             axial_width_mm=80.0,
             bin_mm=self.spacing_mm[1],
             plane_mm=self.spacing_mm[0],
         )
-        background = scatters + randoms_of(trues, fraction=0.25, bin_mm=self.spacing_mm[1])
+        background = scatters + randoms_of(trues, fraction=RANDOMS_FRACTION, bin_mm=self.spacing_mm[1])
         expected = trues + background
-        counts = poisson(expected, generator)
-        pair = torch.cat([self.mixing.forward(counts), self.mixing.forward(expected)], -1)
+        scans = [expected, *(poisson(expected, generator) for _ in range(n_draws))]
         mixed = self.mixing.forward(background)
-        image = osem(
-            pair, torch.cat([mixed, mixed], -1), torch.cat([survival * per_line] * 2, -1), self._geometry, self.settings
+        images = osem(
+            torch.cat([self.mixing.forward(scan) for scan in scans], -1),
+            torch.cat([mixed] * len(scans), -1),
+            torch.cat([survival * per_line] * len(scans), -1),
+            self._geometry,
+            self.settings,
+            filtered=False,
         )
-        n_planes = lines.shape[-1]
-        difference = (image[..., :n_planes] - image[..., n_planes:]).permute(2, 0, 1).numpy()
-        top, left = (self._n - self.image.shape[1]) // 2, (self._n - self.image.shape[2]) // 2
-        return difference[:, top : top + self.image.shape[1], left : left + self.image.shape[2]]
+        stack = images.reshape(self._n, self._n, len(scans), -1).permute(2, 0, 1, 3)
+        return stack[1:] - stack[:1]
 
     def reduce(self, fraction: float, generator: torch.Generator) -> FloatArray:
         """The image as it would look at a fraction of its counts.
@@ -239,13 +276,16 @@ class CountReducer:
 
         Returns
         -------
-            Shape and unit of the image. Voxels inside the field keep the source's mean; where noise would make a voxel
-            that was not negative negative, it is 0, as in any reconstruction by expectation maximisation.
+            Shape and unit of the image. Where noise would make a voxel that was not negative negative, it is 0, as in
+            any reconstruction by expectation maximisation; an image of which more than 1 % is negative was made
+            otherwise, and its noise is added as it is.
         """
         if not 0 < fraction <= 1:
             raise InputError(f"A count fraction must lie above 0 and at most at 1; found {fraction}.")
         if fraction == 1:
             return self.image.copy()
-        noise = self._noise(slice(0, self.image.shape[0]), fraction / (1 - fraction), generator)
-        reduced = self.image + noise
+        draws = self._noise(slice(0, self.image.shape[0]), fraction / (1 - fraction), generator)
+        reduced = self.image + self._cropped(post_filter(draws[0], self.settings))
+        if np.mean(self.image < 0) > _NEGATIVE_SHARE:
+            return reduced.astype(np.float32)
         return np.where(reduced < 0, np.minimum(self.image, 0), reduced).astype(np.float32)
