@@ -74,7 +74,7 @@ def test_repeatability_of_the_peak_over_realisations():
         for seed in range(3)
     ]
     found = lesion_repeatability(entries, arm="prediction")
-    assert set(found) == {"p1 lesions 1", "p1 lesions 2", "p1 lesions 3"}
+    assert set(found) == {"p1 lesion 1", "p1 lesion 2", "p1 lesion 3"}
     assert all(0 < value < 0.5 for value in found.values())
     with pytest.raises(InputError, match="at least 3 realisations"):
         lesion_repeatability(entries[:2], arm="prediction")

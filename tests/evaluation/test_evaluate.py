@@ -21,6 +21,7 @@ class FixedRule:
     """An SUV rule with one factor, or none."""
 
     value: float | None
+    reason: str | None = None
 
     def factor(self, _kind, **_facts):
         if self.value is None:
@@ -36,7 +37,7 @@ def test_perfect_prediction_has_no_error_and_full_recovery():
     assert found.value("PSNR") is None
     assert "infinite" in found.find("PSNR").reason
     assert [lesion.recovery for lesion in found.lesions] == pytest.approx([1.0] * 3)
-    for name in ("false structures", "missing structures", "omissions", "intensity shifts", "category flips"):
+    for name in ("false structures", "missing structures", "omissions", "intensity shifts", "Deauville category flips"):
         assert found.value(name) == 0.0
 
 
@@ -76,9 +77,9 @@ def test_erased_lesion_is_an_omission_and_a_weak_one_a_shift():
     image[second] = 1.0 + 0.5 * (image[second] - 1.0)
     found = evaluate(volume(image), volume(reference), masks={"lesions": labels}, settings=T1)
     by_name = {lesion.lesion: lesion for lesion in found.lesions}
-    assert (by_name["lesions 1"].omitted, by_name["lesions 1"].shifted) == (True, False)
-    assert (by_name["lesions 2"].omitted, by_name["lesions 2"].shifted) == (False, True)
-    assert (by_name["lesions 3"].omitted, by_name["lesions 3"].shifted) == (False, False)
+    assert (by_name["lesion 1"].omitted, by_name["lesion 1"].shifted) == (True, False)
+    assert (by_name["lesion 2"].omitted, by_name["lesion 2"].shifted) == (False, True)
+    assert (by_name["lesion 3"].omitted, by_name["lesion 3"].shifted) == (False, False)
     assert (found.value("omissions"), found.value("intensity shifts")) == (1.0, 1.0)
     assert found.find("omissions").n == 3
     assert found.value("missing structures") > 0
@@ -249,3 +250,46 @@ def test_settings_are_frozen_and_recorded():
     assert found.settings["reference_kind"] == "T0"
     assert found.reference_kind == "T0"
     assert "defined against T1" in found.find("false structures").reason
+
+
+def test_full_counts_and_their_best_gaussian_are_controls():
+    found = evaluate(
+        volume(truth()), volume(truth()), source=volume(scan(1.2)), full_counts=volume(scan(0.3)), masks=masks(),
+        settings=T1,
+    )  # fmt: skip
+    assert found.arms[0] == "prediction"
+    full, filtered = (found.value("NRMSE", arm=name) for name in ("full counts", "best Gaussian of full counts"))
+    assert 0 < filtered < full
+    assert found.find("width", arm="best Gaussian of full counts").value > 0
+
+
+def test_equal_noise_gaussian_follows_the_first_arm():
+    arms = {"model": volume(scan(0.3)), "other": volume(scan(0.2))}
+    found = evaluate_arms(arms, volume(truth()), source=volume(scan(1.2)), masks=masks(), settings=T1)
+    assert found.value("SD", arm=EQUAL_NOISE_GAUSSIAN) == pytest.approx(found.value("SD", arm="model"), rel=0.05)
+
+
+def test_organs_have_mean_maximum_and_peak():
+    found = evaluate(volume(scan()), volume(truth()), masks=masks(), settings=T1)
+    mean, peak, maximum = (found.value(f"SUV{name}", mask="liver") for name in ("mean", "peak", "max"))
+    assert mean < peak < maximum
+    assert found.value("SUVpeak", mask="liver", arm="reference") is not None
+
+
+def test_decisions_are_taken_within_each_image():
+    regions = {**masks(), "blood_pool": masks()["liver"]}
+    found = evaluate(volume(2 * truth()), volume(truth()), masks=regions, settings=T1)
+    for lesion in found.lesions:
+        assert lesion.peak == pytest.approx(2 * lesion.peak_reference, rel=1e-5)
+        assert lesion.liver_ratio == pytest.approx(lesion.liver_ratio_reference, rel=1e-5)
+        assert lesion.blood_pool_ratio == pytest.approx(lesion.blood_pool_ratio_reference, rel=1e-5)
+        assert (lesion.category, lesion.measurable) == (lesion.category_reference, lesion.measurable_reference)
+    assert found.value("Deauville category flips") == 0
+    assert found.value("PERCIST measurable flips") == 0
+
+
+def test_a_flattened_lesion_flips_its_category():
+    flat = truth()
+    flat[masks()["lesions"] == 2] = 2.0
+    found = evaluate(volume(flat), volume(truth()), masks=masks(), settings=T1)
+    assert found.value("Deauville category flips") >= 1

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from nmsynth.core.errors import InputError
 from nmsynth.metrics import agreement, decisions
@@ -94,3 +95,33 @@ def test_measurement_stores_no_nan():
     assert item.reason == "the result is not finite"
     assert Measurement("m", None, "1", "body").reason.startswith("not defined here")
     assert item.of_arm("source").to_row()["arm"] == "source"
+
+
+def test_percist_threshold_by_hand():
+    assert decisions.percist_threshold(2.0, 0.25) == pytest.approx(3.5)
+    with pytest.raises(InputError, match="positive liver mean"):
+        decisions.percist_threshold(0.0, 0.1)
+
+
+def test_concordance_agrees_with_its_form_by_correlation():
+    rng = np.random.default_rng(5)
+    a = rng.normal(5, 2, 40)
+    b = 0.8 * a + rng.normal(1, 0.5, 40)
+    scale, shift = a.std() / b.std(), (a.mean() - b.mean()) / np.sqrt(a.std() * b.std())
+    accuracy = 2 / (scale + 1 / scale + shift**2)
+    expected = stats.pearsonr(a, b).statistic * accuracy
+    assert agreement.concordance_correlation(a, b) == pytest.approx(expected)
+
+
+def test_bootstrap_interval_is_near_that_of_scipy():
+    values = np.random.default_rng(2).gamma(4.0, 1.0, 40)
+    found = agreement.bootstrap_interval(values, statistic=lambda x: float(x.mean()), n_bootstrap=4000)
+    expected = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    assert (found.lower, found.upper) == pytest.approx((expected.low, expected.high), abs=0.04)
+
+
+def test_bland_altman_limits_hold_95_percent_of_normal_differences():
+    rng = np.random.default_rng(8)
+    reference = rng.uniform(2, 9, 20_000)
+    found = agreement.bland_altman(reference + rng.normal(0.3, 0.7, reference.size), reference)
+    assert (found.bias, found.upper_limit - found.lower_limit) == pytest.approx((0.3, 2 * 1.96 * 0.7), abs=0.03)

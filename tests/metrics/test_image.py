@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from skimage.metrics import structural_similarity
+from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
 from nmsynth.core.errors import InputError
 from nmsynth.metrics import image
@@ -119,3 +119,10 @@ def test_other_shapes_are_refused():
         image.nrmse(np.ones((2, 2, 2)), np.ones((2, 2, 2)), np.ones((2, 2, 3), bool))
     with pytest.raises(InputError, match="positive data range"):
         image.ssim_map(np.ones((2, 2, 2)), np.ones((2, 2, 2)), data_range=0.0)
+
+
+def test_nrmse_and_psnr_agree_with_scikit_image():
+    noisy, reference = _pair()
+    assert image.nrmse(noisy, reference) == pytest.approx(normalized_root_mse(reference, noisy))
+    expected = peak_signal_noise_ratio(reference, noisy, data_range=7.0)
+    assert image.psnr(noisy, reference, data_range=7.0) == pytest.approx(expected)

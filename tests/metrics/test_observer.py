@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from nmsynth.core.errors import InputError
 from nmsynth.metrics import observer
@@ -47,3 +48,10 @@ def test_too_few_images_and_other_shapes_are_refused():
         observer.hotelling_auc(_patches(1.0, 20, 0), _patches(0.0, 20, 1), channels)
     with pytest.raises(InputError, match="shape of the channels"):
         observer.hotelling_auc(np.zeros((40, 3, 3, 3)), np.zeros((40, 3, 3, 3)), channels)
+
+
+def test_area_under_the_curve_agrees_with_the_rank_sum_of_scipy():
+    rng = np.random.default_rng(4)
+    present, absent = rng.integers(0, 9, 60) + 1.0, rng.integers(0, 9, 45) + 0.0
+    expected = stats.mannwhitneyu(present, absent).statistic / (60 * 45)
+    assert observer.area_under_curve(present, absent) == pytest.approx(expected)

@@ -1,7 +1,9 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from nmsynth.metrics import quantitative
 
@@ -93,3 +95,31 @@ def test_metabolic_volume_and_glycolysis_by_both_thresholds():
     assert quantitative.total_glycolysis(image, mask, SPACING, threshold=4.0) == pytest.approx(18.2 * voxel_ml)
     assert quantitative.metabolic_volume_ml(image * 0, mask, SPACING, threshold=4.0) == 0.0
     assert quantitative.metabolic_volume_ml(image * 0, mask, SPACING, fraction_of_maximum=0.41) is None
+
+
+def test_peak_of_a_region_of_many_voxels_is_found_where_it_is():
+    image = np.ones((40, 40, 40))
+    image[25:29, 11:15, 30:34] = 7.0
+    found = quantitative.suv_peak(image, np.ones(image.shape, dtype=bool), (4.0, 4.0, 4.0))
+    assert found is not None
+    assert found.value == pytest.approx(7.0)
+    assert np.linalg.norm(np.array(found.centre_index) - (26.5, 12.5, 31.5)) < 1.0
+
+
+def test_peak_equals_a_brute_force_search_over_sub_voxel_spheres():
+    rng = np.random.default_rng(3)
+    image = ndimage.gaussian_filter(rng.normal(1.0, 0.5, (13, 13, 13)), 1.0)
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[5:8, 5:8, 5:8] = True
+    found = quantitative.suv_peak(image, mask, (3.0, 3.0, 3.0))
+    # voxels cut into 15 points an axis, averaged within 6.2035 mm of centres 1 mm apart
+    n = 15
+    fine = np.repeat(np.repeat(np.repeat(image[2:11, 2:11, 2:11], n, 0), n, 1), n, 2)
+    axis = (np.arange(9 * n) + 0.5) * 3.0 / n - 1.5
+    best = -np.inf
+    for centre in itertools.product(np.arange(8.0, 17.0), repeat=3):
+        near = [slice(*np.searchsorted(axis, (c - 6.21, c + 6.21))) for c in centre]
+        squares = [(axis[part] - c) ** 2 for part, c in zip(near, centre, strict=True)]
+        inside = squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :] <= 6.2035**2
+        best = max(best, float(fine[tuple(near)][inside].mean()))
+    assert found.value == pytest.approx(best, rel=2e-3)

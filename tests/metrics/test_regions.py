@@ -121,3 +121,10 @@ def test_smoothing_has_the_stated_width_on_anisotropic_voxels():
     blurred = regions.smooth(point, 12.0, SPACING)
     variances = [(blurred * axis**2).sum() / blurred.sum() for axis in _grid(point.shape)]
     assert np.sqrt(variances) * regions.FWHM_PER_SIGMA == pytest.approx([12.0] * 3, rel=0.02)
+
+
+def test_lesions_keep_the_numbers_of_their_labels():
+    mask = np.zeros((4, 4, 4), dtype=np.uint8)
+    mask[0, 0, 0], mask[3, 3, 3] = 4, 9
+    assert list(regions.numbered_lesions(mask)) == [4, 9]
+    assert list(regions.numbered_lesions(mask > 0)) == [1, 2]

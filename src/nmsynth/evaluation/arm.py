@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -33,19 +36,25 @@ def measure_image(scene: Scene, array: Image) -> list[Measurement]:
     )
     for name, mask in scene.organs.items():
         found.append(Measurement("NRMSE", image.nrmse(array, scene.reference, mask), "1", name, kind))
-    found += measure_organ_means(scene, array)
+    found += measure_organs(scene, array)
     for name, mask in _activity_regions(scene).items():
         found.append(Measurement("relative bias", image.relative_bias(array, scene.reference, mask), "1", name, kind))
     return found
 
 
-def measure_organ_means(scene: Scene, array: Image) -> list[Measurement]:
-    """Mean of each organ."""
-    name = f"{scene.value_prefix}mean"
-    return [
-        Measurement(name, quantitative.region_mean(array, mask), scene.unit.value, organ)
-        for organ, mask in scene.organs.items()
-    ]
+def measure_organs(scene: Scene, array: Image) -> list[Measurement]:
+    """Mean, maximum and peak of each organ."""
+    prefix, unit = scene.value_prefix, scene.unit.value
+    found: list[Measurement] = []
+    for name, measure in (
+        ("mean", quantitative.region_mean),
+        ("max", quantitative.suv_max),
+        ("peak", functools.partial(_peak, scene)),
+    ):
+        found += [
+            Measurement(f"{prefix}{name}", measure(array, mask), unit, organ) for organ, mask in scene.organs.items()
+        ]
+    return found
 
 
 def _activity_regions(scene: Scene) -> dict[str, Mask]:
@@ -135,16 +144,37 @@ def _peak(scene: Scene, array: Image, mask: Mask) -> float | None:
     return None if found is None else found.value
 
 
-def _category(scene: Scene, array: Image, peak: float | None) -> int | None:
-    """Deauville-like category from this image's own liver sphere and blood pool."""
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What a reader's decision on a lesion hangs on, from one image alone."""
+
+    liver_ratio: float | None = None
+    blood_pool_ratio: float | None = None
+    category: int | None = None
+    measurable: bool | None = None
+
+
+def _decide(scene: Scene, array: Image, peak: float | None) -> _Decision:
+    """Ratios, category and measurability of a peak by this image's own liver sphere and blood pool."""
     if scene.sphere_weights is None or peak is None:
-        return None
+        return _Decision()
     liver = quantitative.region_mean(array, scene.sphere_weights)
-    blood = scene.organs.get(BLOOD_POOL_NAME)
-    blood_mean = None if blood is None else quantitative.region_mean(array, blood)
+    deviation = noise.standard_deviation(array, scene.sphere_weights)
+    blood_pool = scene.organs.get(BLOOD_POOL_NAME)
+    blood = None if blood_pool is None else quantitative.region_mean(array, blood_pool)
     if liver is None or liver <= 0:
-        return None
-    return decisions.deauville_like(peak, liver_mean=liver, blood_pool_mean=blood_mean)
+        return _Decision(blood_pool_ratio=None if not blood or blood < 0 else peak / blood)
+    return _Decision(
+        liver_ratio=peak / liver,
+        blood_pool_ratio=None if not blood or blood < 0 else peak / blood,
+        category=decisions.deauville_like(peak, liver_mean=liver, blood_pool_mean=blood),
+        measurable=None if deviation is None else peak >= decisions.percist_threshold(liver, deviation),
+    )
+
+
+def _beside(own: _Decision, expected: _Decision) -> dict[str, Any]:
+    """Fields of a decision, alone and with ``_reference``."""
+    return asdict(own) | {f"{name}_reference": value for name, value in asdict(expected).items()}
 
 
 def _volumes(scene: Scene, array: Image, mask: Mask) -> tuple[float | None, float | None, float | None, float | None]:
@@ -174,6 +204,7 @@ def measure_lesion(scene: Scene, array: Image, lesion: Lesion, arm: str) -> Lesi
     shifted = detection.is_shifted(
         recovered, peak_bias, threshold=s.shift_fraction, omission_threshold=s.omission_recovery
     )
+    decided, expected_decision = (_decide(scene, a, p) for a, p in ((array, peak), (reference, peak_reference)))
     centre = np.asarray(ndimage.center_of_mass(mask), dtype=np.float64)
     return LesionResult(
         arm=arm,
@@ -202,8 +233,7 @@ def measure_lesion(scene: Scene, array: Image, lesion: Lesion, arm: str) -> Lesi
         tlg_fixed_reference=expected[3],
         omitted=detection.is_omitted(recovered, threshold=s.omission_recovery),
         shifted=shifted,
-        category=_category(scene, array, peak),
-        category_reference=_category(scene, reference, peak_reference),
+        **_beside(decided, expected_decision),
         centre_index=(float(centre[0]), float(centre[1]), float(centre[2])),
     )
 
@@ -265,9 +295,18 @@ def _agreement(scene: Scene, lesions: Sequence[LesionResult]) -> list[Measuremen
         )
         concordance = concordance_correlation([a for a, _ in pairs], [b for _, b in pairs])
         found.append(Measurement(f"{name} concordance", concordance, "1", "lesions", kind, n=limits.n))
-    graded = [(i.category, i.category_reference) for i in lesions]
-    both = [(a, b) for a, b in graded if a is not None and b is not None]
-    if both:
-        flips = decisions.category_flips([a for a, _ in both], [b for _, b in both])
-        found.append(Measurement("category flips", float(flips), "lesions", "lesions", kind, n=len(both)))
+    return found + _flips(lesions, kind)
+
+
+def _flips(lesions: Sequence[LesionResult], kind: str) -> list[Measurement]:
+    """Lesions whose category, or measurability, is another one in the reference."""
+    found: list[Measurement] = []
+    for name, pairs in (
+        ("Deauville category flips", [(i.category, i.category_reference) for i in lesions]),
+        ("PERCIST measurable flips", [(i.measurable, i.measurable_reference) for i in lesions]),
+    ):
+        both = [(int(a), int(b)) for a, b in pairs if a is not None and b is not None]
+        if both:
+            flips = decisions.category_flips([a for a, _ in both], [b for _, b in both])
+            found.append(Measurement(name, float(flips), "lesions", "lesions", kind, n=len(both)))
     return found

@@ -23,6 +23,10 @@ BEST_GAUSSIAN = "best Gaussian of the source"
 """Name of the oracle's arm."""
 EQUAL_NOISE_GAUSSIAN = "Gaussian of the source at equal noise"
 """Name of the arm that has the prediction's noise in the liver sphere."""
+FULL_COUNTS, BEST_FULL_GAUSSIAN = "full counts", "best Gaussian of full counts"
+"""Names of the controls at full counts."""
+KEPT_NAMES = (REFERENCE, BEST_GAUSSIAN, EQUAL_NOISE_GAUSSIAN, BEST_FULL_GAUSSIAN)
+"""Names that arms of a caller may not have."""
 
 Masks = Mapping[str, Volume | npt.ArrayLike]
 
@@ -32,6 +36,7 @@ def evaluate(
     reference: Volume,
     *,
     source: Volume | None = None,
+    full_counts: Volume | None = None,
     masks: Masks | None = None,
     task: str | None = None,
     settings: EvaluationSettings | Mapping[str, Any] | None = None,
@@ -45,6 +50,9 @@ def evaluate(
     source
         The low-count image that the prediction was made from. It and its best Gaussian then stand beside the
         prediction, activity is compared with it by region, and the fall of noise is measured.
+    full_counts
+        One scan at full counts, where it is not the reference: it and its best Gaussian then stand beside the
+        prediction too, so that nothing is called better than full counts on its error alone.
     masks
         By name, on the same grid: ``body``, ``liver``, ``blood_pool``, ``lesion…`` (labels, or components of a binary
         mask), any other is an organ. Without ``body`` and ``liver`` they are found in the reference.
@@ -65,7 +73,9 @@ def evaluate(
         For NaN or infinity.
     """
     arms = {PREDICTION: prediction} if source is None else {PREDICTION: prediction, SOURCE: source}
-    return evaluate_arms(arms, reference, source=source, masks=masks, task=task, settings=settings)
+    return evaluate_arms(
+        arms, reference, source=source, full_counts=full_counts, masks=masks, task=task, settings=settings
+    )
 
 
 def evaluate_arms(
@@ -73,6 +83,7 @@ def evaluate_arms(
     reference: Volume,
     *,
     source: Volume | None = None,
+    full_counts: Volume | None = None,
     masks: Masks | None = None,
     task: str | None = None,
     settings: EvaluationSettings | Mapping[str, Any] | None = None,
@@ -82,18 +93,13 @@ def evaluate_arms(
     Parameters
     ----------
     arms
-        Images by method; as in :func:`evaluate` otherwise.
-    reference, source, masks, task, settings
-        As in :func:`evaluate`. With a source, its best Gaussian is added as an arm.
+        Images by method, the one in question first; as in :func:`evaluate` otherwise.
+    reference, source, full_counts, masks, task, settings
+        As in :func:`evaluate`. With a source, its best Gaussian and the one at the noise of the first arm are added.
     """
-    for name in arms:
-        if name in (REFERENCE, BEST_GAUSSIAN, EQUAL_NOISE_GAUSSIAN) or (name == SOURCE and source is None):
-            raise InputError(f"An arm must have a name of its own; '{name}' is kept for nmsynth's. Rename it.")
     resolved = resolve_settings(settings)
     name_of_task = check_task(task)
-    volumes: dict[str, Volume] = {REFERENCE: reference, **arms}
-    if source is not None:
-        volumes[SOURCE] = source
+    volumes = _all_volumes(arms, reference, source, full_counts)
     check_images(volumes)
     volumes, unit_warnings = to_one_unit(volumes, resolved)
     scene = prepare_scene(volumes[REFERENCE], masks, resolved)
@@ -102,9 +108,11 @@ def evaluate_arms(
     source_array = images.get(SOURCE) if source is not None else None
     extra: list[Measurement] = []
     if source_array is not None and resolved.with_best_gaussian:
-        extra += _add_best_gaussian(scene, images, source_array, facts)
+        extra += _add_best_gaussian(scene, images, SOURCE, facts)
     if source_array is not None and resolved.with_equal_noise_gaussian:
-        extra += _add_equal_noise_gaussian(scene, images, source_array, facts)
+        extra += _add_equal_noise_gaussian(scene, images, next(iter(arms), None), facts)
+    if full_counts is not None and resolved.with_best_gaussian:
+        extra += _add_best_gaussian(scene, images, FULL_COUNTS, facts)
     measurements, lesions = _measure_all(scene, images, source_array)
     measurements += extra
     return Metrics(
@@ -119,6 +127,18 @@ def evaluate_arms(
         places=_places(scene),
         warnings=(*unit_warnings, *scene.warnings),
     )
+
+
+def _all_volumes(
+    arms: Mapping[str, Volume], reference: Volume, source: Volume | None, full_counts: Volume | None
+) -> dict[str, Volume]:
+    """All images by name; refuse an arm that has one of nmsynth's own names."""
+    for name in arms:
+        taken = (name == SOURCE and source is None) or (name == FULL_COUNTS and full_counts is not None)
+        if name in KEPT_NAMES or taken:
+            raise InputError(f"An arm must have a name of its own; '{name}' is kept for nmsynth's. Rename it.")
+    controls = {SOURCE: source, FULL_COUNTS: full_counts}
+    return {REFERENCE: reference, **arms, **{name: v for name, v in controls.items() if v is not None}}
 
 
 def _measure_all(
@@ -138,45 +158,44 @@ def _measure_all(
         measurements += [replace(item, arm=name) for item in found]
         lesions += own
     measurements += [item.of_arm(REFERENCE) for item in arms_module.measure_noise(scene, scene.reference)]
-    measurements += [item.of_arm(REFERENCE) for item in arms_module.measure_organ_means(scene, scene.reference)]
+    measurements += [item.of_arm(REFERENCE) for item in arms_module.measure_organs(scene, scene.reference)]
     return measurements, lesions
 
 
 def _add_best_gaussian(
-    scene: Scene, images: dict[str, Image], source: Image, facts: dict[str, dict[str, Any]]
+    scene: Scene, images: dict[str, Image], of: str, facts: dict[str, dict[str, Any]]
 ) -> list[Measurement]:
-    """Put the oracle beside the others, where the reference allows one; its width as a measurement."""
+    """Put the oracle of the source or of full counts beside the others; its width as a measurement."""
     from nmsynth.models.classical import best_gaussian
 
+    name = BEST_GAUSSIAN if of == SOURCE else BEST_FULL_GAUSSIAN
     if not scene.body.any() or not scene.reference[scene.body].any():
         return [
-            Measurement(
-                "width", None, "mm FWHM", scene.body_name, reason="the reference is zero in the body", arm=BEST_GAUSSIAN
-            )
+            Measurement("width", None, "mm FWHM", scene.body_name, reason="the reference is zero in the body", arm=name)
         ]
-    best = best_gaussian(source, scene.reference, scene.body, scene.spacing_mm)
-    images[BEST_GAUSSIAN] = best.image
-    facts[BEST_GAUSSIAN] = {**facts[SOURCE], "filter": f"Gaussian {best.fwhm_mm:.1f} mm FWHM, chosen on this reference"}
+    best = best_gaussian(images[of], scene.reference, scene.body, scene.spacing_mm)
+    images[name] = best.image
+    facts[name] = {**facts[of], "filter": f"Gaussian {best.fwhm_mm:.1f} mm FWHM, chosen on this reference"}
     kind = scene.settings.reference_kind
-    return [Measurement("width", best.fwhm_mm, "mm FWHM", scene.body_name, kind, arm=BEST_GAUSSIAN)]
+    return [Measurement("width", best.fwhm_mm, "mm FWHM", scene.body_name, kind, arm=name)]
 
 
 def _add_equal_noise_gaussian(
-    scene: Scene, images: dict[str, Image], source: Image, facts: dict[str, dict[str, Any]]
+    scene: Scene, images: dict[str, Image], of: str | None, facts: dict[str, dict[str, Any]]
 ) -> list[Measurement]:
-    """Put beside them the Gaussian that leaves as much noise as the prediction; its width as a measurement."""
+    """Put beside them the Gaussian of the source that leaves as much noise as an arm; its width as a measurement."""
     from nmsynth.models.classical import equal_noise_gaussian
 
     where = scene.sphere_name
     target = None
-    if PREDICTION in images and scene.sphere_weights is not None:
-        target = standard_deviation(images[PREDICTION], scene.sphere_weights)
+    if of is not None and scene.sphere_weights is not None:
+        target = standard_deviation(images[of], scene.sphere_weights)
     if target is None or scene.sphere_weights is None:
-        reason = "no prediction or no homogeneous sphere"
+        reason = "no image in question or no homogeneous sphere"
         return [Measurement("width", None, "mm FWHM", where, reason=reason, arm=EQUAL_NOISE_GAUSSIAN)]
-    found = equal_noise_gaussian(source, scene.sphere_weights, target, scene.spacing_mm)
-    images[EQUAL_NOISE_GAUSSIAN] = found(source, scene.spacing_mm)
-    facts[EQUAL_NOISE_GAUSSIAN] = {**facts[SOURCE], "filter": f"{found.name} FWHM, as much noise as the prediction"}
+    found = equal_noise_gaussian(images[SOURCE], scene.sphere_weights, target, scene.spacing_mm)
+    images[EQUAL_NOISE_GAUSSIAN] = found(images[SOURCE], scene.spacing_mm)
+    facts[EQUAL_NOISE_GAUSSIAN] = {**facts[SOURCE], "filter": f"{found.name} FWHM, as much noise as {of}"}
     return [Measurement("width", found.fwhm_mm, "mm FWHM", where, arm=EQUAL_NOISE_GAUSSIAN)]
 
 

@@ -14,7 +14,7 @@ from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.evaluation.settings import SUV_DATA_RANGE, EvaluationSettings
 from nmsynth.metrics.homogeneous import HomogeneousSphere, find_homogeneous_sphere, grow_region
-from nmsynth.metrics.regions import Mask, Spacing, body_mask, ring_mask, sphere_weights, split_lesions
+from nmsynth.metrics.regions import Mask, Spacing, body_mask, numbered_lesions, ring_mask, sphere_weights
 
 Image = npt.NDArray[np.float32]
 LESION_PREFIX = "lesion"
@@ -222,11 +222,12 @@ def _data_range(image: Image, body: Mask, unit: Unit, settings: EvaluationSettin
 def _lesions(
     arrays: Mapping[str, npt.NDArray[Any]], body: Mask, spacing: Spacing, settings: EvaluationSettings
 ) -> tuple[Lesion, ...]:
-    """Lesions of all lesion masks, with rings that touch no lesion and stay in the body."""
+    """Lesions of all lesion masks under their numbers there, with rings that touch no lesion and stay in the body."""
     found: list[tuple[str, Mask]] = []
     for name, array in arrays.items():
-        parts = split_lesions(array)
-        found += [(f"{name} {i}" if len(parts) > 1 else name, part) for i, part in enumerate(parts, start=1)]
+        parts = numbered_lesions(array)
+        one = name.removesuffix("s") if name == "lesions" else name
+        found += [(f"{one} {number}" if len(parts) > 1 else one, part) for number, part in parts.items()]
     if not found:
         return ()
     every = np.any([mask for _, mask in found], axis=0)

@@ -48,9 +48,18 @@ class LesionResult:
     tlg_fixed_reference: float | None
     omitted: bool
     shifted: bool
+    liver_ratio: float | None
+    """SUVpeak over the mean of the same image's liver sphere."""
+    liver_ratio_reference: float | None
+    blood_pool_ratio: float | None
+    """SUVpeak over the mean of the same image's blood pool."""
+    blood_pool_ratio_reference: float | None
     category: int | None
     """Deauville-like category of SUVpeak."""
     category_reference: int | None
+    measurable: bool | None
+    """Whether SUVpeak reaches the threshold of PERCIST in the same image."""
+    measurable_reference: bool | None
     centre_index: tuple[float, float, float]
     """Centre of mass, array indices ``(z, y, x)``."""
 

@@ -122,9 +122,12 @@ def definitions(settings: EvaluationSettings, *, unit: str, data_range: float | 
             + f", closed by {s.body_closing_mm:g} mm and filled in each slice, largest component; or the mask given"
         ),
         "ring": f"voxels {s.ring_inner_mm:g} to {s.ring_outer_mm:g} mm from the lesion, in the body, in no lesion",
-        "recovery": "(lesion - ring) over (lesion - ring) of the reference; median and quartiles over lesions",
+        "recovery": (
+            "(lesion - ring) over (lesion - ring) of the reference; median and quartiles over lesions. With recovery R "
+            "of contrast c, SUVmean is off by (1 + R(c - 1))/c - 1: one fact, not two"
+        ),
         "diameter": "of the sphere with the lesion's volume",
-        "SUVpeak": "highest mean of a 1 mL sphere with partial-volume weights, centred in the lesion (1 mm steps)",
+        "SUVpeak": "highest mean of a 1 mL sphere with partial-volume weights, centred in the region in steps of 1 mm",
         "SUVmax": "largest voxel; against a noisy reference biased by definition",
         "MTV and TLG": (
             f"voxels of the lesion mask at or above {s.fraction_of_maximum:.0%} of its maximum, or SUV "
@@ -147,7 +150,12 @@ def definitions(settings: EvaluationSettings, *, unit: str, data_range: float | 
         "missing structures": "the same of reference minus image",
         "omissions": f"lesions whose recovery is below {s.omission_recovery:g}",
         "intensity shifts": f"other lesions whose SUVpeak is off by more than {s.shift_fraction:.0%}",
-        "category": "SUVpeak: 2 up to the blood pool, 3 up to the liver, 4 above it, 5 above twice the liver",
+        "Deauville category": (
+            "of SUVpeak in its own image: 2 up to the blood pool, 3 up to the liver sphere, 4 above it, 5 above twice "
+            "the liver; a ratio, not a reading, and without a blood pool mask never 2"
+        ),
+        "PERCIST measurable": "SUVpeak at or above 1.5 times the mean plus 2 SD of its own image's liver sphere",
+        "flips": "lesions whose category or measurability differs from the reference's",
         "Bland-Altman": "mean of the relative differences of lesion SUVpeak, limits 1.96 SD",
         "concordance": "Lin's concordance correlation of lesion SUVpeak",
     }

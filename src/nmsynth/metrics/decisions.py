@@ -8,6 +8,8 @@ from nmsynth.core.errors import InputError
 
 MARKED_RATIO = 2.0
 """Lesion over liver above which uptake is called marked, score 5."""
+PERCIST_FACTOR, PERCIST_DEVIATIONS = 1.5, 2.0
+"""Of the liver's mean and of its standard deviation in the threshold of PERCIST 1.0."""
 
 
 def deauville_like(
@@ -41,6 +43,31 @@ def deauville_like(
     if ratio <= 1.0:
         return 3
     return 4 if ratio <= marked_ratio else 5
+
+
+def percist_threshold(liver_mean: float, liver_deviation: float) -> float:
+    """SUVpeak from which PERCIST calls a lesion measurable: 1.5 times the liver's mean plus 2 of its SD.
+
+    PERCIST asks for SUV by lean body mass; a ratio to the liver of the same image is the same in any SUV. Noise in the
+    liver raises the threshold, so that it falls where a model removes noise.
+
+    Parameters
+    ----------
+    liver_mean, liver_deviation
+        Mean and standard deviation in a 3 cm sphere of the liver, one unit, the mean positive.
+
+    References
+    ----------
+    R. L. Wahl et al., J Nucl Med 50(Suppl 1):122S-150S, 2009.
+
+    Examples
+    --------
+    >>> percist_threshold(2.0, 0.2)
+    3.4
+    """
+    if not liver_mean > 0:
+        raise InputError(f"A PERCIST threshold needs a positive liver mean; found {liver_mean}. Give a liver mask.")
+    return PERCIST_FACTOR * liver_mean + PERCIST_DEVIATIONS * liver_deviation
 
 
 def category_flips(categories: Sequence[int], reference: Sequence[int]) -> int:

@@ -113,7 +113,12 @@ def largest_component(mask: npt.ArrayLike) -> Mask:
 
 
 def split_lesions(mask: npt.ArrayLike) -> list[Mask]:
-    """Lesions of a mask: one for each label, or one for each 26-connected component where it is binary.
+    """Lesions of a mask, without their numbers; see :func:`numbered_lesions`."""
+    return list(numbered_lesions(mask).values())
+
+
+def numbered_lesions(mask: npt.ArrayLike) -> dict[int, Mask]:
+    """Lesions of a mask by number: its labels, or its 26-connected components from 1 where it is binary.
 
     Parameters
     ----------
@@ -125,7 +130,7 @@ def split_lesions(mask: npt.ArrayLike) -> list[Mask]:
     if len(values) <= 1:
         components, count = ndimage.label(labels > 0, structure=np.ones((3, 3, 3), dtype=bool))
         labels, values = components, list(range(1, count + 1))
-    return [np.asarray(labels == value) for value in values]
+    return {value: np.asarray(labels == value) for value in values}
 
 
 def volume_ml(mask: npt.ArrayLike, spacing_mm: Spacing) -> float:
