@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nmsynth.core.errors import InputError
+from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.progress import Progress, part_of, silent
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from nmsynth.core.volume import Volume
     from nmsynth.data.scan import ScannedPhantom
+    from nmsynth.physics.count_reduction import CountReducer
+    from nmsynth.physics.noise_texture import NoiseTexture
 
 SCHEMA_VERSION = 1
 """Version of ``simulation.json``."""
@@ -35,6 +37,9 @@ class SimulatePetSettings(BaseModel):
     """A PET series of the user's, whose counts are reduced; everything below but lesions is then unused."""
     series_uid: str | None = None
     """Which series of the source."""
+    unit: str | None = None
+    modality: str | None = None
+    """Unit and modality of a NIfTI source without a sidecar."""
     phantom: Literal["whole-body", "nema", "cylinder"] = "whole-body"
     labels: Path | None = None
     """A NIfTI label map instead of a phantom."""
@@ -269,52 +274,118 @@ def _label_patient(settings: SimulatePetSettings, plan: Any) -> tuple[Any, dict[
     ), facts
 
 
+def _read_source(settings: SimulatePetSettings) -> Volume:
+    """The series whose counts are reduced, if that can be done."""
+    from nmsynth.core.units import Unit
+    from nmsynth.io import read
+
+    if settings.source is None:
+        raise InputError("A series is needed; none was given. Pass its path.")
+    source = read(settings.source, series_uid=settings.series_uid, unit=settings.unit, modality=settings.modality)
+    if source.modality != "PT" or len(source.axes) != 3:
+        raise InputError(f"Counts are reduced in a static PET series; found {source.modality} with axes {source.axes}.")
+    if not (source.unit.is_suv or source.unit in (Unit.BQML, Unit.COUNTS, Unit.RELATIVE)):
+        raise InputError(
+            f"Counts are reduced in an image proportional to activity; found unit '{source.unit.value}'. "
+            "Give activity concentration, counts or an SUV."
+        )
+    if source.provenance.synthetic:
+        raise UnsafeInputError(
+            "Counts are reduced in a scan, whose noise tells its counts; this series was synthesised by a model. "
+            "Give the series it was made from."
+        )
+    return source
+
+
+def _noise_region(source: Volume, body: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The region around the most homogeneous sphere of 3 cm, in which the noise of a series is measured."""
+    import numpy as np
+
+    from nmsynth.metrics.homogeneous import find_homogeneous_sphere, grow_region
+    from nmsynth.metrics.regions import sphere_mask
+
+    image = np.asarray(source.array)
+    sphere = find_homogeneous_sphere(image, source.spacing_mm, body)
+    if sphere is None:
+        raise InputError(
+            "The noise of a series is measured in a homogeneous sphere of 3 cm inside the body; none was found. "
+            "Give a series that shows the liver."
+        )
+    ball = sphere_mask(
+        source.spatial_shape, source.spacing_mm, centre_index=sphere.centre_index, diameter_mm=sphere.diameter_mm
+    )
+    grown = grow_region(image, source.spacing_mm, sphere, body)
+    return grown if grown.sum() > ball.sum() else ball
+
+
+def _inserted(
+    settings: SimulatePetSettings, source: Volume, body: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8] | None, list[dict[str, Any]]]:
+    """The image of the series with the lesions asked for, their labels and their description."""
+    import numpy as np
+
+    from nmsynth.physics.lesion_insertion import insert_lesions
+
+    image = np.asarray(source.array)
+    if not settings.lesions:
+        return image, None, []
+    rng = np.random.default_rng((settings.seed, 31))
+    diameters = np.linspace(*settings.lesion_diameter_mm, settings.lesions)
+    contrasts = rng.uniform(*settings.lesion_contrast, settings.lesions)
+    image, labels, lesions = insert_lesions(
+        image, source.spacing_mm, body, diameters_mm=tuple(diameters), contrasts=tuple(contrasts),
+        resolution_fwhm_mm=7.0, rng=rng,
+    )  # fmt: skip
+    described = [
+        {"index": n.index, "diameter_mm": n.diameter_mm, "contrast": n.contrast, "centre_zyx": list(n.centre)}
+        for n in lesions
+    ]
+    return image, labels, described
+
+
+def _noise_facts(reducer: CountReducer) -> dict[str, Any]:
+    """What was measured of the source's noise, and with what it is made."""
+
+    def facts(noise: NoiseTexture) -> dict[str, float]:
+        """JSON values."""
+        return {
+            "relative_standard_deviation": noise.cov,
+            "in_plane_correlation": noise.in_plane_correlation,
+            "axial_correlation": noise.axial_correlation,
+        }
+
+    basis = "fine noise alone: the region holds structure" if reducer.structured else "all noise of the region"
+    return {
+        "noise_calibrated_on": basis,
+        "source_noise": facts(reducer.noise),
+        "made_noise_at_the_counts_of_the_source": facts(reducer.made),
+        "post_filter_fwhm_mm": reducer.settings.filter_fwhm_mm,
+        "axial_filter_fwhm_mm": reducer.settings.axial_filter_fwhm_mm,
+        "plane_mixing": reducer.mixing.fraction,
+    }
+
+
 def _reduce_series(settings: SimulatePetSettings, work: Path, progress: Progress) -> dict[str, Any]:
     """Reduce the counts of a user's own series, with lesions inserted if asked for."""
     import numpy as np
     import torch
 
     from nmsynth.core.provenance import Provenance
-    from nmsynth.io import read
     from nmsynth.io.nifti import write_nifti
-    from nmsynth.metrics.homogeneous import find_homogeneous_sphere
-    from nmsynth.metrics.regions import sphere_mask
     from nmsynth.physics.count_reduction import CountReducer, body_contour
-    from nmsynth.physics.lesion_insertion import insert_lesions
 
-    if settings.source is None:
-        raise InputError("A series is needed; none was given. Pass its path.")
-    source = read(settings.source, series_uid=settings.series_uid)
-    if source.modality != "PT" or len(source.axes) != 3:
-        raise InputError(f"Counts are reduced in a static PET series; found {source.modality} with axes {source.axes}.")
+    source = _read_source(settings)
     progress("reading", 0.1)
-    image = np.asarray(source.array)
-    sphere = find_homogeneous_sphere(image, source.spacing_mm, body_contour(image, source.spacing_mm))
-    if sphere is None:
-        raise InputError(
-            "The noise of a series is measured in a homogeneous sphere of 3 cm inside the body; none was found. "
-            "Give a series that shows the liver."
-        )
-    region = sphere_mask(
-        source.spatial_shape, source.spacing_mm, centre_index=sphere.centre_index, diameter_mm=sphere.diameter_mm
-    )
-    reducer = CountReducer(image, source.spacing_mm, region)
+    body = body_contour(np.asarray(source.array), source.spacing_mm)
+    reducer = CountReducer(np.asarray(source.array), source.spacing_mm, _noise_region(source, body))
     progress("calibrating the noise", 0.4)
-    lesions: tuple[Any, ...] = ()
-    labels = None
-    rng = np.random.default_rng((settings.seed, 31))
-    if settings.lesions:
-        diameters = np.linspace(*settings.lesion_diameter_mm, settings.lesions)
-        contrasts = rng.uniform(*settings.lesion_contrast, settings.lesions)
-        image, labels, lesions = insert_lesions(
-            image, source.spacing_mm, reducer.body_contour, diameters_mm=tuple(diameters), contrasts=tuple(contrasts),
-            resolution_fwhm_mm=7.0, rng=rng,
-        )  # fmt: skip
+    image, labels, lesions = _inserted(settings, source, body)
+    if labels is not None:
         reducer = reducer.with_image(image)
     reduced = reducer.reduce(settings.count_fraction, torch.Generator().manual_seed(settings.seed))
     progress("adding noise", 0.7)
     notes = {
-        "image": f"simulated {settings.count_fraction:g} of the counts of a real series",
+        "image": f"simulated {settings.count_fraction:g} of the counts of a given series",
         "count_fraction": settings.count_fraction,
         "seed": settings.seed,
         "attenuation": "soft tissue inside the body contour; no CT was used",
@@ -322,9 +393,9 @@ def _reduce_series(settings: SimulatePetSettings, work: Path, progress: Progress
         "lesions_inserted": len(lesions),
     }
     provenance = Provenance(simulated=True, parents=(source.acquisition.series_uid or source.sha256,), settings=notes)
-    acquisition = replace(source.acquisition, simulated_count_fraction=settings.count_fraction)
-    scan = source.with_array(reduced, provenance=provenance, acquisition=acquisition)
-    _write_scan(scan, work, settings)
+    in_all = settings.count_fraction * (source.acquisition.simulated_count_fraction or 1.0)
+    acquisition = replace(source.acquisition, simulated_count_fraction=in_all)
+    _write_scan(source.with_array(reduced, provenance=provenance, acquisition=acquisition), work, settings)
     folder = work / REFERENCE_FOLDER
     folder.mkdir()
     reference_notes = {**notes, "image": "the source, noisy reference (T2)", "count_fraction": 1.0}
@@ -338,20 +409,10 @@ def _reduce_series(settings: SimulatePetSettings, work: Path, progress: Progress
         "schema_version": SCHEMA_VERSION,
         "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
         **notes,
-        "source_noise": {
-            "relative_standard_deviation": reducer.noise.cov,
-            "in_plane_correlation": reducer.noise.in_plane_correlation,
-            "axial_correlation": reducer.noise.axial_correlation,
-        },
-        "post_filter_fwhm_mm": reducer.settings.filter_fwhm_mm,
-        "lesions": [
-            {
-                "index": lesion.index, "diameter_mm": lesion.diameter_mm, "contrast": lesion.contrast,
-                "centre_zyx": list(lesion.centre),
-            }
-            for lesion in lesions
-        ],
-    }  # fmt: skip
+        "count_fraction_in_all": in_all,
+        **_noise_facts(reducer),
+        "lesions": lesions,
+    }
     _write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record

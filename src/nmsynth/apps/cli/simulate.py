@@ -43,42 +43,108 @@ def simulate() -> None:
     """Simulate scans."""
 
 
+_SUBJECT, _SCAN = "What is scanned (one of --from, --phantom, --labels)", "The scan"
+
+
 @app.command("pet")
 def pet(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write the scan to.")],
     source: Annotated[
-        Path | None, typer.Option("--from", help="A PET series of your own: noise is added, as of fewer counts.")
+        Path | None,
+        typer.Option(
+            "--from",
+            rich_help_panel=_SUBJECT,
+            help="A PET series of your own, DICOM or NIfTI: the noise that fewer counts would add is added. It is kept "
+            "beside the result as a noisy reference. Attenuation is guessed from the body contour.",
+        ),
+    ] = None,
+    series_uid: Annotated[
+        str | None,
+        typer.Option("--series-uid", rich_help_panel=_SUBJECT, help="Series of --from, where it holds several."),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            "--unit", rich_help_panel=_SUBJECT, help="Unit of --from, for a NIfTI without sidecar: 'Bq/mL', …"
+        ),
+    ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(
+            "--modality", rich_help_panel=_SUBJECT, help="Modality of --from, for a NIfTI without sidecar: PT."
+        ),
     ] = None,
     phantom: Annotated[
-        PhantomName | None, typer.Option(help="Phantom that is scanned.", show_default="whole-body")
+        PhantomName | None,
+        typer.Option(rich_help_panel=_SUBJECT, help="A phantom that comes with nmsynth.", show_default="whole-body"),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="NIfTI label image that is filled with activity and scanned.")
+        Path | None,
+        typer.Option(rich_help_panel=_SUBJECT, help="A NIfTI label image, filled with FDG uptake drawn by the seed."),
     ] = None,
     label_kind: Annotated[
-        LabelKind | None, typer.Option("--label-kind", help="Numbering of --labels: TotalSegmentator or FreeSurfer.")
+        LabelKind | None,
+        typer.Option(
+            "--label-kind",
+            rich_help_panel=_SUBJECT,
+            help="Numbering of --labels: organ for TotalSegmentator v2, brain for FreeSurfer.",
+        ),
     ] = None,
-    ct: Annotated[Path | None, typer.Option("--ct", help="NIfTI CT of organ labels, for attenuation.")] = None,
+    ct: Annotated[
+        Path | None,
+        typer.Option("--ct", rich_help_panel=_SUBJECT, help="NIfTI CT on the grid of organ labels, for attenuation."),
+    ] = None,
     count_fraction: Annotated[
-        float, typer.Option("--count-fraction", min=0.0001, max=1.0, help="Counts, as a share of the full scan's.")
+        float,
+        typer.Option(
+            "--count-fraction",
+            min=0.0001,
+            max=1.0,
+            rich_help_panel=_SCAN,
+            help="Counts over those of the reference protocol, or of the series.",
+        ),
     ] = 1.0,
     lesions: Annotated[
-        int | None, typer.Option(min=0, max=60, help="Lesions put in.", show_default="drawn for a patient, else none")
+        int | None,
+        typer.Option(
+            min=0, max=60, rich_help_panel=_SCAN, help="Lesions put in.", show_default="drawn for a patient, else none"
+        ),
     ] = None,
     voxel_mm: Annotated[
-        float | None, typer.Option("--voxel-mm", min=1.0, max=8.0, help="Voxel size [mm].", show_default="4")
+        float | None,
+        typer.Option(
+            "--voxel-mm",
+            min=1.0,
+            max=8.0,
+            rich_help_panel=_SCAN,
+            help="Voxel size in mm; not with --from.",
+            show_default="4",
+        ),
     ] = None,
+    length_mm: Annotated[
+        float | None,
+        typer.Option(
+            "--length-mm",
+            min=8.0,
+            rich_help_panel=_SCAN,
+            help="Length in mm about the middle; not with --from.",
+            show_default="all",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=_SCAN, help="Seed of what is drawn at random.")] = 0,
     image_format: Annotated[OutputFormat, typer.Option("--format", help="Format of the scan.")] = OutputFormat.DICOM,
     timestamp: Annotated[
         bool, typer.Option("--timestamp", help="Write the time of creation; else a seed always gives the same files.")
     ] = False,
-    series_uid: options.SeriesUid = None,
-    seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Simulate a PET scan of a phantom, of labels, or of a PET series at fewer counts."""
+    """Simulate a PET scan of a phantom, of labels, or of a PET series at fewer counts.
+
+    OUTPUT gets the scan, and in its folder 'reference' what is known of it: full counts, noise-free image, true
+    activity, organs and lesions of a phantom; the noisy reference of a series; and simulation.json.
+    """
     from nmsynth.workflows.simulation import SimulatePetSettings, simulate_pet
 
     if sum(choice is not None for choice in (source, phantom, labels)) > 1:
@@ -87,15 +153,24 @@ def pet(
         raise InputError("Labels need their numbering; --label-kind is missing. Add --label-kind organ or brain.")
     if labels is None and (label_kind is not None or ct is not None):
         raise InputError("--label-kind and --ct belong to --labels, which is missing. Add it or leave them out.")
+    if source is None and any(choice is not None for choice in (series_uid, unit, modality)):
+        raise InputError(
+            "--series-uid, --unit and --modality belong to --from, which is missing. Add it or leave them."
+        )
+    if source is not None and (voxel_mm is not None or length_mm is not None):
+        raise InputError("A series keeps its grid; --voxel-mm or --length-mm was given with --from. Leave it out.")
     given = {
         "source": source,
         "series_uid": series_uid,
+        "unit": unit,
+        "modality": modality,
         "phantom": phantom,
         "labels": labels,
         "label_kind": label_kind,
         "ct": ct,
         "lesions": lesions,
         "voxel_mm": voxel_mm,
+        "length_mm": length_mm,
     }
     values = {name: value for name, value in given.items() if value is not None}
     values |= {"count_fraction": count_fraction, "seed": seed, "file_format": image_format, "timestamp": timestamp}
@@ -108,3 +183,9 @@ def pet(
         return
     terminal.print_line(f"Wrote {output} (simulated, {count_fraction:g} of the counts)")
     terminal.print_line(f"What is known of it: {output / 'reference'}")
+    if source is not None:
+        noise = record["source_noise"]["relative_standard_deviation"]
+        terminal.print_line(f"  attenuation: {record['attenuation']}")
+        terminal.print_line(f"  reference: {record['reference']}; its noise is {noise:.1%} in a homogeneous region")
+        if record["noise_calibrated_on"] != "all noise of the region":
+            terminal.print_line(f"  warning: noise was calibrated on {record['noise_calibrated_on']}")
