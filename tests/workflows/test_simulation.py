@@ -1,10 +1,18 @@
-"""Simulation to disk: what an output may replace."""
+"""Simulation to disk: what an output may replace, and series at fewer counts."""
 
+import numpy as np
 import pytest
+from scipy import ndimage
 
-from nmsynth.core.errors import InputError
+from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.errors import InputError, UnsafeInputError
+from nmsynth.core.provenance import Provenance
+from nmsynth.core.units import Unit
+from nmsynth.io import read
+from nmsynth.io.nifti import read_nifti, write_nifti
 from nmsynth.workflows import simulation
 from nmsynth.workflows.simulation import SimulatePetSettings, simulate_pet
+from tests.helpers import make_volume
 from tests.io.dicom_factory import make_series, save_series
 
 
@@ -52,3 +60,102 @@ def test_a_source_is_never_replaced_by_its_simulation(quick, tmp_path, name):
     with pytest.raises(InputError, match="must lie apart"):
         simulate_pet(SimulatePetSettings(source=study), tmp_path / name, overwrite=True)
     assert contents(study) == before
+
+
+SPACING_MM = (4.0, 5.0, 5.0)
+
+
+def noisy_body(shape=(20, 48, 48), level=4000.0):
+    """A body of one level on a faint outside, with correlated noise of 15 %."""
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).standard_normal(shape), (0.5, 0.7, 0.7))
+    axis = (np.arange(shape[1]) - (shape[1] - 1) / 2) * 5.0
+    body = (axis[:, None] / 85) ** 2 + (axis[None] / 105) ** 2 < 1
+    return np.where(body, level * (1 + 0.15 * noise / noise.std()), 0.0).astype(np.float32)
+
+
+def nifti_series(folder, **fields):
+    folder.mkdir(parents=True, exist_ok=True)
+    write_nifti(make_volume(array=noisy_body(), spacing_mm=SPACING_MM, **fields), folder / "pet.nii.gz")
+    return folder / "pet.nii.gz"
+
+
+def reduce(source, out, **settings):
+    settings = {"file_format": "nifti", "count_fraction": 0.25, **settings}
+    return simulate_pet(SimulatePetSettings(source=source, **settings), out)
+
+
+def test_a_series_with_fewer_counts_stands_beside_its_noisy_reference(tmp_path):
+    source = nifti_series(tmp_path / "in")
+    record = reduce(source, tmp_path / "out")
+    scan, reference = (
+        read_nifti(tmp_path / "out/scan.nii.gz"),
+        read_nifti(tmp_path / "out/reference/noisy_reference.nii.gz"),
+    )
+    assert np.array_equal(reference.array, read_nifti(source).array)
+    assert scan.provenance.simulated
+    assert not scan.provenance.synthetic
+    assert scan.unit == Unit.BQML
+    assert np.allclose(scan.affine, reference.affine)
+    assert "no CT" in record["attenuation"]
+    assert "noisy reference, not a truth" in record["reference"]
+    assert "truth" not in {path.name.split(".")[0] for path in (tmp_path / "out/reference").iterdir()}
+    inner = np.s_[3:-3, 14:34, 14:34]
+    assert scan.array[inner].std() == pytest.approx(2 * reference.array[inner].std(), rel=0.15)
+
+
+def test_all_counts_add_nothing_in_dicom(tmp_path):
+    stored = (noisy_body() / 0.5).round().astype(np.int16)
+    source = save_series(make_series(stored=stored, slopes=0.5, spacing_mm=SPACING_MM), tmp_path / "in")
+    reduce(source, tmp_path / "same", count_fraction=1.0, file_format="dicom")
+    reduce(source, tmp_path / "low", count_fraction=0.25, file_format="dicom")
+    before, same, low = (read(tmp_path / name) for name in ("in", "same", "low"))
+    assert np.allclose(same.array, before.array, atol=0.51)
+    assert low.array.std() > same.array.std()
+    assert low.unit == before.unit
+    assert np.allclose(low.affine, before.affine, atol=1e-4)
+    assert low.acquisition.simulated_count_fraction == pytest.approx(0.25)
+
+
+def test_count_fractions_of_a_simulated_source_multiply(tmp_path):
+    source = nifti_series(tmp_path / "in", acquisition=Acquisition(simulated_count_fraction=0.5))
+    record = reduce(source, tmp_path / "out", count_fraction=0.2)
+    assert record["count_fraction_in_all"] == pytest.approx(0.1)
+    assert read_nifti(tmp_path / "out/scan.nii.gz").acquisition.simulated_count_fraction == pytest.approx(0.1)
+
+
+def test_suv_images_stay_suv(tmp_path):
+    record = reduce(nifti_series(tmp_path / "in", unit=Unit.SUV_BODY_WEIGHT), tmp_path / "out")
+    assert read_nifti(tmp_path / "out/scan.nii.gz").unit == Unit.SUV_BODY_WEIGHT
+    assert record["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"provenance": Provenance(synthetic=True)}, UnsafeInputError, "synthesised by a model"),
+        ({"unit": Unit.UNITLESS}, InputError, "proportional to activity; found unit '1'"),
+        ({"modality": "CT", "unit": Unit.HOUNSFIELD}, InputError, "static PET series; found CT"),
+    ],
+)
+def test_what_has_no_counts_is_refused(tmp_path, fields, error, message):
+    with pytest.raises(error, match=message):
+        reduce(nifti_series(tmp_path / "in", **fields), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_tiny_images_and_images_without_times_are_refused(tmp_path):
+    write_nifti(make_volume((4, 4, 4)), tmp_path / "tiny.nii.gz")
+    with pytest.raises(InputError, match="sphere of 3 cm inside the body; none was found"):
+        reduce(tmp_path / "tiny.nii.gz", tmp_path / "out")
+    with pytest.raises(InputError, match="--format nifti"):
+        reduce(nifti_series(tmp_path / "in"), tmp_path / "out", file_format="dicom")
+
+
+def test_inserted_lesions_are_in_scan_and_reference(tmp_path):
+    source = nifti_series(tmp_path / "in")
+    record = reduce(source, tmp_path / "out", lesions=1, lesion_diameter_mm=(25.0, 25.0), lesion_contrast=(4.0, 4.0))
+    assert [lesion["contrast"] for lesion in record["lesions"]] == [4.0]
+    labels = read_nifti(tmp_path / "out/reference/lesions.nii.gz").array > 0
+    for name in ("scan.nii.gz", "reference/noisy_reference.nii.gz"):
+        added = read_nifti(tmp_path / "out" / name).array[labels].mean() - read_nifti(source).array[labels].mean()
+        assert 5000 < added < 13000

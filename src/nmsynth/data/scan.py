@@ -44,6 +44,8 @@ class ReferenceScan:
     """Of a bed position [s]."""
     fwhm_mm: float = 5.0
     filter_fwhm_mm: float = 5.0
+    axial_filter_fwhm_mm: float | None = None
+    """As in plane when unset [mm]."""
     n_iterations: int = 2
     n_subsets: int = 16
     resolution_model: bool = False
@@ -72,6 +74,7 @@ class ReferenceScan:
                 mu_shift_mm=tuple(float(v) for v in rng.normal(0, (1.0, 1.0, 2.0))),  # type: ignore[arg-type]
                 randoms_noise=0.05,
             )
+        axial_filter = self.filter_fwhm_mm if self.axial_filter_fwhm_mm is None else self.axial_filter_fwhm_mm
         scanner = PetScanner(
             geometry,
             plane_mm=self.plane_mm,
@@ -88,7 +91,7 @@ class ReferenceScan:
             n_subsets=self.n_subsets,
             resolution_fwhm_mm=self.fwhm_mm * mismatch.resolution_scale if self.resolution_model else 0.0,
             filter_fwhm_mm=self.filter_fwhm_mm,
-            axial_filter_fwhm_mm=self.filter_fwhm_mm,
+            axial_filter_fwhm_mm=axial_filter,
         )
         protocol = PetProtocol(
             injected_activity_bq=self.activity_per_mass_bq_kg * body_mass_kg,

@@ -60,6 +60,15 @@ def _square(image: torch.Tensor, n: int) -> torch.Tensor:
     return torch.nn.functional.pad(image, (0, 0, pad_x // 2, pad_x - pad_x // 2, pad_y // 2, pad_y - pad_y // 2))
 
 
+def _check_noise(noise: NoiseTexture) -> None:
+    """Refuse a source whose noise cannot tell its counts."""
+    if not 1e-5 < noise.cov < 1:
+        raise InputError(
+            "A source must show noise, with a relative standard deviation above 0 and below 1 in its homogeneous "
+            f"region; found {noise.cov:.3g}. Give a measured series with a larger uniform organ."
+        )
+
+
 def _bisect(function: Callable[[float], float], wanted: float, high: float) -> float:
     """Where a growing function reaches a value, between 0 and ``high``; an end where it does not."""
     low = 0.0
@@ -120,11 +129,8 @@ class CountReducer:
         self.image = image
         self.spacing_mm = spacing_mm
         self.noise = measure_noise(image, region)
-        if not 0 < self.noise.cov < 1:
-            raise InputError(
-                "A source must show noise, with a relative standard deviation above 0 and below 1 in its homogeneous "
-                f"region; found {self.noise.cov:.3g}. Give a measured series with a larger uniform organ."
-            )
+        _check_noise(self.noise)
+        _check_noise(measure_fine_noise(image, region))
         n = max(image.shape[1:])
         n += n % 2
         self._n = n

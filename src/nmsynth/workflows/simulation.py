@@ -27,6 +27,9 @@ SCHEMA_VERSION = 1
 REFERENCE_FOLDER = "reference"
 """Folder beside the scan that holds what is known of it, in NIfTI."""
 
+LOW_NOISE = 0.03
+"""Relative standard deviation below which a source was likely denoised."""
+
 
 class SimulatePetSettings(BaseModel):
     """What is simulated; every image of one seed is the same on one machine."""
@@ -289,6 +292,11 @@ def _read_source(settings: SimulatePetSettings) -> Volume:
             f"Counts are reduced in an image proportional to activity; found unit '{source.unit.value}'. "
             "Give activity concentration, counts or an SUV."
         )
+    from_dicom = source.source is not None and source.source.format == "dicom"
+    if settings.file_format == "dicom" and not from_dicom and not source.acquisition.frame_durations_s:
+        raise InputError(
+            "A DICOM scan needs the times of its source; the NIfTI image states none. Ask for NIfTI (--format nifti)."
+        )
     if source.provenance.synthetic:
         raise UnsafeInputError(
             "Counts are reduced in a scan, whose noise tells its counts; this series was synthesised by a model. "
@@ -354,15 +362,30 @@ def _noise_facts(reducer: CountReducer) -> dict[str, Any]:
             "axial_correlation": noise.axial_correlation,
         }
 
-    basis = "fine noise alone: the region holds structure" if reducer.structured else "all noise of the region"
     return {
-        "noise_calibrated_on": basis,
+        "noise_calibrated_on": "fine noise of the region" if reducer.structured else "all noise of the region",
         "source_noise": facts(reducer.noise),
         "made_noise_at_the_counts_of_the_source": facts(reducer.made),
         "post_filter_fwhm_mm": reducer.settings.filter_fwhm_mm,
         "axial_filter_fwhm_mm": reducer.settings.axial_filter_fwhm_mm,
         "plane_mixing": reducer.mixing.fraction,
     }
+
+
+def _noise_warnings(reducer: CountReducer) -> list[str]:
+    """What makes the counts of the source uncertain."""
+    found = []
+    if reducer.structured:
+        found.append(
+            f"The region of {reducer.noise.cov:.1%} variation holds structure, as a brain does; its fine noise alone "
+            f"was taken, which makes {reducer.made.cov:.1%}."
+        )
+    if reducer.noise.cov < LOW_NOISE:
+        found.append(
+            f"The noise of the source, {reducer.noise.cov:.1%}, is lower than scans usually have; if it was smoothed "
+            "or denoised, its counts are overrated and too little noise was added."
+        )
+    return found
 
 
 def _reduce_series(settings: SimulatePetSettings, work: Path, progress: Progress) -> dict[str, Any]:
@@ -411,6 +434,7 @@ def _reduce_series(settings: SimulatePetSettings, work: Path, progress: Progress
         **notes,
         "count_fraction_in_all": in_all,
         **_noise_facts(reducer),
+        "warnings": _noise_warnings(reducer),
         "lesions": lesions,
     }
     _write_json(folder / "simulation.json", record)

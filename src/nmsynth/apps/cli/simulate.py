@@ -184,8 +184,7 @@ def pet(
     terminal.print_line(f"Wrote {output} (simulated, {count_fraction:g} of the counts)")
     terminal.print_line(f"What is known of it: {output / 'reference'}")
     if source is not None:
-        noise = record["source_noise"]["relative_standard_deviation"]
         terminal.print_line(f"  attenuation: {record['attenuation']}")
-        terminal.print_line(f"  reference: {record['reference']}; its noise is {noise:.1%} in a homogeneous region")
-        if record["noise_calibrated_on"] != "all noise of the region":
-            terminal.print_line(f"  warning: noise was calibrated on {record['noise_calibrated_on']}")
+        terminal.print_line(f"  reference: {record['reference']}")
+        for warning in record["warnings"]:
+            terminal.print_line(f"  warning: {warning}")

@@ -1,0 +1,33 @@
+"""Options of ``simulate pet`` that exclude or need each other, and what it says of a series."""
+
+from pathlib import Path
+
+import pytest
+
+from nmsynth.apps.cli.main import run
+from nmsynth.workflows import simulation
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--unit Bq/mL", "belong to --from"),
+        ("--series-uid 1.2 --phantom nema", "belong to --from"),
+        ("--from in --voxel-mm 3", "A series keeps its grid"),
+        ("--from in --length-mm 100", "A series keeps its grid"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(words, message, capsys):
+    assert run(["simulate", "pet", "out", *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_series_says_how_it_was_attenuated_and_what_it_is(monkeypatch, capsys):
+    record = {"attenuation": "guessed", "reference": "noisy", "warnings": ["few counts"]}
+    monkeypatch.setattr(simulation, "simulate_pet", lambda *_, **__: record)
+    assert run(["simulate", "pet", "out", "--from", str(Path("in"))]) == 0
+    out = capsys.readouterr().out
+    for line in ("attenuation: guessed", "reference: noisy", "warning: few counts"):
+        assert line in out
