@@ -1,14 +1,18 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from nmsynth.core.errors import InputError
+from nmsynth.data.scan import ReferenceScan
+from nmsynth.data.simulation import FINE, fine_grid
 from nmsynth.physics.attenuation import attenuation_factors
 from nmsynth.physics.noise import poisson, thin
-from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner, expected_scan, reconstruct_fractions
+from nmsynth.physics.pet import ExpectedScan, Mismatch, PetProtocol, PetScanner, expected_scan, reconstruct_fractions
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector
+from nmsynth.physics.psf import GaussianBlur, PlaneMixing
 from nmsynth.physics.reconstruction import OsemSettings, osem
 
 GEOMETRY = SinogramGeometry(n_views=48, n_bins=48, bin_mm=6.0)
@@ -22,6 +26,27 @@ def cylinder(radius_mm: float, n: int = 96, pixel_mm: float = 3.0) -> torch.Tens
     axis = (np.arange(n) - (n - 1) / 2) * pixel_mm
     inside = axis[:, None] ** 2 + axis[None] ** 2 <= radius_mm**2
     return torch.from_numpy(inside.astype(np.float32))[..., None].repeat(1, 1, 8)
+
+
+def expected_of(
+    activity: torch.Tensor,
+    mu_map: torch.Tensor,
+    *,
+    scanner: PetScanner = SCANNER,
+    protocol: PetProtocol = PetProtocol(),  # noqa: B008
+    fine_pixel_mm: float = 3.0,
+) -> ExpectedScan:
+    return expected_scan(
+        activity,
+        mu_map,
+        fine_pixel_mm=fine_pixel_mm,
+        n_fine_planes=2,
+        scanner=scanner,
+        protocol=protocol,
+        settings=SETTINGS,
+        mismatch=Mismatch(),
+        generator=torch.Generator(),
+    )
 
 
 def scan(mismatch: Mismatch = Mismatch(), protocol: PetProtocol = PetProtocol(), seed: int = 0):  # noqa: B008
@@ -159,3 +184,92 @@ def test_levels_reconstructed_together_equal_levels_alone():
     together = reconstruct_fractions(expected, (None, 0.002), SETTINGS, torch.Generator().manual_seed(3))
     alone = reconstruct_fractions(expected, (0.002,), SETTINGS, torch.Generator().manual_seed(3))
     assert torch.allclose(together[1], alone[0], rtol=1e-4, atol=1e-3 * float(alone.max()))
+
+
+def test_counts_are_those_of_the_activity_in_the_field():
+    scanner = PetScanner(
+        GEOMETRY, plane_mm=6.0, fwhm_mm=6.0, axial_fwhm_mm=0.0, mixing=0.3, scatter_fraction=0.0, randoms_fraction=0.0
+    )
+    protocol = PetProtocol()
+    body = cylinder(100.0)
+    expected = expected_of(2.0 * body, 0.0 * body, scanner=scanner, protocol=protocol)
+    volume_ml = float(body.sum()) * 3.0**3 / 1000.0
+    decays = 2.0 * protocol.bqml_per_suv * volume_ml * protocol.duration_s * protocol.mean_decay
+    assert float(expected.prompts.sum()) == pytest.approx(scanner.sensitivity * decays, rel=1e-3)
+
+
+def test_scatter_and_randoms_are_the_stated_shares():
+    body = cylinder(100.0)
+    alone = PetScanner(
+        GEOMETRY, plane_mm=6.0, fwhm_mm=6.0, axial_fwhm_mm=0.0, scatter_fraction=0.0, randoms_fraction=0.0
+    )
+    trues = float(expected_of(body, 0.096 * body, scanner=alone).prompts.sum())
+    scatter = float(expected_of(body, 0.096 * body, scanner=replace(alone, scatter_fraction=0.4)).prompts.sum())
+    randoms = float(expected_of(body, 0.096 * body, scanner=replace(alone, randoms_fraction=0.2)).prompts.sum())
+    assert (scatter - trues) / scatter == pytest.approx(0.4, rel=1e-3)
+    assert (randoms - trues) / randoms == pytest.approx(0.2, rel=1e-3)
+
+
+def test_nothing_is_ever_negative():
+    expected = scan(Mismatch(scatter_scale=1.3, randoms_noise=0.5))
+    for part in (expected.prompts, expected.background, expected.efficiency):
+        assert float(part.min()) >= 0
+    images = reconstruct_fractions(expected, (None, 1.0, 0.001), SETTINGS, torch.Generator().manual_seed(4))
+    assert float(images.min()) >= 0
+    assert torch.isfinite(images).all()
+
+
+def test_noise_free_data_are_no_projection_of_the_reconstructions_grid():
+    body = cylinder(100.0)
+    expected = expected_of(body, 0.0 * body, scanner=replace(SCANNER, scatter_fraction=0.0, randoms_fraction=0.0))
+    own = SliceProjector(48, 6.0, GEOMETRY)
+    coarse = body.reshape(48, 2, 48, 2, 4, 2).mean((1, 3, 5)) * PetProtocol().bqml_per_suv
+    projected = own.forward(GaussianBlur((6.0, 6.0, 0.0), (6.0, 6.0, 6.0)).forward(coarse)) * expected.efficiency
+    difference = (expected.prompts - projected)[..., 2]
+    assert 1e-3 < float(difference.norm() / projected[..., 2].norm()) < 0.05
+
+
+@pytest.mark.parametrize(("pixel_mm", "n"), [(6.0, 48), (4.0, 72)])
+def test_grids_not_finer_by_a_whole_factor_of_two_are_refused(pixel_mm, n):
+    body = cylinder(100.0, n, pixel_mm)
+    with pytest.raises(InputError, match="whole factor of at least 2"):
+        expected_of(body, body, fine_pixel_mm=pixel_mm)
+
+
+def test_every_scan_is_generated_on_a_grid_at_least_twice_as_fine():
+    assert FINE >= 2
+    draw = ReferenceScan().draw(75.0, (1.0,), np.random.default_rng(0))
+    grid = fine_grid(draw, n_planes=4, start_mm=0.0)
+    spacing = (draw.osem.plane_mm, draw.osem.pixel_mm, draw.osem.pixel_mm)
+    assert all(2 * fine <= coarse for fine, coarse in zip(grid.spacing_mm, spacing, strict=True))
+
+
+@pytest.mark.parametrize("wanted", [0.0, 0.2, 0.35, 0.6])
+def test_mixing_of_planes_gives_the_images_noise_its_axial_correlation(wanted):
+    scanner = replace(SCANNER, mixing=PlaneMixing.fraction_for_correlation(wanted))
+    body = cylinder(100.0).repeat(1, 1, 3)
+    expected = expected_of(2.0 * body, 0.096 * body, scanner=scanner, protocol=PetProtocol(duration_s=1000.0))
+    images = reconstruct_fractions(expected, (None, *([1.0] * 4)), SETTINGS, torch.Generator().manual_seed(2))
+    noise = centre_of(images[1:] - images[0])[:, 1:-1]  # (scan, plane, voxel) without the end planes
+    correlation = float((noise[:, 1:] * noise[:, :-1]).mean() / noise.square().mean())
+    assert correlation == pytest.approx(wanted, abs=0.06)
+
+
+def test_mixing_keeps_the_mean_of_the_image():
+    plain = reconstruct_fractions(scan(), (None,), SETTINGS, torch.Generator())[0]
+    body = cylinder(100.0)
+    mixed = expected_of(2.0 * body, 0.096 * body, scanner=replace(SCANNER, mixing=0.2))
+    image = reconstruct_fractions(mixed, (None,), SETTINGS, torch.Generator())[0]
+    assert float(centre_of(image).mean()) == pytest.approx(float(centre_of(plain).mean()), rel=0.005)
+
+
+def test_resolution_model_sharpens_edges():
+    body = cylinder(30.0)
+    expected = expected_of(body, 0.0 * body)
+    modelled = replace(SETTINGS, resolution_fwhm_mm=6.0, n_iterations=8)
+    plain = reconstruct_fractions(
+        expected, (None,), replace(SETTINGS, n_iterations=8), torch.Generator(), filtered=False
+    )
+    sharp = reconstruct_fractions(expected, (None,), modelled, torch.Generator(), filtered=False)
+    slopes = [float(image[0, 2, 24].diff().abs().max()) for image in (plain, sharp)]
+    assert slopes[1] > 1.05 * slopes[0]

@@ -4,6 +4,7 @@ import torch
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector, scaled_matrix, system_matrix
+from nmsynth.physics.psf import GaussianBlur
 from tests.physics.properties import assert_adjoint, assert_linear
 
 
@@ -70,3 +71,22 @@ def test_wrong_slice_size_is_refused():
     projector = SliceProjector(8, 1.0, SinogramGeometry(4, 8, 1.0))
     with pytest.raises(InputError, match="slices of 8"):
         projector.forward(torch.zeros(9, 9, 1))
+
+
+def test_system_of_blur_projection_and_attenuation_has_its_exact_adjoint():
+    projector = SliceProjector(20, 3.0, SinogramGeometry(12, 26, 2.7))
+    system = projector @ GaussianBlur((6.0, 6.0, 5.0), (3.0, 3.0, 4.0))
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(20, 20, 5, generator=generator).double(), torch.rand(12, 26, 5, generator=generator).double()
+    factors = torch.rand(12, 26, 5, generator=generator).double()
+    left = float((factors * system.forward(x) * y).sum())
+    right = float((x * system.adjoint(factors * y)).sum())
+    assert abs(left - right) < 1e-11 * abs(left)
+
+
+def test_subsets_of_views_add_up_to_the_whole():
+    geometry = SinogramGeometry(12, 26, 2.7)
+    y = torch.rand(12, 26, 3, generator=torch.Generator().manual_seed(1))
+    subsets = [SliceProjector(20, 3.0, geometry, tuple(range(s, 12, 4))) for s in range(4)]
+    parts = [subset.adjoint(y[s::4].contiguous()) for s, subset in enumerate(subsets)]
+    assert torch.allclose(sum(parts), SliceProjector(20, 3.0, geometry).adjoint(y), rtol=1e-5)

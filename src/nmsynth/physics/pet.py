@@ -161,6 +161,46 @@ def expected_scan(
     InputError
         If the grids do not match, or the fine one is not at least twice as fine in plane.
     """
+    _check_grids(activity_suv, mu_map, fine_pixel_mm=fine_pixel_mm, n_fine_planes=n_fine_planes, settings=settings)
+    bin_mm = scanner.geometry.bin_mm
+    mu_planes = _to_planes(mu_map, n_fine_planes)
+    trues = _expected_trues(
+        activity_suv, mu_planes, fine_pixel_mm=fine_pixel_mm, n_fine_planes=n_fine_planes, scanner=scanner,
+        protocol=protocol,
+    )  # fmt: skip
+    scatters = scatter_of(
+        trues,
+        fraction=scanner.scatter_fraction,
+        width_mm=220.0,
+        axial_width_mm=80.0,
+        bin_mm=bin_mm,
+        plane_mm=scanner.plane_mm,
+    )
+    randoms = randoms_of(trues, fraction=scanner.randoms_fraction, bin_mm=bin_mm)
+    noise = 1 + mismatch.randoms_noise * torch.randn(randoms.shape, generator=generator)
+    background = PlaneMixing(scanner.mixing).forward(
+        mismatch.scatter_scale * scatters + mismatch.randoms_scale * randoms * noise.clamp_min(0)
+    )
+    coarse_mu = _reduce(mu_planes, round(settings.pixel_mm / fine_pixel_mm))
+    survival = _believed_survival(coarse_mu, scanner=scanner, settings=settings, shift_mm=mismatch.mu_shift_mm)
+    return ExpectedScan(
+        prompts=trues + scatters + randoms,
+        background=background,
+        efficiency=_counts_per_line(scanner, protocol) * survival,
+        scanner=scanner,
+        resolution_fwhm_mm=scanner.fwhm_mm * mismatch.resolution_scale,
+    )
+
+
+def _check_grids(
+    activity_suv: torch.Tensor,
+    mu_map: torch.Tensor,
+    *,
+    fine_pixel_mm: float,
+    n_fine_planes: int,
+    settings: OsemSettings,
+) -> None:
+    """Refuse data on a grid that is not finer than the reconstruction's, which would know too much of them."""
     n_fine = activity_suv.shape[0]
     factor = round(settings.pixel_mm / fine_pixel_mm)
     if factor < 2 or n_fine != factor * settings.n_pixels or abs(factor * fine_pixel_mm - settings.pixel_mm) > 1e-3:
@@ -174,49 +214,54 @@ def expected_scan(
             "Activity and attenuation must share a grid of whole planes; found shapes "
             f"{tuple(activity_suv.shape)} and {tuple(mu_map.shape)} with {n_fine_planes} fine planes a plane."
         )
-    geometry = scanner.geometry
+
+
+def _believed_survival(
+    mu_planes: torch.Tensor,
+    *,
+    scanner: PetScanner,
+    settings: OsemSettings,
+    shift_mm: tuple[float, float, float],
+) -> torch.Tensor:
+    """Attenuation factors that the reconstruction computes by its own system from a displaced map."""
+    pixel = settings.pixel_mm
+    displaced = _shift(mu_planes, (shift_mm[0] / pixel, shift_mm[1] / pixel, shift_mm[2] / scanner.plane_mm))
+    matrix = scaled_matrix(settings.n_pixels, pixel, scanner.geometry)
+    return attenuation_factors(displaced, SliceProjector(settings.n_pixels, pixel, scanner.geometry, matrix=matrix))
+
+
+def _counts_per_line(scanner: PetScanner, protocol: PetProtocol) -> float:
+    """Counts of one line integral, ``S T bin plane / (1000 n_views)`` [counts / (Bq/mL mm)]; 1000 mm3 are a mL."""
+    return (
+        scanner.sensitivity
+        * protocol.duration_s
+        * protocol.mean_decay
+        * scanner.geometry.bin_mm
+        * scanner.plane_mm
+        / scanner.geometry.n_views
+        / 1000.0
+    )
+
+
+def _expected_trues(
+    activity_suv: torch.Tensor,
+    mu_planes: torch.Tensor,
+    *,
+    fine_pixel_mm: float,
+    n_fine_planes: int,
+    scanner: PetScanner,
+    protocol: PetProtocol,
+) -> torch.Tensor:
+    """Expected attenuated trues of the blurred activity, shape ``(view, bin, plane)``."""
+    n_fine, geometry = activity_suv.shape[0], scanner.geometry
     fine = SliceProjector(n_fine, fine_pixel_mm, geometry, matrix=scaled_matrix(n_fine, fine_pixel_mm, geometry))
     blur = GaussianBlur(
         (scanner.fwhm_mm, scanner.fwhm_mm, scanner.axial_fwhm_mm),
         (fine_pixel_mm, fine_pixel_mm, scanner.plane_mm / n_fine_planes),
     )
     planes = _to_planes(blur.forward(activity_suv), n_fine_planes)
-    mu_planes = _to_planes(mu_map, n_fine_planes)
-    per_line = (
-        scanner.sensitivity
-        * protocol.duration_s
-        * protocol.mean_decay
-        * geometry.bin_mm
-        * scanner.plane_mm
-        / geometry.n_views
-        / 1000.0
-    )
-    trues = fine.forward(planes) * (per_line * protocol.bqml_per_suv) * attenuation_factors(mu_planes, fine)
-    scatters = scatter_of(
-        trues,
-        fraction=scanner.scatter_fraction,
-        width_mm=220.0,
-        axial_width_mm=80.0,
-        bin_mm=geometry.bin_mm,
-        plane_mm=scanner.plane_mm,
-    )
-    randoms = randoms_of(trues, fraction=scanner.randoms_fraction, bin_mm=geometry.bin_mm)
-    mixing = PlaneMixing(scanner.mixing)
-    noise = 1 + mismatch.randoms_noise * torch.randn(randoms.shape, generator=generator)
-    background = mixing.forward(
-        mismatch.scatter_scale * scatters + mismatch.randoms_scale * randoms * noise.clamp_min(0)
-    )
-    pixel = settings.pixel_mm
-    shift = mismatch.mu_shift_mm
-    own_mu = _shift(_reduce(mu_planes, factor), (shift[0] / pixel, shift[1] / pixel, shift[2] / scanner.plane_mm))
-    own = SliceProjector(settings.n_pixels, pixel, geometry, matrix=scaled_matrix(settings.n_pixels, pixel, geometry))
-    return ExpectedScan(
-        prompts=trues + scatters + randoms,
-        background=background,
-        efficiency=per_line * attenuation_factors(own_mu, own),
-        scanner=scanner,
-        resolution_fwhm_mm=scanner.fwhm_mm * mismatch.resolution_scale,
-    )
+    counts = _counts_per_line(scanner, protocol) * protocol.bqml_per_suv
+    return fine.forward(planes) * counts * attenuation_factors(mu_planes, fine)
 
 
 def reconstruct_fractions(
