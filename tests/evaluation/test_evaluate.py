@@ -207,7 +207,7 @@ def test_body_mask_can_be_given_as_a_volume():
 def test_other_grids_are_refused_with_the_remedy():
     reference = volume(truth())
     other = make_volume(array=truth(), spacing_mm=(4.0, 4.0, 4.1), unit=Unit.SUV_BODY_WEIGHT)
-    with pytest.raises(InputError, match=r"must share a grid.*Resample the prediction with resample_to"):
+    with pytest.raises(InputError, match=r"must share a grid.*Resample the prediction first: --resample"):
         evaluate(other, reference)
     with pytest.raises(InputError, match="must share the grid of the reference"):
         evaluate(reference, reference, masks={"liver": other})

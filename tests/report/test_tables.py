@@ -1,5 +1,14 @@
 from nmsynth.core.acquisition import Acquisition
-from nmsynth.report.tables import acquisition_lines, cell, collect, lesion_rows, metric_tables, verdict
+from nmsynth.report.tables import (
+    acquisition_lines,
+    cell,
+    collect,
+    decision_table,
+    lesion_rows,
+    metric_tables,
+    order_methods,
+    verdict,
+)
 from tests.report.scenes import body, volume
 
 ROWS = [
@@ -20,7 +29,7 @@ def test_rows_are_found_anywhere_and_split_by_arm():
 
 def test_cells_print_ratios_as_per_cent_and_bounds_apart():
     assert cell(ROWS[0]) == ("20.0 %", "")
-    assert cell(ROWS[3]) == ("0.500", "(0.400 to 0.600)")
+    assert cell(ROWS[3]) == ("0.50", "(0.40 to 0.60)")
     assert cell(ROWS[4]) == ("–", "")
     assert cell({"name": "SUVpeak bias", "value": -0.05, "unit": "1"})[0] == "−5.0 %"
 
@@ -59,3 +68,42 @@ def test_acquisition_shows_no_time_and_no_identifier():
     assert lines["Injected activity"] == "300 MBq"
     assert lines["Injection to decay reference"] == "60.0 min"
     assert not any("2019" in text or "1.2.3" in text for text in lines.values())
+
+
+def test_bounds_of_one_lesion_are_left_out_and_percentages_are_short():
+    row = {"name": "SUVpeak bias", "value": -0.254, "unit": "1", "lower": -0.404, "upper": 0.0213, "n": 4}
+    assert cell(row) == ("−25.4 %", "(−40 to +2.1)")
+    assert cell({**row, "n": 1}) == ("−25.4 %", "")
+
+
+def test_lines_of_one_measure_stand_together_and_name_the_number_of_lesions():
+    rows = [
+        {"name": "recovery", "value": 0.5, "unit": "1", "mask": "lesions", "interval": "quartiles", "n": 3},
+        {"name": "omissions", "value": 1.0, "unit": "lesions", "mask": "lesions", "n": 3},
+        {"name": "recovery", "value": 0.4, "unit": "1", "mask": "lesions <10 mm", "interval": "quartiles", "n": 2},
+    ]
+    (table,) = metric_tables(collect({"model": {"measurements": rows}}), "model")
+    assert [(line.name, line.mask, line.again) for line in table.lines] == [
+        ("recovery", "lesions, n = 3", False),
+        ("recovery", "lesions <10 mm, n = 2", True),
+        ("omissions", "lesions, n = 3", False),
+    ]
+
+
+def test_controls_stand_between_the_source_and_the_reference():
+    names = ["reference", "full counts", "wavelet", "best Gaussian of the source", "source", "model"]
+    assert order_methods(names, "model") == [
+        "model", "source", "best Gaussian of the source", "wavelet", "full counts", "reference",
+    ]  # fmt: skip
+
+
+def test_decisions_that_differ_from_the_references_are_marked():
+    row = {"lesion": "lesion 1", "diameter_mm": 12.0, "category": 3, "category_reference": 4, "measurable": True}
+    rows = [{**row, "arm": "model", "measurable_reference": True, "tlg_fixed": 1.5, "tlg_fixed_reference": 2.0}]
+    found = decision_table(rows, ["model"])
+    assert found["titles"] == ["TLG SUV 4 [mL × SUV]", "Deauville", "PERCIST measurable"]
+    assert found["lines"][0]["cells"] == [
+        ("reference", [("2.00", False), ("4", False), ("yes", False)]),
+        ("model", [("1.50", False), ("3", True), ("yes", False)]),
+    ]
+    assert decision_table([{"lesion": "1", "arm": "model"}], ["model"]) is None

@@ -83,3 +83,36 @@ def test_existing_page_nothing_to_compare_and_bad_record_are_refused(files, tmp_
     page.write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="is there already"):
         report_study(files["synthetic"], page, source=files["source"])
+
+
+def test_curves_are_drawn_where_lesions_and_a_reference_are_given(files, tmp_path):
+    options = {"source": files["source"], "reference": files["reference"], "reference_kind": "T1"}
+    with_lesions = {"masks": {"lesions": files["lesions"]}, **options}
+    heading = "Recovery, noise and false structures</h2>"
+    for name, given, drawn in (
+        ("all", with_lesions, True),
+        ("off", {**with_lesions, "with_curves": False}, False),
+        ("none", options, False),
+    ):
+        page = report_study(files["synthetic"], tmp_path / f"{name}.html", **given)
+        assert (heading in page.read_text(encoding="utf-8")) is drawn
+
+
+def test_baselines_and_full_counts_stand_beside_with_their_controls(files, tmp_path):
+    page = report_study(
+        files["synthetic"],
+        tmp_path / "report.html",
+        source=files["source"],
+        reference=files["reference"],
+        full_counts=files["source"],
+        baselines={"my filter": files["source"]},
+        reference_kind="T1",
+        with_curves=False,
+    )
+    text = page.read_text(encoding="utf-8")
+    for words in ("my filter", "best Gaussian of full counts", "Gaussian of the source at equal noise"):
+        assert words in text
+    with pytest.raises(InputError, match="'reference' is kept"):
+        report_study(
+            files["synthetic"], tmp_path / "b.html", source=files["source"], baselines={"reference": files["source"]}
+        )

@@ -78,7 +78,7 @@ def check_images(volumes: Mapping[str, Volume]) -> None:
             raise InputError(
                 f"Images to evaluate must share a grid; the {first_name} has shape {first.shape} and spacing "
                 f"{_round(first.spacing_mm)} mm, the {name} {volume.shape} and {_round(volume.spacing_mm)} mm, or "
-                f"their positions differ. Resample the {name} with resample_to first."
+                f"their positions differ. Resample the {name} first: --resample, or resample_to()."
             )
         if not np.isfinite(volume.array).all():
             raise UnsafeInputError(
@@ -136,7 +136,7 @@ def as_mask_array(name: str, mask: Volume | npt.ArrayLike, reference: Volume) ->
         if not mask.has_grid_of(reference):
             raise InputError(
                 f"Masks must share the grid of the reference {reference.shape}; mask '{name}' has {mask.shape} or "
-                "another position. Resample it with resample_to(reference, order=0) first."
+                "another position. Resample it first: --resample, or resample_to(reference, order=0)."
             )
         return mask.array
     array = np.asarray(mask)
@@ -172,7 +172,7 @@ def prepare_scene(
         )
     if not body.any():
         warnings.append("The body mask is empty: the reference is zero, or below the threshold, throughout.")
-    lesions = _lesions({k: v for k, v in arrays.items() if k.startswith(LESION_PREFIX)}, body, spacing, settings)
+    lesions = _lesions(arrays, body, spacing, settings)
     organs = {
         name: np.asarray(array > 0)
         for name, array in arrays.items()
@@ -219,15 +219,23 @@ def _data_range(image: Image, body: Mask, unit: Unit, settings: EvaluationSettin
     return peak if peak > 0 else None
 
 
+def named_lesions(arrays: Mapping[str, npt.NDArray[Any]]) -> list[tuple[str, Mask]]:
+    """Lesions of those masks whose name begins with ``lesion``, named by mask and number."""
+    found: list[tuple[str, Mask]] = []
+    for name, array in arrays.items():
+        if not name.startswith(LESION_PREFIX):
+            continue
+        parts = numbered_lesions(array)
+        one = name.removesuffix("s") if name == "lesions" else name
+        found += [(f"{one} {number}" if len(parts) > 1 else one, part) for number, part in parts.items()]
+    return found
+
+
 def _lesions(
     arrays: Mapping[str, npt.NDArray[Any]], body: Mask, spacing: Spacing, settings: EvaluationSettings
 ) -> tuple[Lesion, ...]:
     """Lesions of all lesion masks under their numbers there, with rings that touch no lesion and stay in the body."""
-    found: list[tuple[str, Mask]] = []
-    for name, array in arrays.items():
-        parts = numbered_lesions(array)
-        one = name.removesuffix("s") if name == "lesions" else name
-        found += [(f"{one} {number}" if len(parts) > 1 else one, part) for number, part in parts.items()]
+    found = named_lesions(arrays)
     if not found:
         return ()
     every = np.any([mask for _, mask in found], axis=0)

@@ -41,6 +41,9 @@ RELATIVE_LIMIT = 50.0
 SMOOTHING_MM = 6.0
 """FWHM of the smoothing before the largest difference is looked for [mm]."""
 
+END_SLICES = 2
+"""Slices left out at each end where the largest difference is looked for: noise is highest there."""
+
 SURROUNDINGS = 0.3
 """Of the window: least uptake that the largest difference is weighed by, so that air does not win."""
 
@@ -220,6 +223,8 @@ class Painter:
         spacing = self.scene.grid.spacing_mm
         smoothed = smooth(difference, SMOOTHING_MM, spacing)
         weighed = np.abs(smoothed) / np.maximum(expected, SURROUNDINGS * self.scene.window)
+        if len(weighed) > 4 * END_SLICES:
+            weighed[:END_SLICES] = weighed[-END_SLICES:] = 0.0
         place = [int(i) for i in np.unravel_index(int(np.argmax(weighed)), weighed.shape)]
         box = tuple(
             slice(max(i - round(DETAIL_MM / s), 0), i + round(DETAIL_MM / s) + 1)
@@ -247,10 +252,10 @@ class Painter:
         value = f"{float(smoothed[tuple(place)]):+.2f}".replace("-", "−")
         return Picture(
             panel_rows(rows, max_height=300),
-            f"Detail where {main} departs most from {self.reference_name}, for the uptake there: {value} "
-            f"{self.scene.unit} after smoothing by {SMOOTHING_MM:g} mm, where the {self.short_reference} has "
-            f"{float(expected[tuple(place)]):.2f}. Axial, coronal, sagittal; difference ±{limit:g}. Judge whether it "
-            "is noise, an edge, or a structure gained or lost.",
+            f"The place where the {main} image departs most from {self.reference_name}, in proportion to the uptake: "
+            f"{value} {self.scene.unit} after smoothing by {SMOOTHING_MM:g} mm, where the {self.short_reference} has "
+            f"{float(expected[tuple(place)]):.2f}. Axial, coronal, sagittal; difference ±{limit:g} {self.scene.unit}. "
+            "Judge whether it is noise, an edge, or a structure gained or lost.",
             "Three planes through the largest difference",
         )
 
@@ -289,7 +294,7 @@ def lesion_pictures(scene: Scene, rows: Sequence[Mapping[str, Any]], reference_n
             f"Contrast recovery (lesion − ring) against {reference_name}, by diameter. The band holds the limits "
             "of EARL 18F standards 1 (EARL1, January 2017; EARL2 is not shown) for SUVmean (50 % isocontour) in a "
             "hot-sphere phantom against the filled activity. It places the sizes; only points against T0 may be "
-            "judged by it, points against T1 aim at 1.",
+            "judged by it, points against T1 aim at 1. A triangle stands for a value beyond the axis.",
             "Recovery of lesion contrast against diameter with the EARL1 band",
         )
     )

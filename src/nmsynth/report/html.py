@@ -13,12 +13,13 @@ from markupsafe import Markup, escape
 
 from nmsynth.core.volume import Volume
 from nmsynth.io.atomic import atomic_file, check_output
-from nmsynth.report import plots, tables
+from nmsynth.report import tables
 from nmsynth.report.figures import Painter, Picture, histogram_picture, lesion_pictures
 from nmsynth.report.lesions import measure_lesions
 from nmsynth.report.pictures import BANNER
 from nmsynth.report.scene import Scene, prepare_scene
 from nmsynth.report.text import number, percent, printable
+from nmsynth.report.tradeoff import trade_off
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -30,6 +31,9 @@ CARD_ORDER = (
 
 MAX_LESION_ARMS = 2
 """Most methods in the table of lesions."""
+
+NOT_PLOTTED = tables.CONTROL_ORDER[1:2] + tables.CONTROL_ORDER[4:]
+"""Controls that stand in the tables alone, so that the points of the plots can be told apart."""
 
 
 def write_report(
@@ -65,7 +69,8 @@ def write_report(
         Spheres by ``centre_index`` (z, y, x), ``diameter_mm`` [mm], ``contrast`` and ``index``, on the grid of the
         source, else of the first image.
     curves
-        By method, points with ``recovery``, ``noise`` and ``false_structures`` (per 100 slices).
+        By method, points with ``recovery``, ``noise`` (COV), ``false_structures`` (per 100 slices) and ``setting``;
+        see :class:`nmsynth.evaluation.curves.Curves`.
     card
         Model card.
     record
@@ -96,24 +101,38 @@ def write_report(
     """
     target = check_output(Path(path), overwrite=overwrite, is_directory=False)
     scene = prepare_scene(images, lesions, point)
-    reference_name = _reference_name(scene, reference_kind)
     context = {
         "title": title,
-        "banner": BANNER,
         "claim": claim,
         "claim_class": claim_class or _claim_class(scene, reference_kind, images),
-        "noisy": reference_kind == "T2",
-        "reference_name": reference_name,
-        **_picture_context(scene, metrics, curves, reference_name),
-        **_table_context(scene, metrics),
+        **_page_context(scene, images, metrics, curves, card, reference_kind),
         **_study_context(scene, images, metrics, card, record, flags),
     }
-    context["facts"] = _facts(scene, images, card, reference_name)
     context["sections"] = _sections(context)
     page = render(context)
     with atomic_file(target, overwrite=overwrite) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return target
+
+
+def _page_context(
+    scene: Scene,
+    images: Mapping[str, Volume],
+    metrics: Mapping[str, Mapping[str, Any]] | None,
+    curves: Mapping[str, Sequence[Mapping[str, Any]]] | None,
+    card: Mapping[str, Any] | None,
+    reference_kind: str | None,
+) -> dict[str, Any]:
+    """What the head, the pictures and the tables of the page need."""
+    reference_name = _reference_name(scene, reference_kind)
+    return {
+        "banner": BANNER,
+        "noisy": reference_kind == "T2",
+        "reference_name": reference_name,
+        "facts": _facts(scene, images, card, reference_name),
+        **_picture_context(scene, metrics, curves, reference_name),
+        **_table_context(scene, metrics),
+    }
 
 
 def render(context: Mapping[str, Any]) -> str:
@@ -155,25 +174,33 @@ def _picture_context(
         rows = measure_lesions(scene.images, scene.lesions, scene.grid.spacing_mm, reference=scene.reference)
     arms = list(dict.fromkeys(str(row["arm"]) for row in rows))
     main = scene.main if scene.main in arms else (arms[0] if arms else None)
+    plotted = [row for row in rows if row["arm"] not in NOT_PLOTTED]
     arms = tables.order_methods(arms, main)[:MAX_LESION_ARMS]
-    trade = plots.trade_off(curves, main=scene.main) if curves else None
+    trade = trade_off(curves, main=scene.main) if curves else None
     return {
         "projections": _embedded(painter.projections()),
         "planes": _embedded(painter.planes()),
         "differences": [_embedded(item) for item in painter.differences()],
-        "lesion_pictures": [_embedded(item) for item in lesion_pictures(scene, rows, reference_name)],
+        "lesion_pictures": [_embedded(item) for item in lesion_pictures(scene, plotted, reference_name)],
         "lesions": tables.lesion_table(rows, arms),
+        "decisions": tables.decision_table(rows, arms),
         "lesion_arms": arms,
         "lesion_main": main,
         "histogram": _embedded(histogram_picture(scene, reference_name)),
-        "trade_off": None if trade is None else _embedded(Picture(trade, TRADE_OFF_CAPTION, "Recovery against noise")),
+        "trade_off": None if trade is None else _embedded(_trade_off_picture(trade, reference_name)),
     }
 
 
-TRADE_OFF_CAPTION = (
-    "Contrast recovery against noise and against false structures; each point is a setting of a method, the dashed "
-    "line is the Gaussian's. A method that lies on the Gaussian's line only smooths; worth is above and to the left."
-)
+def _trade_off_picture(png: bytes, reference_name: str) -> Picture:
+    """Curves with their caption."""
+    return Picture(
+        png,
+        f"Contrast recovery (median over lesions) against noise and against false structures, all against "
+        f"{reference_name}. Dashed: the source smoothed by Gaussians of growing width. Joined points: the model at its "
+        "three significances, with quartiles over lesions as thin lines. A method on the dashed line only smooths; one "
+        "above it keeps lesions that a Gaussian of equal noise, or of equally many false structures, loses.",
+        "Recovery against noise and against false structures",
+    )
 
 
 def _table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:

@@ -38,6 +38,9 @@ EARL, FDG-PET/CT accreditation specifications, January 2017 (18F standards 1), t
 
 HISTOGRAM_BINS = 160
 
+RECOVERY_LIMITS = (-0.5, 2.0)
+"""Ends of the axis of recovery by size; values beyond are drawn at its edge."""
+
 Row = Mapping[str, Any]
 
 
@@ -119,8 +122,9 @@ def _paint_profile(
             label=clean_for_picture(name),
         )
     ax.axvspan(-lesion.diameter_mm / 2, lesion.diameter_mm / 2, color="#fef3c7", zorder=0)
-    contrast = "" if lesion.contrast is None else f", contrast {lesion.contrast:.3g}"
-    ax.set_title(clean_for_picture(f"lesion {lesion.name}: {lesion.diameter_mm:.3g} mm{contrast}", limit=44))
+    contrast = "" if lesion.contrast is None else f", true contrast {lesion.contrast:.3g}"
+    name = f"lesion {lesion.name}" if lesion.name.isdigit() else lesion.name
+    ax.set_title(clean_for_picture(f"{name}: {lesion.diameter_mm:.3g} mm{contrast}", limit=48))
 
 
 def agreement(rows: Sequence[Row], arms: Sequence[str], *, unit: str, main: str | None) -> bytes:
@@ -145,7 +149,10 @@ def agreement(rows: Sequence[Row], arms: Sequence[str], *, unit: str, main: str 
                     _paint_limits(ax, pairs, colours[arm])
             ax.axhline(0.0, color=INK, linewidth=0.8)
             ax.set_title(f"lesion {name}")
-            ax.set(xlabel=f"mean of image and reference, {clean_for_picture(unit)}", ylabel="image − reference")
+            ax.set(
+                xlabel=f"mean of image and reference, {clean_for_picture(unit)}",
+                ylabel=f"image − reference, {clean_for_picture(unit)}",
+            )
             ax.margins(x=0.08, y=0.15)
         axes[1].legend(fontsize=10, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
@@ -241,73 +248,37 @@ def recovery_by_size(rows: Sequence[Row], arms: Sequence[str], *, main: str | No
                 ]
             ).reshape(-1, 2)
             if len(points):
-                size = 52 if arm == main else 28
-                ax.scatter(
-                    points[:, 0],
-                    points[:, 1],
-                    s=size,
-                    color=colours[arm],
-                    label=clean_for_picture(arm),
-                    linewidths=0,
-                    zorder=3,
-                )
+                _scatter_clipped(ax, points, colours[arm], arm, is_main=arm == main)
         ax.axhline(1.0, color=INK, linewidth=0.9, linestyle="--")
         ax.set(xlabel="lesion diameter [mm]", ylabel=f"contrast recovery against {clean_for_picture(reference_name)}")
-        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+        low_y, high_y = RECOVERY_LIMITS
+        ax.set_ylim(max(min(ax.get_ylim()[0], 0.0), low_y - 0.1), min(max(ax.get_ylim()[1], 1.1), high_y + 0.1))
         ax.legend(fontsize=10, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
-    return draw((980, 430), 1, paint)
+    return draw((1460, 430), 1, paint)
 
 
-NOISE_KEYS = ("noise", "cov", "COV", "liver_cov")
-FALSE_KEYS = ("false_structures", "false", "false_per_100_slices", "false_structures_per_100_slices")
-"""Names under which a point of a curve may give its noise and its false structures."""
-
-
-def trade_off(curves: Mapping[str, Sequence[Row]], *, main: str | None) -> bytes | None:
-    """Recovery against noise and against false structures, one line a method, the Gaussian's dashed.
-
-    Each point is a mapping with ``recovery`` and ``noise`` and/or ``false_structures``. ``None`` where no point is
-    complete.
-    """
-    panels = [
-        (keys, label)
-        for keys, label in ((NOISE_KEYS, "noise, liver COV"), (FALSE_KEYS, "false structures per 100 slices"))
-        if any(len(_points(points, keys)) for points in curves.values())
-    ]
-    if not panels:
-        return None
-    colours = colours_of(list(curves), main if main in curves else next(iter(curves)))
-
-    def paint(axes: Sequence[Axes]) -> None:
-        for ax, (keys, label) in zip(axes, panels, strict=True):
-            for name, points in curves.items():
-                line = _points(points, keys)
-                if not len(line):
-                    continue
-                gaussian = "gauss" in name.lower()
-                ax.plot(
-                    line[:, 0],
-                    line[:, 1],
-                    "o--" if gaussian else "o-",
-                    color=QUIET if gaussian else colours[name],
-                    label=clean_for_picture(name),
-                    markersize=5,
-                    linewidth=1.8,
-                )
-            ax.set(xlabel=label, ylabel="contrast recovery")
-            ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
-            ax.set_xlim(left=min(0.0, ax.get_xlim()[0]))
-        axes[0].legend(fontsize=10)
-
-    return draw((620 * len(panels) + 40, 430), len(panels), paint)
-
-
-def _points(points: Sequence[Row], keys: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Points of a curve with both coordinates, in the order of the curve, shape ``(n, 2)``."""
-    found = []
-    for point in points:
-        across = next((point[key] for key in keys if _number(point.get(key))), None)
-        if across is not None and _number(point.get("recovery")):
-            found.append((across, point["recovery"]))
-    return np.asarray(found, dtype=np.float64).reshape(-1, 2)
+def _scatter_clipped(
+    ax: Axes, points: np.ndarray[Any, np.dtype[np.float64]], colour: str, name: str, *, is_main: bool
+) -> None:
+    """Draw points of recovery by size; one beyond the axis stands at its edge as a triangle."""
+    low, high = RECOVERY_LIMITS
+    clipped = np.clip(points[:, 1], low, high)
+    size, label = (52 if is_main else 28), clean_for_picture(name)
+    for marker, chosen in (
+        ("o", clipped == points[:, 1]),
+        ("^", points[:, 1] > high),
+        ("v", points[:, 1] < low),
+    ):
+        if chosen.any():
+            own = label if marker == "o" else None
+            ax.scatter(
+                points[chosen, 0],
+                clipped[chosen],
+                s=size,
+                marker=marker,
+                color=colour,
+                label=own,
+                linewidths=0,
+                zorder=4 if is_main else 3,
+            )

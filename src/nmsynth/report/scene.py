@@ -132,6 +132,11 @@ def prepare_scene(
     )
 
 
+def _titled(name: str) -> str:
+    """Name of a lesion in a sentence."""
+    return f"lesion {name}" if name.isdigit() else name
+
+
 def _is_baseline(name: str) -> bool:
     """Whether a name is none of the roles of measured, simulated or true images."""
     return name not in ("source", "reference", "truth")
@@ -172,7 +177,7 @@ def _place(
         return nearest_voxel(grid, index_in(grid, affine, point)), "the point given"
     if lesions:
         hottest = max(lesions, key=lambda lesion: float(array[nearest_voxel(grid, lesion.centre_index)]))
-        return nearest_voxel(grid, hottest.centre_index), f"the hottest lesion ({hottest.name})"
+        return nearest_voxel(grid, hottest.centre_index), f"the hottest lesion ({_titled(hottest.name)})"
     smoothed = smooth(array, 8.0, grid.spacing_mm)
     z, y, x = (int(i) for i in np.unravel_index(int(np.argmax(smoothed)), smoothed.shape))
     return (z, y, x), "the hottest place (it may be the bladder or the brain)"

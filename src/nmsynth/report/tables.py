@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,8 @@ VERDICT: tuple[tuple[str, str, str | None, str], ...] = (
     ("SUVpeak bias", "lesion SUVpeak bias", "lesions", "nearer 0"),
     ("SUVmean bias", "lesion SUVmean bias", "lesions", "nearer 0"),
     ("omissions", "lesions lost", None, "0"),
+    ("Deauville category flips", "Deauville category flips", None, "0"),
+    ("PERCIST measurable flips", "PERCIST measurable flips", None, "0"),
     ("false structures", "false structures", None, "0"),
     ("missing structures", "missing structures", None, "0"),
 )
@@ -45,9 +48,37 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Image metrics", ("NRMSE", "RMSE", "PSNR", "SSIM", "MAE", "bias", "relative bias")),
     ("Noise", ("COV", "SD", "noise reduction", "noise autocorrelation")),
     ("False and missing structures", ("false structures", "missing structures", "fabrication")),
-    ("Lesions, summary", ("recovery", "SUVmean bias", "SUVmax bias", "SUVpeak", "omissions", "intensity", "category")),
+    (
+        "Lesions, summary",
+        (
+            "recovery",
+            "SUVmean bias",
+            "SUVmax bias",
+            "SUVpeak bias",
+            "SUVpeak Bland-Altman",
+            "SUVpeak concordance",
+            "omissions",
+            "intensity",
+            "Deauville",
+            "PERCIST",
+        ),
+    ),
 )
 """Title of each table and the beginnings of the names of its measurements; what fits none is a region's value."""
+
+
+DECIMALS = (("recovery", 2), ("noise autocorrelation", 2), ("SSIM", 3), ("SUVpeak concordance", 3))
+"""Beginnings of the names of measurements that are printed with a fixed count of decimals."""
+
+CONTROL_ORDER = (
+    "best Gaussian of the source",
+    "Gaussian of the source at equal noise",
+    "",
+    "full counts",
+    "best Gaussian of full counts",
+    "full counts through the model",
+)
+"""Order of the controls between the source and the reference; the empty name stands for all others."""
 
 
 @dataclass(slots=True)
@@ -60,6 +91,8 @@ class Line:
     reference: str
     data_range: str
     aim: str = ""
+    again: bool = False
+    """Whether the line above is of the same measure."""
     cells: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Value and, in brackets, its bounds, by method."""
 
@@ -114,30 +147,40 @@ def lesion_rows(metrics: Mapping[str, Mapping[str, Any]] | None) -> list[dict[st
 
 
 def order_methods(names: Sequence[str], main: str | None) -> list[str]:
-    """Put the synthetic image first, then the source and the others in their order, the reference last."""
-    rank = {main: 0, "source": 1, "reference": 3}
-    return sorted(names, key=lambda name: rank.get(name, 2))
+    """Put the synthetic image first, then source, its Gaussians, others, full counts, the reference last."""
+    rank: dict[str | None, int] = {name: k + 2 for k, name in enumerate(CONTROL_ORDER)}
+    rank |= {"source": 1, "reference": len(CONTROL_ORDER) + 2, main: 0}
+    return sorted(names, key=lambda name: rank.get(name, rank[""]))
 
 
 def cell(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Print a value and, apart, its bounds where it has both; ratios as per cent."""
-    value, unit, name = row.get("value"), str(row.get("unit") or ""), str(row.get("name"))
-    as_percent = _as_percent(row)
-    signed = "bias" in name
-
-    def show(item: Any) -> str:
-        if as_percent and isinstance(item, (int, float)):
-            return percent(float(item), signed=signed)
-        if unit == "lesions" and isinstance(item, (int, float)):
-            return f"{item:.0f}"
-        return number(item)
-
-    lower, upper = row.get("lower"), row.get("upper")
+    """Print a value and, apart, its bounds where it has both and stands for several; ratios as per cent."""
+    value, lower, upper = row.get("value"), row.get("lower"), row.get("upper")
     if value is None:
         return MISSING, ""
-    if lower is None or upper is None:
-        return show(value), ""
-    return show(value), f"({show(lower)} to {show(upper)})"
+    if lower is None or upper is None or row.get("n") == 1:
+        return _shown(row, value), ""
+    return _shown(row, value), f"({_bound(row, lower)} to {_bound(row, upper)})"
+
+
+def _bound(row: Mapping[str, Any], item: Any) -> str:
+    """Print a bound: as the value, but per cent without their sign, and whole from ten on."""
+    if _as_percent(row) and isinstance(item, (int, float)) and 10 <= abs(100 * item) < math.inf:
+        return (f"{100 * item:+.0f}" if "bias" in str(row.get("name")) else f"{100 * item:.0f}").replace("-", "−")
+    return _shown(row, item).removesuffix(" %")
+
+
+def _shown(row: Mapping[str, Any], item: Any) -> str:
+    """Print one number of a row in the way of its measure."""
+    name = str(row.get("name"))
+    if not isinstance(item, (int, float)) or not math.isfinite(item):
+        return number(item)
+    if _as_percent(row):
+        return percent(float(item), signed="bias" in name)
+    if str(row.get("unit")) == "lesions":
+        return f"{item:.0f}"
+    decimals = next((n for beginning, n in DECIMALS if name == beginning or name.startswith(f"{beginning} ")), None)
+    return number(item) if decimals is None else f"{item:.{decimals}f}".replace("-", "−")
 
 
 def _as_percent(row: Mapping[str, Any]) -> bool:
@@ -163,8 +206,22 @@ def metric_tables(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: st
             lines[key].cells.setdefault(method, shown)
             _add_notes(table, row)
     for table in tables.values():
-        table.methods = [name for name in methods if any(name in line.cells for line in table.lines)]
+        _arrange(table, methods)
     return [table for table in tables.values() if table.lines]
+
+
+def _arrange(table: Table, methods: Sequence[str]) -> None:
+    """Bring the lines of one measure together, and keep the methods that have a value."""
+    places: dict[str, int] = {}
+    for line in table.lines:
+        places.setdefault(line.name, len(places))
+    table.lines.sort(key=lambda line: places[line.name])
+    for above, line in itertools.pairwise(table.lines):
+        line.again = line.name == above.name
+    shown = {name for line in table.lines for name, (value, _) in line.cells.items() if value != MISSING}
+    shown = shown or {name for line in table.lines for name in line.cells}
+    table.methods = [name for name in methods if name in shown]
+    table.lines = [line for line in table.lines if any(name in line.cells for name in table.methods)]
 
 
 def _add_notes(table: Table, row: Mapping[str, Any]) -> None:
@@ -187,9 +244,10 @@ def _group(row: Mapping[str, Any]) -> str:
 
 def _line(row: Mapping[str, Any]) -> Line:
     """Empty line for a row."""
+    summed = row.get("n") is not None and (row.get("interval") or row.get("unit") == "lesions")
     return Line(
         str(row.get("name")),
-        str(row.get("mask") or MISSING),
+        str(row.get("mask") or MISSING) + (f", n = {row['n']}" if summed else ""),
         "%" if _as_percent(row) else str(row.get("unit") or MISSING),
         str(row.get("reference") or MISSING),
         MISSING if row.get("data_range") is None else number(row["data_range"]),
@@ -212,7 +270,8 @@ def verdict(collected: Mapping[str, Sequence[Mapping[str, Any]]], main: str | No
         line = _line(first)
         line.name, line.aim = shown, _aim(aim, name, part, collected)
         line.unit = "" if line.unit in ("1", "%", "lesions", MISSING) else line.unit
-        line.reference += "" if line.data_range == MISSING else f", range {line.data_range}"
+        line.reference = "" if line.reference == MISSING else f"against {line.reference}"
+        line.reference += "" if line.data_range == MISSING else f", data range {line.data_range}"
         line.cells = {method: cell(row) for method, row in found.items()}
         table.lines.append(line)
     return table if table.lines else None
@@ -257,11 +316,59 @@ def lesion_table(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list
         entry["arms"][row["arm"]] = {
             "values": [number(row.get(key)) for key in ("mean", "maximum", "peak")],
             "biases": [percent(b if isinstance(b, (int, float)) else None) for b in biases],
-            "recovery": number(row.get("recovery")),
+            "recovery": _shown({"name": "recovery", "unit": "1"}, row.get("recovery")),
         }
     lines = list(lesions.values())
     lines.sort(key=lambda line: -line["size"] if isinstance(line["size"], (int, float)) else math.inf)
     return [line for line in lines if any(arm in line["arms"] for arm in arms)]
+
+
+DECISION_VALUES = (
+    ("MTV 41 % [mL]", "mtv_relative_ml", "mtv_relative_reference_ml"),
+    ("TLG 41 % [mL × SUV]", "tlg_relative", "tlg_relative_reference"),
+    ("MTV SUV 4 [mL]", "mtv_fixed_ml", "mtv_fixed_reference_ml"),
+    ("TLG SUV 4 [mL × SUV]", "tlg_fixed", "tlg_fixed_reference"),
+    ("peak / liver", "liver_ratio", "liver_ratio_reference"),
+    ("peak / blood pool", "blood_pool_ratio", "blood_pool_ratio_reference"),
+    ("Deauville", "category", "category_reference"),
+    ("PERCIST measurable", "measurable", "measurable_reference"),
+)
+"""Title, key and key of the reference of each column of the table of volumes and decisions."""
+
+
+def decision_table(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> dict[str, Any] | None:
+    """Volumes, ratios and categories of each lesion: the reference's and each arm's; ``None`` where none is given.
+
+    A category that differs from the reference's is marked.
+    """
+    columns = [
+        c for c in DECISION_VALUES if any(row.get(c[1]) is not None or row.get(c[2]) is not None for row in rows)
+    ]
+    if not columns:
+        return None
+    lesions: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        own = lesions.setdefault(str(row["lesion"]), {"size": row.get("diameter_mm"), "reference": row, "arms": {}})
+        own["arms"][row["arm"]] = row
+    ordered = sorted(lesions.items(), key=lambda item: -float(item[1]["size"] or 0.0))
+    lines = []
+    for name, entry in ordered:
+        cells = [("reference", [(number(entry["reference"].get(key)), False) for _, _, key in columns])]
+        for arm in arms:
+            row = entry["arms"].get(arm)
+            cells.append(
+                (arm, [(MISSING, False)] * len(columns) if row is None else [_decision(row, c) for c in columns])
+            )
+        lines.append({"name": name, "diameter": number(entry["size"]), "cells": cells})
+    return {"titles": [title for title, _, _ in columns], "lines": lines}
+
+
+def _decision(row: Mapping[str, Any], column: tuple[str, str, str]) -> tuple[str, bool]:
+    """Value of an arm, and whether it is a decision that the reference does not share."""
+    _, key, key_reference = column
+    value, expected = row.get(key), row.get(key_reference)
+    flipped = key in ("category", "measurable") and None not in (value, expected) and value != expected
+    return number(value), flipped
 
 
 def acquisition_lines(volume: Volume) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import same_grid
+from nmsynth.core.progress import Progress, silent
 from nmsynth.core.units import Unit
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def evaluate_study(
     reference_path: Path,
     *,
     source_path: Path | None = None,
+    full_counts_path: Path | None = None,
     mask_paths: Mapping[str, Path] | None = None,
     settings: Mapping[str, Any] | None = None,
     output: Path | None = None,
@@ -36,12 +38,13 @@ def evaluate_study(
     unit: Unit | str | None = None,
     modality: str | None = None,
     resample: bool = False,
+    progress: Progress = silent,
 ) -> Metrics:
     """Evaluate files.
 
     Parameters
     ----------
-    prediction_path, reference_path, source_path
+    prediction_path, reference_path, source_path, full_counts_path
         DICOM series or NIfTI images.
     mask_paths
         Masks by name (see :func:`nmsynth.evaluation.evaluate`).
@@ -54,31 +57,70 @@ def evaluate_study(
     unit, modality
         Of NIfTI images without a sidecar.
     resample
-        Bring the prediction, the source and the masks (nearest voxel) to the reference's grid first. A grid that
-        differs only in the direction of its axes is turned in any case, without loss.
+        As in :func:`load_images`.
+    progress
+        Told of each step.
     """
     from nmsynth.evaluation.evaluate import evaluate
-    from nmsynth.io import read
 
     if output is not None:
         _check_output(Path(output), overwrite=overwrite)
-
-    unit_of_images = None if unit is None else Unit.parse(unit)
-
-    def load(path: Path) -> Volume:
-        return read(path, unit=unit_of_images, modality=modality)
-
-    reference = load(reference_path)
-    prediction = load(prediction_path)
-    source = None if source_path is None else load(source_path)
-    masks = {name: read_mask(path) for name, path in (mask_paths or {}).items()}
-    prediction = _on_grid(prediction, reference, order=1, resample=resample)
-    source = None if source is None else _on_grid(source, reference, order=1, resample=resample)
-    masks = {name: _on_grid(mask, reference, order=0, resample=resample) for name, mask in masks.items()}
-    metrics = evaluate(prediction, reference, source=source, masks=masks, settings=settings)
+    paths = {
+        "reference": reference_path,
+        "prediction": prediction_path,
+        "source": source_path,
+        "full counts": full_counts_path,
+    }
+    progress("reading", 0.0)
+    images, masks = load_images(paths, mask_paths, unit=unit, modality=modality, resample=resample)
+    progress("evaluating", 0.2)
+    metrics = evaluate(
+        images["prediction"],
+        images["reference"],
+        source=images.get("source"),
+        full_counts=images.get("full counts"),
+        masks=masks,
+        settings=settings,
+    )
     if output is not None:
         write_metrics(metrics, Path(output), overwrite=overwrite)
     return metrics
+
+
+def load_images(
+    paths: Mapping[str, Path | None],
+    mask_paths: Mapping[str, Path] | None = None,
+    *,
+    unit: Unit | str | None = None,
+    modality: str | None = None,
+    resample: bool = False,
+) -> tuple[dict[str, Volume], dict[str, Volume]]:
+    """Read images and masks and turn them to the grid of the first image.
+
+    Parameters
+    ----------
+    paths
+        Images by role, the one whose grid counts first; roles without a path are left out.
+    mask_paths
+        Masks by name.
+    unit, modality
+        Of NIfTI images without a sidecar.
+    resample
+        Interpolate images, and masks to the nearest voxel, that lie on another grid. A grid that differs only in the
+        direction of its axes is turned in any case, without loss.
+    """
+    from nmsynth.io import read
+
+    own_unit = None if unit is None else Unit.parse(unit)
+    images = {
+        name: read(Path(path), unit=own_unit, modality=modality) for name, path in paths.items() if path is not None
+    }
+    masks = {name: read_mask(Path(path)) for name, path in (mask_paths or {}).items()}
+    grid = next(iter(images.values()))
+    return (
+        {name: _on_grid(image, grid, order=1, resample=resample) for name, image in images.items()},
+        {name: _on_grid(mask, grid, order=0, resample=resample) for name, mask in masks.items()},
+    )
 
 
 def read_mask(path: Path) -> Volume:

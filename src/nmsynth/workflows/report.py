@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nmsynth.core.errors import InputError
+from nmsynth.core.errors import InputError, NmsynthError
 from nmsynth.core.geometry import to_indices, to_world
-from nmsynth.core.units import Unit
+from nmsynth.core.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from nmsynth.core.units import Unit
     from nmsynth.core.volume import Volume
+    from nmsynth.evaluation.curves import Curves
+    from nmsynth.inference.predictor import Model
 
 MAX_RECORD_BYTES = 4_000_000
 """Largest record of a synthesis that is read [bytes]."""
@@ -40,24 +43,27 @@ def report_study(
     *,
     source: Path | None = None,
     reference: Path | None = None,
+    full_counts: Path | None = None,
     reference_kind: str = "T2",
     masks: Mapping[str, Path] | None = None,
     baselines: Mapping[str, Path] | None = None,
     model: str | None = None,
     record: Path | None = None,
-    curves: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    with_curves: bool = True,
     title: str | None = None,
     claim: str | None = None,
     point: Sequence[float] | None = None,
     unit: Unit | str | None = None,
     modality: str | None = None,
+    resample: bool = False,
     overwrite: bool = False,
+    progress: Progress = silent,
 ) -> Path:
     """Write the report on a synthetic image.
 
     Parameters
     ----------
-    prediction, source, reference
+    prediction, source, reference, full_counts
         DICOM series or NIfTI images; without a reference the page shows the change against the source.
     output
         HTML file to write.
@@ -71,80 +77,153 @@ def report_study(
         Name of the model whose card is shown; by default the one that the prediction names, if it is installed.
     record
         JSON record of the synthesis.
-    curves
-        Recovery against noise and false structures by method; see :func:`nmsynth.report.html.write_report`.
+    with_curves
+        Draw recovery against noise and against false structures where there are a source, a reference and lesions; the
+        model that made the prediction, if it is installed, is then run on the source at its three significances.
     title, claim
         Heading and closing sentence.
     point
         Index (z, y, x) in the source through which the planes pass.
     unit, modality
         Of NIfTI images without a sidecar.
+    resample
+        Interpolate images and masks on other grids than the reference's, or the source's.
     overwrite
         Replace an existing page.
+    progress
+        Told of each step.
 
     Returns
     -------
         Path of the page.
     """
-    from nmsynth.io import read
     from nmsynth.io.atomic import check_output
     from nmsynth.report.html import write_report
 
-    if source is None and reference is None:
-        raise InputError("A report needs something to compare with; found neither source nor reference. Give one.")
+    paths = _paths(prediction, source, reference, full_counts, baselines or {})
     check_output(Path(output), overwrite=overwrite, is_directory=False)
-    image_unit = None if unit is None else Unit.parse(unit)
-    paths = {"source": source, "synthetic": prediction, "reference": reference, **(baselines or {})}
-    images = {name: read(path, unit=image_unit, modality=modality) for name, path in paths.items() if path is not None}
-    metrics = {
-        name: _evaluate(paths, name, reference_kind, masks, image_unit, modality)
-        for name in ("synthetic", *(baselines or {}))
-    }
+    shown_record = None if record is None else _read_record(Path(record))
     kind = reference_kind if reference is not None else None
+    progress("reading", 0.0)
+    images, regions = _load(paths, masks or {}, unit=unit, modality=modality, resample=resample)
+    card = _card(model, images["synthetic"])
+    progress("evaluating", 0.2)
+    metrics = _evaluate(images, regions, kind)
+    progress("drawing curves", 0.5)
+    curves, notes = _curves(images, regions, kind, card, model) if with_curves else (None, ())
+    progress("drawing the page", 0.8)
     return write_report(
         output,
         images=images,
-        metrics=metrics,
-        lesions=_lesions(masks or {}, next(iter(images.values()))),
-        curves=curves,
-        card=_card(model, images["synthetic"]),
-        record=None if record is None else _read_record(Path(record)),
+        metrics={"synthetic": metrics},
+        lesions=_lesions(regions, next(iter(images.values()))),
+        curves=None if curves is None else curves.rows(),
+        card=card,
+        record=shown_record,
         title=title or "Synthetic PET beside its " + ("reference" if reference is not None else "source"),
         reference_kind=kind,
         claim=claim or CLAIMS.get(kind, CLAIMS[None]),
         point=point,
+        flags=notes,
         overwrite=overwrite,
     )
 
 
-def _evaluate(
-    paths: Mapping[str, Path | None],
-    name: str,
-    reference_kind: str,
-    masks: Mapping[str, Path] | None,
-    unit: Unit | None,
-    modality: str | None,
-) -> dict[str, Any]:
-    """Metrics of one image as JSON; without a reference only those that need no truth."""
-    from nmsynth.workflows.evaluation import evaluate_study
+def _paths(
+    prediction: Path,
+    source: Path | None,
+    reference: Path | None,
+    full_counts: Path | None,
+    baselines: Mapping[str, Path],
+) -> dict[str, Path]:
+    """Images by the name that they have on the page."""
+    if source is None and reference is None:
+        raise InputError("A report needs something to compare with; found neither source nor reference. Give one.")
+    roles = {"source": source, "synthetic": prediction, "reference": reference, "full counts": full_counts}
+    taken = sorted({*roles, "truth", "prediction"} & set(baselines))
+    if taken:
+        raise InputError(f"A baseline must have a name of its own; '{taken[0]}' is kept for nmsynth's. Rename it.")
+    return {name: path for name, path in {**roles, **baselines}.items() if path is not None}
 
-    image, source, reference = paths[name], paths["source"], paths["reference"]
-    against = reference if reference is not None else source
-    if image is None or against is None:
-        return {}
-    settings: dict[str, Any] = {"reference_kind": reference_kind if reference is not None else "T2"}
-    if reference is None or name != "synthetic":
-        settings["with_best_gaussian"] = False
-    found = evaluate_study(
-        Path(image),
-        Path(against),
-        source_path=None if source is None else Path(source),
-        mask_paths=masks,
-        settings=settings,
-        unit=unit,
-        modality=modality,
+
+def _load(
+    paths: Mapping[str, Path],
+    masks: Mapping[str, Path],
+    *,
+    unit: Unit | str | None,
+    modality: str | None,
+    resample: bool,
+) -> tuple[dict[str, Volume], dict[str, Volume]]:
+    """Images in the order of the page, and masks, on the grid of the reference or else of the source."""
+    from nmsynth.workflows.evaluation import load_images
+
+    first = "reference" if "reference" in paths else "source"
+    ordered = {first: paths[first], **paths}
+    images, regions = load_images(ordered, masks, unit=unit, modality=modality, resample=resample)
+    return {name: images[name] for name in paths}, regions
+
+
+def _evaluate(images: Mapping[str, Volume], masks: Mapping[str, Volume], kind: str | None) -> dict[str, Any]:
+    """Metrics of all images as JSON; without a reference only those that need no truth."""
+    from nmsynth.evaluation.evaluate import FULL_COUNTS, PREDICTION, REFERENCE, SOURCE, evaluate_arms
+
+    against = images["reference"] if kind is not None else images["source"]
+    baselines = {n: v for n, v in images.items() if n not in ("synthetic", REFERENCE, SOURCE, FULL_COUNTS)}
+    found = evaluate_arms(
+        {PREDICTION: images["synthetic"], **baselines},
+        against,
+        source=images.get(SOURCE),
+        full_counts=images.get(FULL_COUNTS),
+        masks=masks,
+        settings={"reference_kind": kind or "T2", "with_best_gaussian": kind is not None},
     ).to_json()
-    return found if reference is not None else without_truth(found)
+    return found if kind is not None else without_truth(found)
+
+
+def _curves(
+    images: Mapping[str, Volume],
+    masks: Mapping[str, Volume],
+    kind: str | None,
+    card: Mapping[str, Any] | None,
+    model: str | None,
+) -> tuple[Curves | None, tuple[str, ...]]:
+    """Curves where a source, a reference and lesions are there; and why the model's own is not drawn."""
+    from nmsynth.workflows.curves import study_curves
+
+    if kind is None or "source" not in images:
+        return None, ()
+    loaded, notes = _made_by(images["synthetic"], card, model)
+    others = {n: v for n, v in images.items() if n not in ("synthetic", "reference", "source")}
+    found = study_curves(
+        images["source"],
+        images["reference"],
+        masks=masks,
+        main="synthetic",
+        prediction=images["synthetic"],
+        model=loaded,
+        others=others,
+        reference_kind=kind,
+    )
+    return found, notes if found is not None else ()
+
+
+def _made_by(
+    prediction: Volume, card: Mapping[str, Any] | None, model: str | None
+) -> tuple[Model | None, tuple[str, ...]]:
+    """Model that made an image, where it is installed with the same weights."""
+    from nmsynth.inference.predictor import load_model
+
+    if card is None:
+        return None, ()
+    made_with = prediction.provenance.model_sha256
+    if made_with is not None and made_with != card["sha256"]:
+        return None, (
+            f"The installed {card['name']} has other weights than the one that made the image: its curve is one point.",
+        )
+    try:
+        return load_model(model or str(card["name"])), ()
+    except NmsynthError as error:
+        return None, (f"The curve of {card['name']} is one point: {error}",)
 
 
 def without_truth(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,21 +241,18 @@ def without_truth(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {**metrics, "reference": "source", "measurements": kept, "lesions": [], "definitions": {}}
 
 
-def _lesions(masks: Mapping[str, Path], grid: Volume) -> list[dict[str, Any]]:
+def _lesions(masks: Mapping[str, Volume], grid: Volume) -> list[dict[str, Any]]:
     """Spheres of the lesions in the masks, by centre of mass and volume, as indices of a grid."""
-    from nmsynth.metrics.regions import equivalent_diameter_mm, split_lesions
-    from nmsynth.workflows.evaluation import read_mask
+    from nmsynth.evaluation.preparation import named_lesions
+    from nmsynth.metrics.regions import equivalent_diameter_mm
 
     found: list[dict[str, Any]] = []
-    for name, path in masks.items():
-        if not name.lower().startswith("lesion"):
-            continue
-        mask = read_mask(Path(path))
-        for part in split_lesions(mask.array):
-            centre = np.argwhere(part).mean(axis=0)[None]
-            index = to_indices(grid.affine, to_world(mask.affine, centre))[0]
-            diameter = equivalent_diameter_mm(part, mask.spacing_mm)
-            found.append({"index": len(found) + 1, "centre_index": index.tolist(), "diameter_mm": diameter})
+    for name, part in named_lesions({name: mask.array for name, mask in masks.items()}):
+        mask = next(iter(masks.values()))
+        centre = np.argwhere(part).mean(axis=0)[None]
+        index = to_indices(grid.affine, to_world(mask.affine, centre))[0]
+        diameter = equivalent_diameter_mm(part, mask.spacing_mm)
+        found.append({"name": name, "centre_index": index.tolist(), "diameter_mm": diameter})
     return found
 
 

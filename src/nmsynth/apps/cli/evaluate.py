@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,31 +14,16 @@ if TYPE_CHECKING:
     from nmsynth.evaluation.schema import Metrics
 
 
-class ReferenceKind(StrEnum):
-    """What the reference is."""
-
-    TRUTH = "T0"
-    NOISE_FREE = "T1"
-    ONE_SCAN = "T2"
-
-
 def evaluate(
     context: typer.Context,
     prediction: Annotated[Path, typer.Argument(metavar="PREDICTION", help="Image to judge: DICOM or NIfTI.")],
     reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Image to compare it with, on the same grid.")],
-    source: Annotated[
-        Path | None, typer.Option(help="Image it was made from; it and its best Gaussian stand beside it.")
-    ] = None,
-    masks: Annotated[
-        list[str] | None,
-        typer.Option("--mask", metavar="NAME=PATH", help="body, liver, blood_pool, lesion…, or an organ; repeatable."),
-    ] = None,
-    reference_kind: Annotated[
-        ReferenceKind,
-        typer.Option("--reference-kind", help="T0 true activity, T1 noise-free reconstruction, T2 one noisy scan."),
-    ] = ReferenceKind.ONE_SCAN,
+    source: options.SourceImage = None,
+    full_counts: options.FullCounts = None,
+    masks: options.Masks = None,
+    reference_kind: options.ReferenceKindOption = options.ReferenceKind.ONE_SCAN,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write to a .json or .csv file.")] = None,
-    resample: Annotated[bool, typer.Option("--resample", help="Bring images to the reference's grid first.")] = False,
+    resample: options.Resample = False,
     set_: options.Assignments = None,
     unit: options.UnitOption = None,
     modality: options.Modality = None,
@@ -49,19 +33,22 @@ def evaluate(
     """Compare PREDICTION with REFERENCE and print every number with its unit, mask and reference."""
     from nmsynth.workflows.evaluation import evaluate_study
 
-    metrics = evaluate_study(
-        prediction,
-        reference,
-        source_path=source,
-        mask_paths=options.named_paths(masks, option="--mask"),
-        settings={"reference_kind": reference_kind.value, **options.assignments(set_)},
-        output=output,
-        overwrite=overwrite,
-        unit=unit,
-        modality=modality,
-        resample=resample,
-    )
     terminal = terminal_of(context)
+    with terminal.progress() as progress:
+        metrics = evaluate_study(
+            prediction,
+            reference,
+            source_path=source,
+            full_counts_path=full_counts,
+            mask_paths=options.named_paths(masks, option="--mask"),
+            settings={"reference_kind": reference_kind.value, **options.assignments(set_)},
+            output=output,
+            overwrite=overwrite,
+            unit=unit,
+            modality=modality,
+            resample=resample,
+            progress=progress,
+        )
     if as_json:
         terminal.print_json(metrics.to_json())
     else:

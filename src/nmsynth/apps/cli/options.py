@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,15 @@ import typer
 
 from nmsynth.core.config import parse_override
 from nmsynth.core.errors import InputError
+
+
+class ReferenceKind(StrEnum):
+    """What a reference is."""
+
+    TRUTH = "T0"
+    NOISE_FREE = "T1"
+    ONE_SCAN = "T2"
+
 
 SeriesUid = Annotated[
     str | None, typer.Option("--series-uid", help="Series to take where INPUT holds several; 'info' lists them.")
@@ -23,6 +33,26 @@ Modality = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program to read.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of what is drawn at random.")]
+ReferenceKindOption = Annotated[
+    ReferenceKind,
+    typer.Option("--reference-kind", help="T0 true activity, T1 noise-free reconstruction, T2 one noisy scan."),
+]
+SourceImage = Annotated[
+    Path | None, typer.Option("--source", help="Image it was made from; it and its Gaussians stand beside it.")
+]
+FullCounts = Annotated[
+    Path | None,
+    typer.Option(
+        "--full-counts", help="A full-count scan that is not the reference; it stands beside it, filtered too."
+    ),
+]
+Masks = Annotated[
+    list[str] | None,
+    typer.Option("--mask", metavar="NAME=PATH", help="body, liver, blood_pool, lesions, or an organ; repeatable."),
+]
+Resample = Annotated[
+    bool, typer.Option("--resample", help="Bring images and masks on other grids to the reference's first.")
+]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given several times.")
 ]
