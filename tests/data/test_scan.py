@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 from nmsynth.data.scan import ReferenceScan, ScannedPhantom, scan_phantom
+from nmsynth.data.simulation import ScanRanges, draw_scan
 from nmsynth.metrics.regions import sphere_mask
 from nmsynth.physics.phantom import LesionPlan, Organ, WholeBodySettings, whole_body_patient
 
@@ -43,3 +44,30 @@ def test_reference_protocol_shows_a_liver_cov_of_8_to_12_percent_at_75_kg(seed, 
     sphere = sphere_mask(depth.shape, spacing, centre_index=centre, diameter_mm=30.0)
     covs = [float(scan.array[sphere].std() / scan.array[sphere].mean()) for scan in study.scans]
     assert 0.08 < np.mean(covs) < 0.12
+
+
+def test_training_scans_span_scanner_and_noise():
+    rng = np.random.default_rng(0)
+    draws = [
+        draw_scan(rng, field_mm=field, ranges=ScanRanges(), body_mass_kg=75.0, grids=(96, 128, 160))
+        for field in (200.0, 300.0, 430.0, 560.0)
+        for _ in range(100)
+    ]
+    within = {
+        "pixel": ([d.osem.pixel_mm for d in draws], 1.5, 6.0),
+        "filter": ([d.osem.filter_fwhm_mm for d in draws], 2.0, 8.0),
+        "resolution": ([d.scanner.fwhm_mm for d in draws], 3.5, 7.0),
+        "cov": ([d.full_count_cov for d in draws], 0.06, 0.25),
+        "correlation": ([mixing_correlation(d.scanner.mixing) for d in draws], 0.0, 0.6),
+        "scatter": ([d.scanner.scatter_fraction for d in draws], 0.15, 0.5),
+        "randoms": ([d.scanner.randoms_fraction for d in draws], 0.1, 0.5),
+    }
+    for name, (values, low, high) in within.items():
+        assert low - 1e-6 <= min(values) < low + 0.25 * (high - low), name
+        assert high - 0.25 * (high - low) < max(values) <= high + 1e-6, name
+    assert 0.3 < np.mean([d.osem.resolution_fwhm_mm > 0 for d in draws]) < 0.7
+    assert {d.osem.n_iterations for d in draws} == {1, 2, 3, 4}
+
+
+def mixing_correlation(share: float) -> float:
+    return 2 * share * (1 - 2 * share) / ((1 - 2 * share) ** 2 + 2 * share**2)
