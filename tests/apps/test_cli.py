@@ -7,10 +7,14 @@ import types
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from nmsynth.apps.cli import terminal
 from nmsynth.apps.cli.main import run
 from nmsynth.core.errors import EnvelopeError, InputError, NumericalError, UnsafeInputError
+from nmsynth.core.units import Unit
+from nmsynth.io.nifti import write_nifti
 from tests.helpers import make_volume
 
 
@@ -267,3 +271,71 @@ def test_a_closed_pipe_is_no_traceback():
     program = f"{sys.executable} -m nmsynth --help | true"
     done = subprocess.run(program, shell=True, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+def _evaluation_files(tmp_path):
+    """Two NIfTI images of one patient."""
+    rng = np.random.default_rng(0)
+    truth = np.zeros((12, 16, 16))
+    truth[2:-2, 3:-3, 3:-3] = 2.0
+    paths = []
+    for name, array in (("prediction", truth + rng.normal(0, 0.1, truth.shape)), ("reference", truth)):
+        paths.append(tmp_path / f"{name}.nii.gz")
+        write_nifti(make_volume(array=array, spacing_mm=(4.0, 4.0, 4.0), unit=Unit.SUV_BODY_WEIGHT), paths[-1])
+    return [str(path) for path in paths]
+
+
+def test_evaluate_keeps_what_is_against_the_source_apart_and_prints_the_data_range(tmp_path, capsys):
+    prediction, reference = _evaluation_files(tmp_path)
+    assert run(["evaluate", prediction, reference, "--source", prediction, "--reference-kind", "T1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    found = [line.split("  ") for line in lines if line.strip().startswith("relative bias") and "automatic" in line]
+    assert {word.strip() for line in found for word in line} >= {"T1", "source"}
+    assert any("PSNR, data range 7" in line for line in lines)
+
+
+def test_arms_that_do_not_fit_stand_in_a_table_of_their_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(terminal, "FILE_COLUMNS", 110)
+    prediction, reference = _evaluation_files(tmp_path)
+    assert run(["evaluate", prediction, reference, "--source", prediction]) == 0
+    out = capsys.readouterr().out
+    assert out.count("measure") >= 2
+    assert all(len(line) <= 110 for line in out.splitlines())
+
+
+def test_a_file_that_cannot_be_read_is_named_by_its_role(tmp_path, capsys):
+    prediction, reference = _evaluation_files(tmp_path)
+    Path(reference).with_name("reference.json").unlink()
+    assert run(["evaluate", prediction, reference]) == 2
+    assert "Reading the reference: A NIfTI image needs unit" in capsys.readouterr().err
+
+
+def test_options_that_take_a_name_give_their_own_example(capsys):
+    assert run(["evaluate", "a", "b", "--mask", "labels.nii.gz"]) == 2
+    assert "--mask lesions=labels.nii.gz" in capsys.readouterr().err
+
+
+def test_report_passes_its_options_on(replace_workflow, capsys):
+    workflow = Recorder(Path("r.html"))
+    replace_workflow("report", report_study=workflow)
+    words = "report p r.html --source s --reference t --full-counts f --reference-kind T1 --mask lesions=l.nii"
+    assert run([*words.split(), "--no-curves", "--resample", "--json"]) == 0
+    assert workflow.kwargs["full_counts"] == Path("f")
+    assert (workflow.kwargs["with_curves"], workflow.kwargs["resample"]) == (False, True)
+    assert workflow.kwargs["masks"] == {"lesions": Path("l.nii")}
+    assert json.loads(capsys.readouterr().out) == {"schema_version": 1, "report": "r.html"}
+
+
+@pytest.mark.parametrize("words", ["models list", "models show lowcount-pet", "models verify lowcount-pet"])
+def test_json_of_models_has_a_version(words, capsys):
+    assert run([*words.split(), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from nmsynth.apps.cli.main import run; run(['--help']); "
+        "print([n for n in ('torch','numpy','scipy','pydicom','matplotlib','SimpleITK') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

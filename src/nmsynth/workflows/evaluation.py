@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nmsynth.core.errors import InputError
+from nmsynth.core.errors import InputError, NmsynthError
 from nmsynth.core.geometry import same_grid
 from nmsynth.core.progress import Progress, silent
 from nmsynth.core.units import Unit
@@ -109,11 +109,9 @@ def load_images(
         Interpolate images, and masks to the nearest voxel, that lie on another grid. A grid that differs only in the
         direction of its axes is turned in any case, without loss.
     """
-    from nmsynth.io import read
-
     own_unit = None if unit is None else Unit.parse(unit)
     images = {
-        name: read(Path(path), unit=own_unit, modality=modality) for name, path in paths.items() if path is not None
+        name: _read_role(name, Path(path), own_unit, modality) for name, path in paths.items() if path is not None
     }
     masks = {name: read_mask(Path(path)) for name, path in (mask_paths or {}).items()}
     grid = next(iter(images.values()))
@@ -121,6 +119,16 @@ def load_images(
         {name: _on_grid(image, grid, order=1, resample=resample) for name, image in images.items()},
         {name: _on_grid(mask, grid, order=0, resample=resample) for name, mask in masks.items()},
     )
+
+
+def _read_role(name: str, path: Path, unit: Unit | None, modality: str | None) -> Volume:
+    """Read an image; where that fails, the message says which of several it was."""
+    from nmsynth.io import read
+
+    try:
+        return read(path, unit=unit, modality=modality)
+    except NmsynthError as error:
+        raise type(error)(f"Reading the {name}: {error}") from error
 
 
 def read_mask(path: Path) -> Volume:

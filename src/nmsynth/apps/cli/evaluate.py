@@ -11,7 +11,12 @@ from nmsynth.apps.cli import options
 from nmsynth.apps.cli.terminal import Terminal, terminal_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nmsynth.evaluation.schema import Metrics
+
+KEY_COLUMNS, ARM_COLUMNS = 78, 14
+"""Characters that the first columns of the table take, and those of each arm."""
 
 
 def evaluate(
@@ -56,17 +61,38 @@ def evaluate(
 
 
 def print_metrics(terminal: Terminal, metrics: Metrics) -> None:
-    """Print measurements as one table, a column for each arm, then the lesions."""
-    arms = metrics.arms
-    values: dict[tuple[str, str, str], dict[str, float | None]] = {}
+    """Print measurements, a column for each arm and as many as fit beside one another, then the lesions."""
+    values: dict[tuple[str, str, str, str], dict[str, float | None]] = {}
     for item in metrics.measurements:
-        values.setdefault((item.name, item.mask or "", item.unit or ""), {})[item.arm] = item.value
-    rows = [[name, mask, unit, *(by_arm.get(arm) for arm in arms)] for (name, mask, unit), by_arm in values.items()]
+        name = item.name if item.data_range is None else f"{item.name}, data range {item.data_range:g}"
+        key = (name, item.mask, item.unit, item.reference or "")
+        values.setdefault(key, {})[item.arm] = item.value
     kind = metrics.definitions.get("reference", metrics.reference_kind)
-    terminal.print_table(["measure", "mask", "unit", *arms], rows, title=f"Against {kind}")
+    for arms in _in_groups(metrics.arms, max((terminal.width - KEY_COLUMNS) // ARM_COLUMNS, 1)):
+        rows = [
+            [*key, *(by_arm.get(arm) for arm in arms)]
+            for key, by_arm in values.items()
+            if any(by_arm.get(arm) is not None for arm in arms)
+        ]
+        terminal.print_table(["measure", "mask", "unit", "against", *arms], rows, title=f"Against {kind}")
     if metrics.lesions:
-        columns = ("arm", "lesion", "diameter_mm", "recovery", "mean_bias", "peak_bias", "omitted")
+        columns = (
+            "arm",
+            "lesion",
+            "diameter_mm",
+            "recovery",
+            "mean_bias",
+            "peak_bias",
+            "category",
+            "omitted",
+            "shifted",
+        )
         lesions = [[row[column] for column in columns] for row in metrics.lesion_rows()]
         terminal.print_table(columns, lesions, title=f"Lesions (biases relative, {metrics.unit})")
     for warning in metrics.warnings:
         terminal.print_line(f"warning: {warning}")
+
+
+def _in_groups(names: Sequence[str], size: int) -> list[Sequence[str]]:
+    """Names in groups of at most a size."""
+    return [names[start : start + size] for start in range(0, len(names), size)]

@@ -12,6 +12,9 @@ import typer
 from nmsynth.core.config import parse_override
 from nmsynth.core.errors import InputError
 
+EXAMPLES = {"--input": "ct=ct.nii.gz", "--mask": "lesions=labels.nii.gz", "--baseline": "gaussian=filtered.nii.gz"}
+"""What may be written after an option that takes a name and a path."""
+
 
 class ReferenceKind(StrEnum):
     """What a reference is."""
@@ -70,7 +73,8 @@ def named_paths(words: Iterable[str] | None, *, option: str) -> dict[str, Path]:
     for word in words or ():
         name, separator, path = word.partition("=")
         if not separator or not name or not path:
-            raise InputError(f"{option} must be NAME=PATH; found '{word}'. Write, for example, {option} ct=ct.nii.gz.")
+            example = EXAMPLES.get(option, "name=image.nii.gz")
+            raise InputError(f"{option} must be NAME=PATH; found '{word}'. Write, for example, {option} {example}.")
         if name in paths:
             raise InputError(f"{option} must name each path once; '{name}' is given twice. Leave one out.")
         paths[name] = Path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 PROGRESS_AFTER_S = 2.0
 """A bar is drawn for what takes longer [s]."""
+FILE_COLUMNS = 200
+"""Characters in a line of a table that is written to a file or a pipe."""
 PROGRESS_STEP = 0.02
 """Share of the work after which progress is told again in lines."""
 
@@ -26,6 +29,11 @@ class Terminal:
     """Prints results; draws progress unless quiet."""
 
     quiet: bool = False
+
+    @property
+    def width(self) -> int:
+        """Characters in a line of a table: those of the terminal, and enough where it is none."""
+        return shutil.get_terminal_size().columns if sys.stdout.isatty() else FILE_COLUMNS
 
     def print_json(self, value: Any) -> None:
         """Print a JSON document; NaN and infinity are refused."""
@@ -58,10 +66,7 @@ class Terminal:
             table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
         for row in filled:
             table.add_row(*(Text(format_cell(value)) for value in row))
-        console = Console(file=sys.stdout, highlight=False)
-        if not console.is_terminal:
-            console.width = 200
-        console.print(table)
+        Console(file=sys.stdout, highlight=False, width=self.width).print(table)
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
