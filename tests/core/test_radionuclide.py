@@ -36,7 +36,7 @@ def test_unknown_spellings(text):
 
 
 def test_codes_are_unique_and_found():
-    codes = [code for nuclide in RADIONUCLIDES for code in (nuclide.sct, nuclide.srt) if code]
+    codes = [code for nuclide in RADIONUCLIDES for code in (nuclide.sct, nuclide.srt, nuclide.dcm) if code]
     assert len(set(codes)) == len(codes)
     assert find_radionuclide(code="C-111A1", text="nonsense").name == "F-18"
     assert find_radionuclide(code="unknown", text="99mTc").name == "Tc-99m"

@@ -51,9 +51,15 @@ def test_admin_has_no_decay_term():
 
 def test_uncorrected_slices_are_corrected_one_by_one():
     times = (NOON + timedelta(hours=1), NOON + timedelta(hours=2))
-    scan = changed(decay_correction="NONE", corrections=("ATTN",), acquisition_times=times, frame_durations_s=(0.0,))
+    scan = changed(decay_correction="NONE", corrections=("ATTN",), acquisition_times=times, frame_durations_s=(1e-3,))
     factor = rule_of(scan).factor("bw", acquisition=scan, unit=Unit.BQML)
-    np.testing.assert_allclose(factor, np.array([2.0, 4.0]) * 70000.0 / 7e7)
+    np.testing.assert_allclose(factor, np.array([2.0, 4.0]) * 70000.0 / 7e7, rtol=1e-6)
+
+
+def test_uncorrected_slices_without_a_duration_have_no_suv():
+    scan = changed(decay_correction="NONE", corrections=("ATTN",), acquisition_times=(NOON,), frame_durations_s=(0.0,))
+    with pytest.raises(SuvError, match="frame durations"):
+        rule_of(scan).factor("bw", acquisition=scan, unit=Unit.BQML)
 
 
 def test_uncorrected_frame_counts_its_own_decay():

@@ -9,7 +9,7 @@ from nmsynth.training.losses import (
     relative_squared_error,
 )
 
-SHAPE = (2, 1, 4, 8, 8)
+SHAPE = (2, 1, 8, 16, 16)
 
 
 def terms(outputs, target, source, labels, focal):
@@ -65,3 +65,16 @@ def test_regional_error_sees_a_small_bias():
     assert float(regional_error(1.01 * target, target, level)) == pytest.approx(0.01 / (1 + 0.2 / 1.5), rel=0.05)
     noise = 0.3 * torch.randn(target.shape)
     assert float(regional_error(target + noise, target, level)) < 0.05
+
+
+def test_evidence_far_from_anything_costs_nothing():
+    target = torch.zeros(1, 1, 16, 32, 32)
+    target[..., 4:12, 4:12, 4:12] = 2.0
+    labels, focal = torch.zeros_like(target, dtype=torch.int64), torch.zeros_like(target)
+    outputs = torch.cat((target, target, torch.full_like(target, -3.0)), dim=1)
+    empty = outputs.clone()
+    empty[:, 2, :, 24:, 24:] = 50.0
+    costs = [
+        float(low_count_loss(o, target, target, labels, focal, LossWeights())["evidence"]) for o in (outputs, empty)
+    ]
+    assert costs[0] == costs[1]

@@ -22,14 +22,17 @@ SMALL = {
     "optimisation.precision": "fp32",
     "optimisation.threads": 1,
     "calibration.patients": 1,
-    "refinement.optimisation": {
-        "steps": 2,
-        "batch": 1,
-        "patch": [8, 32, 32],
-        "validate_every": 1,
-        "precision": "fp32",
-        "threads": 1,
-        "inserted_lesions": 3.0,
+    "refinement": {
+        "optimisation": {
+            "steps": 2,
+            "batch": 1,
+            "patch": [8, 32, 32],
+            "validate_every": 1,
+            "precision": "fp32",
+            "threads": 1,
+            "inserted_lesions": 3.0,
+        },
+        "loss": {"lesion": 4.0},
     },
 }
 
@@ -113,9 +116,10 @@ def test_patches_are_a_function_of_the_seed(run):
 
 
 def test_thresholds_are_the_lowest_that_are_allowed():
-    points = [CalibrationPoint(float(t), 20.0 - 5 * t, 1.0, 1.0) for t in range(5)]
-    chosen = choose_thresholds(points, {"low": 15.0, "standard": 5.0, "high": 1.0})
-    assert chosen == {"low": 1.0, "standard": 3.0, "high": 4.0}
+    points = [CalibrationPoint(float(t), 0.1, 20.0 - 5 * t, 1.0, 1.0) for t in range(5)]
+    points += [CalibrationPoint(float(t), 0.05, 4.0 * (t < 2), 1.0, 1.0) for t in range(5)]
+    allowed = {"low": {0.1: 15.0, 0.05: 9.0}, "standard": {0.1: 15.0, 0.05: 3.0}, "high": {0.1: 1.0, 0.05: 0.0}}
+    assert choose_thresholds(points, allowed) == {"low": 1.0, "standard": 2.0, "high": 4.0}
 
 
 def test_focal_mask_finds_a_sphere_and_no_plain_organ():

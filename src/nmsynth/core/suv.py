@@ -227,7 +227,7 @@ def _slice_decay(acquisition: Acquisition) -> tuple[tuple[float, ...], str | Non
     times, durations = acquisition.acquisition_times, acquisition.frame_durations_s
     injection, half_life_s = acquisition.injection_time, acquisition.half_life_s
     n = max(len(times), len(durations))
-    if not times or not durations or injection is None or not half_life_s:
+    if not times or min(durations, default=0.0) <= 0.0 or injection is None or not half_life_s:
         return (), "SUV of an image that is not decay corrected needs times and frame durations; one is missing."
     times = times * n if len(times) == 1 else times
     durations = durations * n if len(durations) == 1 else durations

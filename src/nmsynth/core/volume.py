@@ -136,6 +136,8 @@ class Volume:
             If the values do not allow it; the message gives the reason.
         """
         kind = SuvKind(kind)
+        if self.suv_rule is not None and self.suv_rule.reason is not None:
+            raise SuvError(self.suv_rule.reason)
         if self.unit is kind.unit:
             return self
         if self.suv_rule is None:
@@ -148,7 +150,8 @@ class Volume:
     def resample_to(self, other: Volume, *, order: int = 1, fill: float = 0.0) -> Volume:
         """Resample to the grid of another volume by interpolation in LPS space.
 
-        Values are interpolated, not summed: right for concentrations, SUV, HU; wrong for counts.
+        Values are interpolated, not summed: right for concentrations, SUV, HU; wrong for counts. An image whose
+        slices need a decay factor each (DecayCorrection NONE) keeps no SUV; convert it first.
 
         Parameters
         ----------
@@ -181,9 +184,14 @@ class Volume:
                 for image in stack
             ]
         )
+        rule = self.suv_rule
+        if rule is not None and len(set(rule.slice_decay)) > 1:
+            # the factors belong to the slices of the old grid
+            rule = replace(rule, slice_decay=(), reason="SUV needs the slices as acquired; convert before resampling.")
         return replace(
             self,
             array=resampled.reshape((*self.array.shape[:-3], *grid)).astype(np.float32),
             affine=other.affine,
+            suv_rule=rule,
             source=None,
         )

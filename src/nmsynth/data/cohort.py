@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
+from nmsynth.data.inserted import image_resolution_mm
 from nmsynth.data.simulation import SimulatedCase, focal_mask
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the layout of a cohort folder."""
 
 
@@ -40,6 +41,7 @@ def write_case(folder: Path, case_id: str, subject: str, split: str, case: Simul
         "spacing_mm": spacing,
         "fractions": case.fractions,
         "measured_cov": case.measured_cov,
+        "resolution_mm": image_resolution_mm(case.truth, case.noise_free, spacing),
         "shape": images.shape,
         "n_lesions": int(np.unique(case.lesion_labels[case.lesion_labels > 0]).size),
         "draw": case.draw.to_json(),

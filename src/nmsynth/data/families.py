@@ -53,8 +53,8 @@ def whole_body_subject(seed: int, *, randomised: bool = False, head: bool = Fals
     rng = np.random.default_rng((seed, 17))
     arms = "down" if head else str(rng.choice(("up", "down")))
     settings = replace(WholeBodySettings.training() if randomised else WholeBodySettings(), arms=arms)
-    count = 0 if rng.random() < 1 / 6 else int(rng.integers(20, 90))
-    plan = LesionPlan(count=count, diameter_mm=(5.0, 45.0), contrast=(1.4, 10.0))
+    count = 0 if rng.random() < 1 / 6 else int(rng.integers(60, 220))
+    plan = LesionPlan(count=count, diameter_mm=(6.0, 40.0), contrast=(1.4, 8.0))
     patient = whole_body_patient(seed, lesions=plan, settings=settings)
     low, high = patient.extent_mm
     girth = float(np.clip((patient.frame.bmi / 25.0) ** 0.5, 0.85, 1.25))
@@ -146,7 +146,7 @@ def torso_subject(folder: Path, number: int, seed: int) -> Subject:
     ct_path = next(p for p in sorted(folder.glob("*.nii.gz")) if p != label_path)
     labels, spacing = read_upright(label_path, unit="1", modality="CT")
     ct, _ = read_upright(ct_path, unit="HU", modality="CT")
-    plan = _lesion_plan(np.random.default_rng((seed, 23)), 30)
+    plan = _lesion_plan(np.random.default_rng((seed, 23)), 80)
 
     def render(grid: Grid) -> Phantom:
         """Draw the torso on a grid."""

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from nmsynth.data.cohort import CohortCase
-from nmsynth.data.inserted import InsertionRanges, image_resolution_mm, insert_in_patch
+from nmsynth.data.inserted import InsertionRanges, insert_in_patch
 
 Patch = dict[str, torch.Tensor]
 
@@ -77,7 +77,7 @@ class PatchDataset(IterableDataset[Patch]):
                 stack[1],
                 labels[0],
                 spacing_mm=tuple(case.record["spacing_mm"]),
-                resolution_mm=image_resolution_mm(case.record),
+                resolution_mm=tuple(case.record["resolution_mm"]),
                 ranges=self.insertion,
                 rng=rng,
             )

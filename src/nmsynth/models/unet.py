@@ -139,7 +139,8 @@ class HomogeneousUNet(nn.Module):
             features = self.decoder[level](features)
         heads = depth_to_space(self.leave(features))
         mean, contrast, evidence = heads[:, 0:1], heads[:, 1:2], heads[:, 2:3]
-        logit = 8.0 * evidence / (local_level(x) + 1e-20) + self.evidence_offset
+        # |evidence| below the line bounds the logit where the neighbourhood is empty, without a scale of its own
+        logit = 8.0 * evidence / (local_level(x) + 0.25 * evidence.abs() + 1e-20) + self.evidence_offset
         return torch.cat((mean, contrast, logit), dim=1)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,10 @@ THRESHOLDS = tuple(float(t) for t in np.arange(-7.0, 2.01, 0.5))
 
 @dataclass(frozen=True, slots=True)
 class CalibrationPoint:
-    """What one threshold gives on the validation patients."""
+    """What one threshold gives on the calibration patients at one count level."""
 
     threshold: float
+    count_fraction: float
     false_structures_per_100_slices: float
     lesion_recovery: float
     """Contrast recovery against T1, median over lesions of 10 to 18 mm."""
@@ -33,9 +34,9 @@ class CalibrationPoint:
 
 
 def measure_thresholds(
-    network: nn.Module, patients: Iterable[ReferencePatient], *, count_fraction: float
+    network: nn.Module, patients: Iterable[ReferencePatient], *, count_fractions: Sequence[float]
 ) -> list[CalibrationPoint]:
-    """Run the network on patients of the reference protocol and measure each threshold.
+    """Run the network on patients of the reference protocol and measure each threshold at each count level.
 
     Parameters
     ----------
@@ -43,36 +44,48 @@ def measure_thresholds(
         Trained network, in evaluation mode, with ``stride`` (z, y, x).
     patients
         Patients that are neither trained on nor reported.
-    count_fraction
+    count_fractions
         Of the scans that are measured.
     """
-    structures = dict.fromkeys(THRESHOLDS, 0)
-    squared = dict.fromkeys(THRESHOLDS, 0.0)
-    recoveries: dict[float, list[float]] = {t: [] for t in THRESHOLDS}
-    input_squared, n_slices = 0.0, 0
+    tallies = {(f, t): _Tally() for f in count_fractions for t in THRESHOLDS}
     for patient in patients:
         target = patient.noise_free
         regions = lesion_regions(patient)
-        for source in patient.scans[count_fraction]:
-            heads = _heads(network, source)
-            input_squared += float(((source - target) ** 2).sum())
-            for t in THRESHOLDS:
-                image = fuse(heads, t)[0, 0].numpy()
-                found = false_structures(image, target, patient.spacing_mm, liver_level=patient.liver_level)
-                structures[t] += found.count
-                n_slices += found.n_slices if t == THRESHOLDS[0] else 0
-                squared[t] += float(((image - target) ** 2).sum())
-                values = (recovery(image, target, lesion, ring) for lesion, ring in regions)
-                recoveries[t] += [value for value in values if value is not None]
-    return [
-        CalibrationPoint(
-            threshold=t,
-            false_structures_per_100_slices=100.0 * structures[t] / max(1, n_slices),
-            lesion_recovery=float(np.median(recoveries[t])) if recoveries[t] else float("nan"),
-            relative_error=float(np.sqrt(squared[t] / max(input_squared, 1e-30))),
+        for fraction in count_fractions:
+            for source in patient.scans[fraction]:
+                heads = _heads(network, source)
+                for t in THRESHOLDS:
+                    image = fuse(heads, t)[0, 0].numpy()
+                    tally = tallies[fraction, t]
+                    found = false_structures(image, target, patient.spacing_mm, liver_level=patient.liver_level)
+                    tally.structures += found.count
+                    tally.slices += found.n_slices
+                    tally.squared += float(((image - target) ** 2).sum())
+                    tally.input_squared += float(((source - target) ** 2).sum())
+                    values = (recovery(image, target, lesion, ring) for lesion, ring in regions)
+                    tally.recoveries += [value for value in values if value is not None]
+    return [tally.point(t, fraction) for (fraction, t), tally in tallies.items()]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Sums over patients for one threshold and count level."""
+
+    structures: int = 0
+    slices: int = 0
+    squared: float = 0.0
+    input_squared: float = 0.0
+    recoveries: list[float] = field(default_factory=list)
+
+    def point(self, threshold: float, count_fraction: float) -> CalibrationPoint:
+        """What the sums come to."""
+        return CalibrationPoint(
+            threshold=threshold,
+            count_fraction=count_fraction,
+            false_structures_per_100_slices=100.0 * self.structures / max(1, self.slices),
+            lesion_recovery=float(np.median(self.recoveries)) if self.recoveries else float("nan"),
+            relative_error=float(np.sqrt(self.squared / max(self.input_squared, 1e-30))),
         )
-        for t in THRESHOLDS
-    ]
 
 
 def _heads(network: nn.Module, source: npt.NDArray[np.float32]) -> torch.Tensor:
@@ -97,21 +110,30 @@ def lesion_regions(
     return found
 
 
-def choose_thresholds(points: Sequence[CalibrationPoint], allowed: dict[str, float]) -> dict[str, float]:
-    """The lowest threshold of each significance whose false structures are allowed, rising from low to high.
+def choose_thresholds(
+    points: Sequence[CalibrationPoint], allowed: Mapping[str, Mapping[float, float]]
+) -> dict[str, float]:
+    """The lowest threshold of each significance whose false structures are allowed at every count level.
 
     Where not even the highest threshold meets a limit, the highest is taken; the card tells what was measured.
 
     Parameters
     ----------
     points
-        From :func:`measure_thresholds`, by rising threshold.
+        From :func:`measure_thresholds`.
     allowed
-        False structures per 100 slices at each of ``low``, ``standard``, ``high``.
+        False structures per 100 slices by count fraction, for each of ``low``, ``standard``, ``high``.
     """
+    thresholds = sorted({p.threshold for p in points})
     chosen = {}
-    for level, limit in allowed.items():
-        fitting = [p.threshold for p in points if p.false_structures_per_100_slices <= limit]
-        chosen[level] = min(fitting) if fitting else points[-1].threshold
+    for level, limits in allowed.items():
+        broken = {
+            p.threshold
+            for p in points
+            if p.false_structures_per_100_slices > limits.get(p.count_fraction, float("inf"))
+        }
+        # a threshold above one that breaks a limit may still break it elsewhere: take the first above all of those
+        fitting = [t for t in thresholds if not any(b >= t for b in broken)]
+        chosen[level] = fitting[0] if fitting else thresholds[-1]
     ordered = sorted(chosen.values())
     return dict(zip(("low", "standard", "high"), ordered, strict=True))

@@ -60,6 +60,8 @@ class OptimisationRecipe(_Section):
     batch: int = Field(default=4, ge=1)
     patch: tuple[int, int, int] = (32, 64, 64)
     """Voxels along (z, y, x)."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """``muon`` orthogonalises the updates of hidden kernels and takes a third of the learning rate elsewhere."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Largest learning rate; warmed up over ``warmup`` steps, then cosine to a hundredth."""
     warmup: int = Field(default=200, ge=0)
@@ -118,12 +120,23 @@ class RefinementRecipe(_Section):
 class CalibrationRecipe(_Section):
     """The level of structure at each significance, by false structures on patients of the reference protocol."""
 
-    false_structures_per_100_slices: dict[str, float] = {"low": 15.0, "standard": 4.0, "high": 1.0}
-    """Allowed at each significance."""
-    count_fraction: float = 0.1
+    count_fractions: tuple[float, ...] = (0.25, 0.1, 0.05)
     """Counts of the scans that are measured."""
+    false_structures_per_100_slices: dict[str, tuple[float, ...]] = {
+        "low": (4.0, 16.0, 60.0),
+        "standard": (1.0, 4.0, 15.0),
+        "high": (0.3, 1.0, 4.0),
+    }
+    """Allowed at each significance, one for each count fraction."""
     patients: int = Field(default=6, ge=1, le=6)
     """Simulated patients, apart from those of training and reporting."""
+
+    def limits(self) -> dict[str, dict[float, float]]:
+        """False structures allowed per 100 slices, by significance and count fraction."""
+        return {
+            level: dict(zip(self.count_fractions, values, strict=True))
+            for level, values in self.false_structures_per_100_slices.items()
+        }
 
 
 class PackageRecipe(_Section):

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional as F
 
+from nmsynth.models.unet import local_level
+
+EMPTY_LEVEL = 0.05
+"""Share of the level of the body below which a neighbourhood holds nothing that evidence could be about."""
+
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
@@ -133,12 +138,13 @@ def low_count_loss(
     inside = (labels > 0).float()
     emphasis = torch.maximum(1.0 + (weights.focal - 1.0) * dilate(focal), 1.0 + (weights.lesion - 1.0) * dilate(inside))
     structure = inside if weights.evidence_of_lesions_only else torch.maximum(inside, focal)
+    seen = (local_level(source) > EMPTY_LEVEL * level).float()
     terms = {
         "mean": (patch_weight * relative_squared_error(mean, target, level)).mean(),
         "contrast": (patch_weight * emphasis * relative_squared_error(contrast, target, level)).mean(),
         "lesion_mean": lesion_mean_error(contrast, target, labels),
         "regional": regional_error(mean, target, level),
-        "evidence": F.binary_cross_entropy_with_logits(evidence, structure),
+        "evidence": (seen * F.binary_cross_entropy_with_logits(evidence, structure, reduction="none")).mean(),
     }
     terms["total"] = (
         weights.mean * terms["mean"]

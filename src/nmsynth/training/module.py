@@ -14,6 +14,7 @@ from nmsynth.data.patches import Patch
 from nmsynth.models.fusion import fuse
 from nmsynth.training.experiment import OptimisationRecipe
 from nmsynth.training.losses import LossWeights, low_count_loss
+from nmsynth.training.muon import Muon
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup: int) -> float:
@@ -75,11 +76,20 @@ class LowCountModule(lightning.LightningModule):
                 self.log(f"val/lesion_{name}", image[inside].sum() / target[inside].sum(), batch_size=target.shape[0])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with warm-up and cosine."""
+        """Muon or AdamW, with warm-up and cosine."""
         o = self.optimisation
-        optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=o.learning_rate, weight_decay=o.weight_decay, betas=(0.9, 0.98)
-        )
+        optimiser: torch.optim.Optimizer
+        if o.optimiser == "muon":
+            optimiser = Muon(
+                self.network,
+                learning_rate=o.learning_rate,
+                other_learning_rate=o.learning_rate / 3,
+                weight_decay=o.weight_decay,
+            )
+        else:
+            optimiser = torch.optim.AdamW(
+                self.network.parameters(), lr=o.learning_rate, weight_decay=o.weight_decay, betas=(0.9, 0.98)
+            )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: learning_rate_factor(step, steps=o.steps, warmup=o.warmup)
         )

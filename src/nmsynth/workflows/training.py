@@ -124,10 +124,10 @@ def export_package(network: Any, recipe: Recipe, output: Path) -> Path:
 
     network = network.float().eval()
     calibration = recipe.calibration
-    fraction = calibration.count_fraction
-    patients = (reference_patient(seed, (fraction,)) for seed in CALIBRATION_SEEDS[: calibration.patients])
-    points = measure_thresholds(network, patients, count_fraction=fraction)
-    thresholds = choose_thresholds(points, calibration.false_structures_per_100_slices)
+    fractions = calibration.count_fractions
+    patients = (reference_patient(seed, fractions) for seed in CALIBRATION_SEEDS[: calibration.patients])
+    points = measure_thresholds(network, patients, count_fractions=fractions)
+    thresholds = choose_thresholds(points, calibration.limits())
     report = {"schema_version": 1, "thresholds": thresholds, "points": [asdict(p) for p in points]}
     (output / "calibration.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     text = read_card_text(recipe)
@@ -150,17 +150,18 @@ def export_package(network: Any, recipe: Recipe, output: Path) -> Path:
 
 def _calibration_note(recipe: Recipe, points: list[Any], thresholds: dict[str, float]) -> str:
     """How the thresholds were found, and what they gave."""
-    by_threshold = {p.threshold: p for p in points}
-    parts = [
-        f"{level}: {by_threshold[t].false_structures_per_100_slices:.1f} false structures per 100 slices, median "
-        f"recovery of lesions of 10 to 18 mm {by_threshold[t].lesion_recovery:.2f}"
-        for level, t in thresholds.items()
-    ]
+    parts = []
+    for level, threshold in thresholds.items():
+        measured = "; ".join(
+            f"1/{round(1 / p.count_fraction)}: {p.false_structures_per_100_slices:.1f} and {p.lesion_recovery:.2f}"
+            for p in points
+            if p.threshold == threshold
+        )
+        parts.append(f"{level} (threshold {threshold:g}): {measured}")
     return (
-        f"Lowest evidence at which false structures stay within the recipe's limits, on "
-        f"{recipe.calibration.patients} simulated patients at {recipe.calibration.count_fraction:g} of the counts. "
-        + "; ".join(parts)
-        + "."
+        f"Lowest evidence at which false structures stay within the recipe's limits at every count level, on "
+        f"{recipe.calibration.patients} simulated patients. False structures per 100 slices and median recovery of "
+        "lesions of 10 to 18 mm at each count level: " + ". ".join(parts) + "."
     )
 
 
