@@ -98,7 +98,11 @@ def check_task(task: str | None) -> str:
 
 def definitions(settings: EvaluationSettings, *, unit: str, data_range: float | None) -> dict[str, str]:
     """Say what each number means, with the settings filled in."""
-    s = settings
+    return _image_definitions(settings, unit, data_range) | _noise_definitions(settings) | _lesion_definitions(settings)
+
+
+def _image_definitions(s: EvaluationSettings, unit: str, data_range: float | None) -> dict[str, str]:
+    """Reference, voxel-wise metrics and body."""
     scale = "not defined" if data_range is None else f"{data_range:g} {unit}"
     return {
         "reference": {
@@ -121,6 +125,12 @@ def definitions(settings: EvaluationSettings, *, unit: str, data_range: float | 
             )
             + f", closed by {s.body_closing_mm:g} mm and filled in each slice, largest component; or the mask given"
         ),
+    }
+
+
+def _lesion_definitions(s: EvaluationSettings) -> dict[str, str]:
+    """Uptake, recovery and decisions."""
+    return {
         "ring": f"voxels {s.ring_inner_mm:g} to {s.ring_outer_mm:g} mm from the lesion, in the body, in no lesion",
         "recovery": (
             "(lesion - ring) over (lesion - ring) of the reference; median and quartiles over lesions. With recovery R "
@@ -133,6 +143,22 @@ def definitions(settings: EvaluationSettings, *, unit: str, data_range: float | 
             f"voxels of the lesion mask at or above {s.fraction_of_maximum:.0%} of its maximum, or SUV "
             f"{s.fixed_threshold_suv:g}"
         ),
+        "omissions": f"lesions whose recovery is below {s.omission_recovery:g}",
+        "intensity shifts": f"other lesions whose SUVpeak is off by more than {s.shift_fraction:.0%}",
+        "Deauville category": (
+            "of SUVpeak in its own image: 2 up to the blood pool, 3 up to the liver sphere, 4 above it, 5 above twice "
+            "the liver; a ratio, not a reading, and without a blood pool mask never 2"
+        ),
+        "PERCIST measurable": "SUVpeak at or above 1.5 times the mean plus 2 SD of its own image's liver sphere",
+        "flips": "lesions whose category or measurability differs from the reference's",
+        "Bland-Altman": "mean of the relative differences of lesion SUVpeak, limits 1.96 SD",
+        "concordance": "Lin's concordance correlation of lesion SUVpeak",
+    }
+
+
+def _noise_definitions(s: EvaluationSettings) -> dict[str, str]:
+    """Noise and structures."""
+    return {
         "liver sphere": (
             f"{s.liver_sphere_mm:g} mm sphere where the 8 mm smoothed reference varies least, in the liver mask or, "
             "without one, at 1.5 to 5 times the body's median; COV is SD over mean"
@@ -148,14 +174,4 @@ def definitions(settings: EvaluationSettings, *, unit: str, data_range: float | 
             f"the liver level and of the reference, outside {s.end_slices} slices at each end, per 100 slices"
         ),
         "missing structures": "the same of reference minus image",
-        "omissions": f"lesions whose recovery is below {s.omission_recovery:g}",
-        "intensity shifts": f"other lesions whose SUVpeak is off by more than {s.shift_fraction:.0%}",
-        "Deauville category": (
-            "of SUVpeak in its own image: 2 up to the blood pool, 3 up to the liver sphere, 4 above it, 5 above twice "
-            "the liver; a ratio, not a reading, and without a blood pool mask never 2"
-        ),
-        "PERCIST measurable": "SUVpeak at or above 1.5 times the mean plus 2 SD of its own image's liver sphere",
-        "flips": "lesions whose category or measurability differs from the reference's",
-        "Bland-Altman": "mean of the relative differences of lesion SUVpeak, limits 1.96 SD",
-        "concordance": "Lin's concordance correlation of lesion SUVpeak",
     }

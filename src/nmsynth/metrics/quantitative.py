@@ -98,24 +98,30 @@ def suv_peak(
     window = tuple(2 * n + 1 for n in reach)
     patches = np.lib.stride_tricks.sliding_window_view(values, window)
     covered = np.lib.stride_tricks.sliding_window_view(present, window)
-
-    def sphere_means(where: npt.NDArray[np.intp], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        chosen = tuple(where.T)
-        weight = covered[chosen].reshape(len(where), -1) @ weights
-        return np.asarray((patches[chosen].reshape(len(where), -1) @ weights) / weight)
-
     if len(centres) > PEAK_VOXELS:
         middle = kernels[:, kernels.shape[1] // 2 : kernels.shape[1] // 2 + 1]
         parts = np.array_split(centres, -(-len(centres) // PEAK_VOXELS))
-        centred = np.concatenate([sphere_means(part, middle)[:, 0] for part in parts])
+        centred = np.concatenate([_sphere_means(patches, covered, part, middle)[:, 0] for part in parts])
         centres = centres[np.sort(np.argsort(-centred, kind="stable")[:PEAK_VOXELS])]
-    means = sphere_means(centres, kernels)
+    means = _sphere_means(patches, covered, centres, kernels)
     voxel, lattice = np.unravel_index(int(np.argmax(means)), means.shape)
     z, y, x = (
         float(index + part.start + shift / size)
         for index, part, shift, size in zip(centres[voxel], box, offsets_mm[lattice], spacing_mm, strict=True)
     )
     return Peak(float(means[voxel, lattice]), (z, y, x))
+
+
+def _sphere_means(
+    patches: npt.NDArray[np.float64],
+    covered: npt.NDArray[np.bool_],
+    centres: npt.NDArray[np.intp],
+    weights: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Means of spheres around voxels over what lies inside the image, shape ``(voxel, sphere)``."""
+    chosen = tuple(centres.T)
+    inside = covered[chosen].reshape(len(centres), -1) @ weights
+    return np.asarray((patches[chosen].reshape(len(centres), -1) @ weights) / inside)
 
 
 @functools.lru_cache(maxsize=8)

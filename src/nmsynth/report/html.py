@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from nmsynth.core.volume import Volume
 from nmsynth.io.atomic import atomic_file, check_output
-from nmsynth.report import tables
+from nmsynth.report import lesion_tables, tables
 from nmsynth.report.figures import Painter, Picture, histogram_picture, lesion_pictures
 from nmsynth.report.lesions import measure_lesions
 from nmsynth.report.pictures import BANNER
@@ -182,8 +182,8 @@ def _picture_context(
         "planes": _embedded(painter.planes()),
         "differences": [_embedded(item) for item in painter.differences()],
         "lesion_pictures": [_embedded(item) for item in lesion_pictures(scene, plotted, reference_name)],
-        "lesions": tables.lesion_table(rows, arms),
-        "decisions": tables.decision_table(rows, arms),
+        "lesions": lesion_tables.lesion_table(rows, arms),
+        "decisions": lesion_tables.decision_table(rows, arms),
         "lesion_arms": arms,
         "lesion_main": main,
         "histogram": _embedded(histogram_picture(scene, reference_name)),

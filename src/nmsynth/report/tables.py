@@ -159,18 +159,18 @@ def cell(row: Mapping[str, Any]) -> tuple[str, str]:
     if value is None:
         return MISSING, ""
     if lower is None or upper is None or row.get("n") == 1:
-        return _shown(row, value), ""
-    return _shown(row, value), f"({_bound(row, lower)} to {_bound(row, upper)})"
+        return shown_value(row, value), ""
+    return shown_value(row, value), f"({_bound(row, lower)} to {_bound(row, upper)})"
 
 
 def _bound(row: Mapping[str, Any], item: Any) -> str:
     """Print a bound: as the value, but per cent without their sign, and whole from ten on."""
     if _as_percent(row) and isinstance(item, (int, float)) and 10 <= abs(100 * item) < math.inf:
         return (f"{100 * item:+.0f}" if "bias" in str(row.get("name")) else f"{100 * item:.0f}").replace("-", "−")
-    return _shown(row, item).removesuffix(" %")
+    return shown_value(row, item).removesuffix(" %")
 
 
-def _shown(row: Mapping[str, Any], item: Any) -> str:
+def shown_value(row: Mapping[str, Any], item: Any) -> str:
     """Print one number of a row in the way of its measure."""
     name = str(row.get("name"))
     if not isinstance(item, (int, float)) or not math.isfinite(item):
@@ -295,80 +295,6 @@ def _fits(row: Mapping[str, Any], name: str, part: str | None) -> bool:
     if part is not None:
         return part in mask
     return not (name in ("NRMSE", "relative bias") and str(row.get("reference")) == "source") or mask.startswith("body")
-
-
-def lesion_table(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> list[dict[str, Any]]:
-    """Lines of the table of lesions: facts of each lesion, its reference values, and biases of each arm."""
-    lesions: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        entry = lesions.setdefault(
-            str(row["lesion"]),
-            {
-                "name": str(row["lesion"]),
-                "diameter": number(row.get("diameter_mm")),
-                "contrast": number(row.get("reference_contrast")),
-                "reference": [number(row.get(f"{key}_reference")) for key in ("mean", "maximum", "peak")],
-                "arms": {},
-                "size": row.get("diameter_mm"),
-            },
-        )
-        biases = [row.get(f"{key}_bias") for key in ("mean", "maximum", "peak")]
-        entry["arms"][row["arm"]] = {
-            "values": [number(row.get(key)) for key in ("mean", "maximum", "peak")],
-            "biases": [percent(b if isinstance(b, (int, float)) else None) for b in biases],
-            "recovery": _shown({"name": "recovery", "unit": "1"}, row.get("recovery")),
-        }
-    lines = list(lesions.values())
-    lines.sort(key=lambda line: -line["size"] if isinstance(line["size"], (int, float)) else math.inf)
-    return [line for line in lines if any(arm in line["arms"] for arm in arms)]
-
-
-DECISION_VALUES = (
-    ("MTV 41 % [mL]", "mtv_relative_ml", "mtv_relative_reference_ml"),
-    ("TLG 41 % [mL × SUV]", "tlg_relative", "tlg_relative_reference"),
-    ("MTV SUV 4 [mL]", "mtv_fixed_ml", "mtv_fixed_reference_ml"),
-    ("TLG SUV 4 [mL × SUV]", "tlg_fixed", "tlg_fixed_reference"),
-    ("peak / liver", "liver_ratio", "liver_ratio_reference"),
-    ("peak / blood pool", "blood_pool_ratio", "blood_pool_ratio_reference"),
-    ("Deauville", "category", "category_reference"),
-    ("PERCIST measurable", "measurable", "measurable_reference"),
-)
-"""Title, key and key of the reference of each column of the table of volumes and decisions."""
-
-
-def decision_table(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> dict[str, Any] | None:
-    """Volumes, ratios and categories of each lesion: the reference's and each arm's; ``None`` where none is given.
-
-    A category that differs from the reference's is marked.
-    """
-    columns = [
-        c for c in DECISION_VALUES if any(row.get(c[1]) is not None or row.get(c[2]) is not None for row in rows)
-    ]
-    if not columns:
-        return None
-    lesions: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        own = lesions.setdefault(str(row["lesion"]), {"size": row.get("diameter_mm"), "reference": row, "arms": {}})
-        own["arms"][row["arm"]] = row
-    ordered = sorted(lesions.items(), key=lambda item: -float(item[1]["size"] or 0.0))
-    lines = []
-    for name, entry in ordered:
-        cells = [("reference", [(number(entry["reference"].get(key)), False) for _, _, key in columns])]
-        for arm in arms:
-            row = entry["arms"].get(arm)
-            cells.append(
-                (arm, [(MISSING, False)] * len(columns) if row is None else [_decision(row, c) for c in columns])
-            )
-        lines.append({"name": name, "diameter": number(entry["size"]), "cells": cells})
-    return {"titles": [title for title, _, _ in columns], "lines": lines}
-
-
-def _decision(row: Mapping[str, Any], column: tuple[str, str, str]) -> tuple[str, bool]:
-    """Value of an arm, and whether it is a decision that the reference does not share."""
-    _, key, key_reference = column
-    value, expected = row.get(key), row.get(key_reference)
-    flipped = key in ("category", "measurable") and None not in (value, expected) and value != expected
-    return number(value), flipped
 
 
 def acquisition_lines(volume: Volume) -> list[tuple[str, str]]:

@@ -107,26 +107,42 @@ def report_study(
     progress("reading", 0.0)
     images, regions = _load(paths, masks or {}, unit=unit, modality=modality, resample=resample)
     card = _card(model, images["synthetic"])
-    progress("evaluating", 0.2)
-    metrics = _evaluate(images, regions, kind)
-    progress("drawing curves", 0.5)
-    curves, notes = _curves(images, regions, kind, card, model) if with_curves else (None, ())
-    progress("drawing the page", 0.8)
     return write_report(
         output,
         images=images,
-        metrics={"synthetic": metrics},
-        lesions=_lesions(regions, next(iter(images.values()))),
-        curves=None if curves is None else curves.rows(),
         card=card,
         record=shown_record,
         title=title or "Synthetic PET beside its " + ("reference" if reference is not None else "source"),
         reference_kind=kind,
         claim=claim or CLAIMS.get(kind, CLAIMS[None]),
         point=point,
-        flags=notes,
         overwrite=overwrite,
+        **_measure(images, regions, kind, card, model, with_curves=with_curves, progress=progress),
     )
+
+
+def _measure(
+    images: Mapping[str, Volume],
+    regions: Mapping[str, Volume],
+    kind: str | None,
+    card: Mapping[str, Any] | None,
+    model: str | None,
+    *,
+    with_curves: bool,
+    progress: Progress,
+) -> dict[str, Any]:
+    """What the page shows besides the images: numbers, lesions, curves, notes."""
+    progress("evaluating", 0.2)
+    metrics = _evaluate(images, regions, kind)
+    progress("drawing curves", 0.5)
+    curves, notes = _curves(images, regions, kind, card, model) if with_curves else (None, ())
+    progress("drawing the page", 0.8)
+    return {
+        "metrics": {"synthetic": metrics},
+        "lesions": _lesions(regions, next(iter(images.values()))),
+        "curves": None if curves is None else curves.rows(),
+        "flags": notes,
+    }
 
 
 def _paths(

@@ -71,7 +71,6 @@ def synthesize_study(
         If the input is not safe to use or outside the model's envelope.
     """
     from nmsynth.io import read
-    from nmsynth.io.writing import write
 
     started = time.perf_counter()
     source_path, output = Path(input_path), Path(output_path)
@@ -86,16 +85,21 @@ def synthesize_study(
     _check_format(source, output)
     read_s = time.perf_counter() - started
     synthesis = _synthesize(source, sources, loaded, chosen, progress)
-    synthesized_s = time.perf_counter() - started
-    write(synthesis.image, output, overwrite=overwrite)
-    synthesis.record["times_s"] |= {
-        "read_and_load": round(read_s, 3),
-        "write": round(time.perf_counter() - started - synthesized_s, 3),
-        "study": round(time.perf_counter() - started, 3),
-    }
-    _write_record(synthesis.record, record_path, inside=is_nifti(output), overwrite=overwrite)
-    _log.info("synthesised in %.1f s", time.perf_counter() - started)
+    synthesis.record["times_s"]["read_and_load"] = round(read_s, 3)
+    _write(synthesis, output, record_path, started, overwrite=overwrite)
     return synthesis
+
+
+def _write(synthesis: Synthesis, output: Path, record_path: Path, started: float, *, overwrite: bool) -> None:
+    """Write the image, then its record with the times since the start."""
+    from nmsynth.io.writing import write
+
+    before = time.perf_counter()
+    write(synthesis.image, output, overwrite=overwrite)
+    now = time.perf_counter()
+    synthesis.record["times_s"] |= {"write": round(now - before, 3), "study": round(now - started, 3)}
+    _write_record(synthesis.record, record_path, inside=is_nifti(output), overwrite=overwrite)
+    _log.info("synthesised in %.1f s", now - started)
 
 
 def check_paths(source: Path, output: Path, *, overwrite: bool) -> Path:
