@@ -27,6 +27,7 @@ import torch
 from scipy import ndimage
 
 from nmsynth import read
+from nmsynth.core.volume import Volume
 from nmsynth.data.scan import ReferenceScan, ScannedPhantom, scan_phantom
 from nmsynth.metrics.homogeneous import find_homogeneous_sphere, grow_region
 from nmsynth.metrics.regions import sphere_mask
@@ -237,7 +238,24 @@ def reduced(image: Image, spacing_mm: Spacing, body: Mask, region: Mask) -> tupl
     inside = ndimage.binary_erosion(body, iterations=3)
     planes = np.array_split(np.flatnonzero(inside.any((1, 2))), 6)
     sixths = [float(np.median(ratio[0][p][inside[p]]) / np.median(ratio[1][p][inside[p]])) for p in planes]
-    return {"textures": textures, "fine variance by sixths, feet first": sixths}, laws
+    prompts = float(reducer.prompts_per_plane[region.any((1, 2))].mean())
+    return {"textures": textures, "fine variance by sixths, feet first": sixths, "prompts": prompts}, laws
+
+
+def stated_prompts(series: Path, source: Volume, region: Mask) -> float | None:
+    """Mean of the prompts that the headers of the region's planes state."""
+    import pydicom
+
+    found = {}
+    for path in sorted(series.iterdir()):
+        if path.suffix == ".dcm":
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+            if "PrimaryPromptsCountsAccumulated" in header:
+                found[round(float(header.ImagePositionPatient[2]), 1)] = float(header.PrimaryPromptsCountsAccumulated)
+    places = np.flatnonzero(region.any((1, 2)))
+    heights = [round(float((source.affine @ (k, 0, 0, 1))[2]), 1) for k in places]
+    values = [found[z] for z in heights if z in found]
+    return float(np.mean(values)) if values else None
 
 
 def to_markdown(record: dict[str, Any]) -> str:
@@ -262,6 +280,10 @@ def to_markdown(record: dict[str, Any]) -> str:
             "",
             f"Fine variance (median) added at 1/2 over the source's own, axial sixths of the body, z rising: {sixths}.",
         ]
+        prompts = record["prompts per plane"]
+        stated = "not stated" if prompts["stated"] is None else f"{prompts['stated']:.0f}"
+        found = f"{prompts['found']:.0f} found from the noise, {stated} in the header"
+        lines += ["", f"Prompts in a plane of the region: {found}."]
     return "\n".join(lines) + "\n"
 
 
@@ -281,6 +303,10 @@ def main() -> None:
         found, law = reduced(image, spacing, body, region)
         record["textures"] = {"real series": real, **simulated, **found["textures"]}
         record["law"], record["sixths"] = law, found["fine variance by sixths, feet first"]
+        record["prompts per plane"] = {
+            "found": found["prompts"],
+            "stated": stated_prompts(options.series, source, region),
+        }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "noise_realism.json").write_text(json.dumps(record, indent=2) + "\n")
     (options.out / "noise_realism.md").write_text(to_markdown(record))

@@ -179,6 +179,13 @@ class CountReducer:
         """``(z, y, x) -> (y, x, z)``."""
         return torch.from_numpy(np.ascontiguousarray(image.transpose(1, 2, 0), dtype=np.float32))
 
+    @property
+    def prompts_per_plane(self) -> FloatArray:
+        """Prompts that the source was found to hold, shape ``(plane,)``; an overlap of bed positions counts as one."""
+        share = 1 + SCATTER_FRACTION / (1 - SCATTER_FRACTION) + RANDOMS_FRACTION / (1 - RANDOMS_FRACTION)
+        trues = self._lines.sum((0, 1)) * (self._counts_per_line * self.counts_scale)
+        return np.asarray((share * trues).numpy())
+
     def _calibrate(self, region: BoolArray, measure: Measure) -> NoiseTexture:
         """Find filters, mixing and counts that reproduce the noise in the region; return what is made with them."""
         generator = torch.Generator().manual_seed(0)
