@@ -180,7 +180,7 @@ def shown_value(row: Mapping[str, Any], item: Any) -> str:
     if str(row.get("unit")) == "lesions":
         return f"{item:.0f}"
     decimals = next((n for beginning, n in DECIMALS if name == beginning or name.startswith(f"{beginning} ")), None)
-    return number(item) if decimals is None else f"{item:.{decimals}f}".replace("-", "−")
+    return number(item) if decimals is None else f"{round(item, decimals) + 0.0:.{decimals}f}".replace("-", "−")
 
 
 def _as_percent(row: Mapping[str, Any]) -> bool:

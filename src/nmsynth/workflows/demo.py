@@ -213,23 +213,26 @@ def _write_report(
 ) -> None:
     """Write the page."""
     from nmsynth.models.registry import show_model
+    from nmsynth.report.claim import claim_sentence
     from nmsynth.report.html import write_report
 
+    documents = {"synthetic": metrics.to_json()}
+    subject = "this one simulated patient at 1/20 of the counts"
+    claim = claim_sentence(documents, main="synthetic", subject=subject, reference_kind="T1")
     shown = {name: images[name] for name in ("source", "synthetic")}
     shown |= {"reference": study.noise_free}
     shown |= {name: images[name] for name in ("full counts", "Gaussian, tuned")}
     write_report(
         folder / "report.html",
         images=shown,
-        metrics={"synthetic": metrics.to_json()},
+        metrics=documents,
         lesions=_lesions(study),
         curves=None if curves is None else curves.rows(),
         card=show_model(MODEL).model_dump(mode="json"),
         record=synthesis.record,
         title="A simulated patient at 1/20 of the counts",
         reference_kind="T1",
-        claim="On this one simulated patient the synthetic image is as near to the noise-free reconstruction as the "
-        "tables say; it shows nothing of real patients.",
+        claim=claim or "No error was measured: this page supports no claim.",
         flags=synthesis.flags,
     )
 

@@ -25,16 +25,8 @@ MAX_RECORD_BYTES = 4_000_000
 WITHOUT_TRUTH = ("COV", "SD", "noise reduction", "noise autocorrelation", "SUVmean", "mean")
 """Beginnings of the names of measurements that need no truth."""
 
-CLAIMS = {
-    "T0": "On this one study the synthetic image differs from the true activity as measured above; it shows nothing of "
-    "other patients or scanners.",
-    "T1": "On this one study the synthetic image differs from the noise-free reconstruction as measured above; it "
-    "shows nothing of other patients or scanners.",
-    "T2": "On this one study the synthetic image differs from a noisy reference as measured above; how far it is from "
-    "the truth is not shown.",
-    None: "This page shows what the model changed in one study; without a reference it supports no claim of accuracy.",
-}
-"""Sentence that closes a report, by the kind of reference."""
+NO_CLAIM = "This page shows what the model changed in one study; without a reference it supports no claim of accuracy."
+"""Sentence that closes a report without a reference."""
 
 
 def report_study(
@@ -114,10 +106,9 @@ def report_study(
         record=shown_record,
         title=title or "Synthetic PET beside its " + ("reference" if reference is not None else "source"),
         reference_kind=kind,
-        claim=claim or CLAIMS.get(kind, CLAIMS[None]),
         point=point,
         overwrite=overwrite,
-        **_measure(images, regions, kind, card, model, with_curves=with_curves, progress=progress),
+        **_measure(images, regions, kind, card, model, claim, with_curves=with_curves, progress=progress),
     )
 
 
@@ -127,18 +118,21 @@ def _measure(
     kind: str | None,
     card: Mapping[str, Any] | None,
     model: str | None,
+    claim: str | None,
     *,
     with_curves: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    """What the page shows besides the images: numbers, lesions, curves, notes."""
+    """What the page shows besides the images: numbers, lesions, curves, notes, and the sentence that closes it."""
     progress("evaluating", 0.2)
     metrics = _evaluate(images, regions, kind)
     progress("drawing curves", 0.5)
     curves, notes = _curves(images, regions, kind, card, model) if with_curves else (None, ())
     progress("drawing the page", 0.8)
+    own = None if kind is None else _claim({"synthetic": metrics}, images["synthetic"], kind)
     return {
         "metrics": {"synthetic": metrics},
+        "claim": claim or own or NO_CLAIM,
         "lesions": _lesions(regions, next(iter(images.values()))),
         "curves": None if curves is None else curves.rows(),
         "flags": notes,
@@ -177,6 +171,14 @@ def _load(
     ordered = {first: paths[first], **paths}
     images, regions = load_images(ordered, masks, unit=unit, modality=modality, resample=resample)
     return {name: images[name] for name in paths}, regions
+
+
+def _claim(metrics: Mapping[str, Mapping[str, Any]], prediction: Volume, kind: str) -> str | None:
+    """Sentence of the numbers that were found."""
+    from nmsynth.report.claim import claim_sentence
+
+    study = "one simulated study" if prediction.provenance.simulated else "one study"
+    return claim_sentence(metrics, main="synthetic", subject=f"this {study}", reference_kind=kind)
 
 
 def _evaluate(images: Mapping[str, Volume], masks: Mapping[str, Volume], kind: str | None) -> dict[str, Any]:
