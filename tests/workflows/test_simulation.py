@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from nmsynth.core.acquisition import Acquisition
@@ -10,6 +11,8 @@ from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import Unit
 from nmsynth.io import read
 from nmsynth.io.nifti import read_nifti, write_nifti
+from nmsynth.physics.count_reduction import CountReducer, body_contour
+from nmsynth.physics.noise_texture import NoiseTexture, measure_noise
 from nmsynth.workflows import simulation
 from nmsynth.workflows.simulation import SimulatePetSettings, simulate_pet
 from tests.helpers import make_volume
@@ -159,3 +162,22 @@ def test_inserted_lesions_are_in_scan_and_reference(tmp_path):
     for name in ("scan.nii.gz", "reference/noisy_reference.nii.gz"):
         added = read_nifti(tmp_path / "out" / name).array[labels].mean() - read_nifti(source).array[labels].mean()
         assert 5000 < added < 13000
+
+
+def test_noise_added_to_a_real_scan_has_its_texture_and_variance(shared_data):
+    source = read(shared_data / "pet_wholebody_ge")
+    image = np.asarray(source.array)
+    region = simulation._noise_region(source, body_contour(image, source.spacing_mm))
+    planes = slice(135, 186)
+    image, region = image[planes], region[planes]
+    reducer = CountReducer(image, source.spacing_mm, region)
+    assert not reducer.structured
+    level = float(image[region].mean())
+    scans = [reducer.reduce(0.25, torch.Generator().manual_seed(seed)) for seed in range(3)]
+    own = measure_noise(image, region)
+    total = NoiseTexture.mean_of([measure_noise(scan, region) for scan in scans])
+    added = NoiseTexture.mean_of([measure_noise(scan - image + level, region) for scan in scans])
+    assert 0.15 < own.cov < 0.19
+    assert total.cov**2 == pytest.approx(4 * own.cov**2, rel=0.08)
+    assert added.in_plane_correlation == pytest.approx(own.in_plane_correlation, abs=0.04)
+    assert added.axial_correlation == pytest.approx(own.axial_correlation, abs=0.04)
