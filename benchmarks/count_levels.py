@@ -36,7 +36,7 @@ SIGNIFICANCES = ("low", "standard", "high")
 
 def simulated_case(seed: int, *, lesions: bool, n_realisations: int, cache: Path) -> ReferencePatient:
     """A procedural patient around the liver, scanned by the reference protocol; kept in the cache."""
-    path = cache / f"simulated-{seed}-{n_realisations}.pickle"
+    path = cache / f"simulated-{seed}{'' if lesions else '-free'}-{n_realisations}.pickle"
     if not path.is_file():
         case = reference_patient(seed, FRACTIONS, n_realisations=n_realisations, lesions=lesions)
         path.write_bytes(pickle.dumps(case))

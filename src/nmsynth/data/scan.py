@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -164,31 +165,36 @@ def scan_phantom(
     )
     acquisition = _acquisition(draw, reference, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex)
 
-    def volume(array: npt.NDArray[np.float32], kind: str, fraction: float | None) -> Volume:
-        """An image in Bq/mL."""
+    def volume(parts: list[npt.NDArray[np.float32]], kind: str, fraction: float | None) -> Volume:
+        """Blocks of an image in SUV as one volume in Bq/mL."""
+        array = np.concatenate(parts) * np.float32(draw.protocol.bqml_per_suv)
         stated = replace(acquisition, simulated_count_fraction=fraction)
-        return Volume(
-            array=array * np.float32(draw.protocol.bqml_per_suv),
-            affine=affine,
-            unit=Unit.BQML,
-            modality="PT",
-            acquisition=stated,
-            provenance=Provenance(simulated=True, settings={"image": kind, "seed": seed, "count_fraction": fraction}),
-            suv_rule=resolve_suv(stated, unit=Unit.BQML, time_rule="a"),
-        )
+        return _volume(array, affine, stated, {"image": kind, "seed": seed, "count_fraction": fraction})
 
     return ScannedPhantom(
-        scans=tuple(
-            volume(np.concatenate([c.scans[k] for c in cases]), "scan", fraction)
-            for k, fraction in enumerate(fractions)
-        ),
-        noise_free=volume(np.concatenate([c.noise_free for c in cases]), "noise-free (T1)", None),
-        truth=volume(np.concatenate([c.truth for c in cases]), "true activity (T0)", None),
+        scans=tuple(volume([c.scans[k] for c in cases], "scan", fraction) for k, fraction in enumerate(fractions)),
+        noise_free=volume([c.noise_free for c in cases], "noise-free (T1)", None),
+        truth=volume([c.truth for c in cases], "true activity (T0)", None),
         lesion_labels=np.concatenate([c.lesion_labels for c in cases]),
         organ_labels=np.concatenate([c.organ_labels for c in cases]),
         mu_map=np.concatenate([c.mu_map for c in cases]),
         lesions=tuple(lesions[k] for k in sorted(lesions)),
         draw=draw,
+    )
+
+
+def _volume(
+    array: npt.NDArray[np.float32], affine: npt.NDArray[np.float64], stated: Acquisition, settings: dict[str, Any]
+) -> Volume:
+    """A simulated image in Bq/mL with its SUV rule."""
+    return Volume(
+        array=array,
+        affine=affine,
+        unit=Unit.BQML,
+        modality="PT",
+        acquisition=stated,
+        provenance=Provenance(simulated=True, settings=settings),
+        suv_rule=resolve_suv(stated, unit=Unit.BQML, time_rule="a"),
     )
 
 

@@ -71,9 +71,9 @@ def wavelet(strength: float = 1.0) -> Wavelet:
 
 CANDIDATES: dict[str, tuple[Baseline, ...]] = {
     "identity": (Identity(),),
-    "Gaussian": tuple(Gaussian(float(width)) for width in (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20)),
-    "non-local means": tuple(NonLocalMeans(strength) for strength in (0.5, 1.0, 1.5, 2.0, 3.0, 4.5)),
-    "wavelet": tuple(Wavelet(strength) for strength in (0.5, 1.0, 1.5, 2.5, 4.0, 8.0)),
+    "Gaussian": tuple(Gaussian(float(width)) for width in (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25)),
+    "non-local means": tuple(NonLocalMeans(strength) for strength in (0.5, 1.0, 1.5, 2.0, 3.0, 4.5, 6.5, 9.0)),
+    "wavelet": tuple(Wavelet(strength) for strength in (0.5, 1.0, 1.5, 2.5, 4.0, 8.0, 14.0)),
 }
 """Parameters among which each family is tuned."""
 

@@ -169,13 +169,9 @@ def expected_scan(
         protocol=protocol,
     )  # fmt: skip
     scatters = scatter_of(
-        trues,
-        fraction=scanner.scatter_fraction,
-        width_mm=220.0,
-        axial_width_mm=80.0,
-        bin_mm=bin_mm,
+        trues, fraction=scanner.scatter_fraction, width_mm=220.0, axial_width_mm=80.0, bin_mm=bin_mm,
         plane_mm=scanner.plane_mm,
-    )
+    )  # fmt: skip
     randoms = randoms_of(trues, fraction=scanner.randoms_fraction, bin_mm=bin_mm)
     noise = 1 + mismatch.randoms_noise * torch.randn(randoms.shape, generator=generator)
     background = PlaneMixing(scanner.mixing).forward(
