@@ -78,3 +78,37 @@ def test_evidence_far_from_anything_costs_nothing():
         float(low_count_loss(o, target, target, labels, focal, LossWeights())["evidence"]) for o in (outputs, empty)
     ]
     assert costs[0] == costs[1]
+
+
+def test_noise_power_moves_weight_to_patches_of_high_counts():
+    target, source, labels, focal = scene()
+    source = target + torch.tensor([0.1, 3.0]).reshape(2, 1, 1, 1, 1) * (source - target)
+    wrong_quiet, wrong_noisy = target.clone(), target.clone()
+    wrong_quiet[0] *= 1.2
+    wrong_noisy[1] *= 1.2
+
+    def ratio(power):
+        costs = [
+            float(
+                low_count_loss(
+                    torch.cat((image, image, torch.zeros(SHAPE)), 1), target, source, labels, focal,
+                    LossWeights(noise_power=power),
+                )["mean"]
+            )
+            for image in (wrong_quiet, wrong_noisy)
+        ]  # fmt: skip
+        return costs[0] / costs[1]
+
+    assert ratio(0.9) > ratio(0.5) > ratio(0.0)
+
+
+def test_lesions_of_a_heavier_patch_count_more():
+    target, _, labels, _ = scene()
+    labels[1] = labels[0]
+    wrong = target.clone()
+    wrong[0] *= 2.0
+    light, heavy = (
+        float(lesion_mean_error(wrong, target, labels, torch.tensor([w, 1.0]).reshape(2, 1, 1, 1, 1)))
+        for w in (0.1, 9.0)
+    )
+    assert light < float(lesion_mean_error(wrong, target, labels)) < heavy

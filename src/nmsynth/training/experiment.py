@@ -74,6 +74,10 @@ class OptimisationRecipe(_Section):
     """Share of patches centred near a lesion."""
     inserted_lesions: float = Field(default=0.0, ge=0)
     """Mean number of lesions added to a patch."""
+    inserted_diameter_mm: tuple[float, float] = (7.0, 30.0)
+    """Range of their equivalent diameter [mm], drawn log-uniformly."""
+    inserted_contrast: tuple[float, float] = (1.5, 8.0)
+    """Range of lesion over background, drawn log-uniformly."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Arithmetic of the network while training; weights stay fp32."""
     validate_every: int = Field(default=1000, ge=1)
@@ -104,6 +108,8 @@ class LossRecipe(_Section):
     """Cross-entropy of the evidence."""
     regional: float = 0.5
     """Error of the activity of regions in the mean head."""
+    noise_power: float = Field(default=0.5, ge=0, le=1)
+    """A patch weighs as the error of its input to minus this power."""
 
     def weights(self) -> LossWeights:
         """As the loss takes them."""

@@ -33,6 +33,9 @@ class LossWeights:
     """Cross-entropy of the evidence."""
     regional: float = 0.5
     """Relative error of the mean of cubes of 8 voxels, in the mean head: activity of regions is kept."""
+    noise_power: float = 0.5
+    """A patch weighs as its input's error to minus this power: 0.5 keeps low and high counts both in play, 1 makes the
+    error relative, so that what can be learnt at high counts is not drowned by what nobody can know at low ones."""
 
 
 def relative_squared_error(prediction: torch.Tensor, target: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
@@ -56,13 +59,17 @@ def dilate(mask: torch.Tensor) -> torch.Tensor:
     return F.max_pool3d(mask, 3, stride=1, padding=1)
 
 
-def lesion_mean_error(prediction: torch.Tensor, target: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def lesion_mean_error(
+    prediction: torch.Tensor, target: torch.Tensor, labels: torch.Tensor, patch_weight: torch.Tensor | None = None
+) -> torch.Tensor:
     """Mean over lesions of the squared relative error of their mean.
 
     Parameters
     ----------
     labels
         Lesion numbers, 0 outside, shape ``(batch, 1, z, y, x)``, int64.
+    patch_weight
+        Weight of the lesions of each patch, shape ``(batch, 1, 1, 1, 1)``; equal where unset.
     """
     batch = labels.shape[0]
     index = (labels + 256 * torch.arange(batch, device=labels.device).view(-1, 1, 1, 1, 1)).reshape(-1)
@@ -86,7 +93,10 @@ def lesion_mean_error(prediction: torch.Tensor, target: torch.Tensor, labels: to
     if not bool(present.any()):
         return prediction.sum() * 0.0
     error = (sums[0] - sums[1])[present] / sums[1][present].clamp_min(1e-3)
-    return (error**2).mean()
+    if patch_weight is None:
+        return (error**2).mean()
+    weight = patch_weight.reshape(-1).repeat_interleave(256)[present]
+    return (weight * error**2).sum() / weight.sum()
 
 
 def regional_error(prediction: torch.Tensor, target: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
@@ -134,7 +144,7 @@ def low_count_loss(
     level = (target * positive).sum((1, 2, 3, 4), keepdim=True) / positive.sum((1, 2, 3, 4), keepdim=True).clamp_min(1)
     level = level.clamp_min(0.05)
     input_error = relative_squared_error(source, target, level).mean((1, 2, 3, 4), keepdim=True)
-    patch_weight = 1.0 / (0.01 + input_error).sqrt()
+    patch_weight = (0.01 + input_error) ** -weights.noise_power
     inside = (labels > 0).float()
     emphasis = torch.maximum(1.0 + (weights.focal - 1.0) * dilate(focal), 1.0 + (weights.lesion - 1.0) * dilate(inside))
     structure = inside if weights.evidence_of_lesions_only else torch.maximum(inside, focal)
@@ -142,7 +152,7 @@ def low_count_loss(
     terms = {
         "mean": (patch_weight * relative_squared_error(mean, target, level)).mean(),
         "contrast": (patch_weight * emphasis * relative_squared_error(contrast, target, level)).mean(),
-        "lesion_mean": lesion_mean_error(contrast, target, labels),
+        "lesion_mean": lesion_mean_error(contrast, target, labels, patch_weight),
         "regional": regional_error(mean, target, level),
         "evidence": (seen * F.binary_cross_entropy_with_logits(evidence, structure, reduction="none")).mean(),
     }

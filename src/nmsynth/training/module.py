@@ -73,7 +73,9 @@ class LowCountModule(lightning.LightningModule):
         inside = labels > 0
         if bool(inside.any()):
             for name, image in (("mean", outputs[:, :1]), ("contrast", outputs[:, 1:2]), ("fused", fused)):
-                self.log(f"val/lesion_{name}", image[inside].sum() / target[inside].sum(), batch_size=target.shape[0])
+                self.log(
+                    f"val/lesion_level_{name}", image[inside].sum() / target[inside].sum(), batch_size=target.shape[0]
+                )
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Muon or AdamW, with warm-up and cosine."""

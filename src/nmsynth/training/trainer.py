@@ -103,7 +103,9 @@ def train(
         seed=o.seed,
         start=start,
         lesion_share=o.lesion_share,
-        insertion=InsertionRanges(mean_count=o.inserted_lesions) if o.inserted_lesions else None,
+        insertion=InsertionRanges(o.inserted_lesions, o.inserted_diameter_mm, o.inserted_contrast)
+        if o.inserted_lesions
+        else None,
     )
     held = PatchDataset(open_cohort(cohort, "validation"), patch=o.patch, seed=o.seed + 1, lesion_share=0.6)
     network.train().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
