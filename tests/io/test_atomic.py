@@ -35,9 +35,9 @@ def test_existing_output_is_refused_and_untouched(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "b").write_text("old")
-    with pytest.raises(InputError, match=r"'a\.txt' is there already"), atomic_file(tmp_path / "a.txt"):
+    with pytest.raises(InputError, match="something is there already"), atomic_file(tmp_path / "a.txt"):
         pass
-    with pytest.raises(InputError, match="'out' is there already"), atomic_directory(tmp_path / "out"):
+    with pytest.raises(InputError, match="something is there already"), atomic_directory(tmp_path / "out"):
         pass
     assert (tmp_path / "a.txt").read_text() == (tmp_path / "out" / "b").read_text() == "old"
 

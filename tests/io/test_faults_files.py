@@ -13,6 +13,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from nmsynth.core.errors import InputError, NmsynthError, UnsafeInputError
 from nmsynth.io import dicom_parse, dicom_sources, find_series, read
 from nmsynth.io.dicom_reader import read_headers
+from nmsynth.io.dicom_sources import pseudonym
 from tests.io.dicom_factory import ExplicitVRLittleEndian, make_nm, make_series, save_series, uid
 
 UNDEFINED = b"\xff\xff\xff\xff"
@@ -41,10 +42,10 @@ def test_fault_54_same_instance_other_content(tmp_path):
     slices = make_series()
     plain = read(save_series(slices, tmp_path))
     slices[2].PixelData = bytes(len(slices[2].PixelData))
-    save_series([slices[2]], tmp_path, name="z-second-{}.dcm".format)
+    save_series([slices[2]], tmp_path, name="z-{}.dcm".format)
     volume = read(tmp_path)
     np.testing.assert_array_equal(volume.array, plain.array)
-    assert any("z-second-0.dcm" in warning and "set aside" in warning for warning in volume.warnings)
+    assert any("z-0.dcm" in warning and "set aside" in warning for warning in volume.warnings)
 
 
 def test_fault_56_same_instance_again(tmp_path):
@@ -146,6 +147,60 @@ def test_fault_61_beside_a_good_series_is_passed_over(tmp_path):
 def test_damaged_header_refuses_the_series(tmp_path):
     with pytest.raises(UnsafeInputError, match=r"slice-002\.dcm must be complete"):
         read(spoiled(tmp_path, lambda content: content[:168]))
+
+
+def other_series(folder, content):
+    """A good PT series, and one file of a CT series beside it."""
+    save_series(make_series(), folder)
+    save_series(make_series("CT")[:1], folder / "ct", name="S{}".format)
+    path = folder / "ct" / "S0"
+    path.write_bytes(content(path.read_bytes()))
+    return folder
+
+
+def unparsable(content):
+    """Keep the header up to the series and break what follows."""
+    at = content.index(b"\x20\x00\x0d\x00UI")
+    start = content.index(b"\x20\x00\x0e\x00UI") + 8
+    end = start + int.from_bytes(content[start - 2 : start], "little")
+    assert at < start
+    return content[:end] + b"\x20\x00\x10\x00SQ\0\0" + UNDEFINED + b"\xfe\xff\x00\xe0\xff\xff\xff"
+
+
+def test_damaged_file_of_another_series_leaves_a_good_one_readable(tmp_path):
+    volume = read(other_series(tmp_path, unparsable), series_uid=uid("series", "PT", 0))
+    assert volume.shape == (5, 6, 7)
+    assert volume.warnings == ("File S0 is damaged and belongs to another series; it was passed over.",)
+
+
+def test_damaged_slice_is_refused_by_the_series_that_its_bytes_name(tmp_path):
+    with pytest.raises(UnsafeInputError, match=r"slice-002\.dcm must be sound DICOM"):
+        read(spoiled(tmp_path, unparsable))
+
+
+@pytest.mark.parametrize("given", ["", "slice-000.dcm"])
+def test_damaged_file_of_no_known_series_is_passed_over_beside_a_whole_one(tmp_path, given):
+    save_series(make_series(), tmp_path)
+    (tmp_path / "IM_0001").write_bytes(bytes(128) + b"DICM" + b"damaged " * 5)
+    volume = read(tmp_path / given)
+    assert volume.shape == (5, 6, 7)
+    assert any(text.startswith("File IM_0001 is damaged and names no series") for text in volume.warnings)
+
+
+def test_damaged_file_of_no_known_series_is_refused_where_it_may_be_a_slice(tmp_path):
+    save_series(make_series(NumberOfSlices=6), tmp_path)
+    (tmp_path / "IM_0001").write_bytes(bytes(128) + b"DICM" + b"damaged " * 5)
+    with pytest.raises(UnsafeInputError, match="IM_0001 must"):
+        read(tmp_path)
+
+
+def test_files_of_the_desktop_beside_a_series_change_nothing(tmp_path):
+    plain = read(save_series(make_series(), tmp_path))
+    for name in ("README.txt", ".DS_Store", "Thumbs.db", "DICOMDIR"):
+        (tmp_path / name).write_bytes(b"\0\0\0\1Bud1" * 40)
+    volume = read(tmp_path)
+    np.testing.assert_array_equal(volume.array, plain.array)
+    assert volume.warnings == ("3 files are not DICOM images and were passed over.",)
 
 
 def test_fault_62_executable_preamble_is_read(tmp_path):
@@ -332,4 +387,53 @@ def test_no_error_names_the_patient(tmp_path):
     slices[1].RescaleSlope = "0"
     with pytest.raises(UnsafeInputError, match="RescaleSlope") as caught:
         read(save_series(slices, tmp_path))
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("IM_0012.dcm", "IM_0012.dcm"),
+        ("1-012.dcm", "1-012.dcm"),
+        ("00000012", "00000012"),
+        ("PT.1.2.840.113619.2.55.3.19990101.12.dcm", "PT.1.2.840.113619.2.55.3.19990101.12.dcm"),
+        ("Doe_Jane_012.dcm", "number 12"),
+        ("DOE.PT.4.1.IMA", "number 12"),
+        ("\u5c71\u7530\u592a\u90ce.dcm", "number 12"),
+        ("PT_19500101.dcm", "number 12"),
+        ("01.01.1950.dcm", "number 12"),
+        ("1950-01-01 slice.dcm", "number 12"),
+    ],
+)
+def test_fault_68_a_file_name_that_could_be_a_person_is_not_shown(name, shown):
+    assert pseudonym(name, 12) == shown
+
+
+@pytest.mark.parametrize(
+    "name", ["SECRET_Name_{:03d}.dcm", "4711815-{}.dcm", "slice-{}-19991231.dcm", "lee-{}.dcm", "{}-a9"]
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_fault_68_patient_in_the_file_names_is_not_in_messages(tmp_path, name, packed):
+    identity = {"PatientID": "4711815", "PatientBirthDate": "19991231", "AccessionNumber": "1-a9"}
+    slices = make_series(PatientName="SECRET^Name^lee", **identity)
+    slices[1].RescaleSlope = "0"
+    path = folder = save_series(slices, tmp_path / "SECRET", name=name.format)
+    if packed:
+        path = zipped(tmp_path / "SECRET.zip", {file.name: file.read_bytes() for file in folder.iterdir()})
+    with pytest.raises(UnsafeInputError, match="RescaleSlope") as caught:
+        read(path)
+    said = str(caught.value)
+    assert not any(secret in said for secret in ("SECRET", "Name", "4711815", "1999", "lee", "1-a9"))
+
+
+@pytest.mark.parametrize("name", ["SECRET", "SECRET.nii", "SECRET.zip"])
+def test_fault_68_patient_in_a_path_is_not_in_messages(tmp_path, name):
+    with pytest.raises(InputError, match="nothing at that path") as caught:
+        read(tmp_path / name)
+    assert "SECRET" not in str(caught.value)
+    (tmp_path / "SECRET").mkdir()
+    (tmp_path / "SECRET.nii").write_bytes(bytes(400))
+    (tmp_path / "SECRET.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+    with pytest.raises(NmsynthError, match="must") as caught:
+        read(tmp_path / name, unit="Bq/mL", modality="PT")
     assert "SECRET" not in str(caught.value)

@@ -39,9 +39,7 @@ def check_output(path: Path, *, overwrite: bool, is_directory: bool) -> Path:
         raise InputError(f"The output must be a {wanted}; something else is at that path. Choose another output path.")
     if overwrite or (is_directory and not any(target.iterdir())):
         return target
-    raise InputError(
-        f"The output must not exist; {target.name!r} is there already. Choose another path or allow overwriting."
-    )
+    raise InputError("The output must not exist; something is there already. Choose another path or allow overwriting.")
 
 
 def _temporary_sibling(target: Path) -> Path:
@@ -123,7 +121,7 @@ def atomic_directory(
     target = check_output(path, overwrite=overwrite, is_directory=True)
     if target.exists() and any(target.iterdir()) and not may_replace(target):
         raise InputError(
-            f"Only a series written by nmsynth may be overwritten; {target.name!r} holds other files. "
+            "Only a series written by nmsynth may be overwritten; the folder holds other files. "
             "Choose another output folder."
         )
     temporary = _temporary_sibling(target)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from nmsynth.core.errors import UnsafeInputError
 from nmsynth.io.dicom_header import Header
-from nmsynth.io.dicom_sources import DicomFile
+from nmsynth.io.dicom_sources import DicomFile, numbered
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -26,6 +28,8 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 """Deflated explicit VR little endian."""
 _EXPLICIT_VR = "1.2.840.10008.1.2.1"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_SHORTEST_IDENTITY = 3
+"""Characters of a name or number that count as found in the name of a file."""
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _LONG_VRS = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 
@@ -69,9 +73,21 @@ def parse(file: DicomFile) -> Header | None:
         content, start = _inflated(content[start:], file.label), 0
     dataset, offset = _read_dataset(content, start, transfer_syntax, file.label)
     return Header(
-        file=file, dataset=dataset, transfer_syntax=transfer_syntax, pixel_offset=offset,
+        file=_unnamed(file, dataset), dataset=dataset, transfer_syntax=transfer_syntax, pixel_offset=offset,
         inflated=content if transfer_syntax == DEFLATED else None,
     )  # fmt: skip
+
+
+def _unnamed(file: DicomFile, dataset: Dataset) -> DicomFile:
+    """The file, called by its number where its name holds a name, number or birth date of the patient."""
+    header, shown = Header(file, dataset), file.label.casefold()
+    try:
+        texts = [header.text(keyword) or "" for keyword in ("PatientID", "PatientBirthDate", "AccessionNumber")]
+        texts += re.split(r"[\W\d_]+", header.text("PatientName") or "")
+    except UnsafeInputError:
+        return replace(file, label=numbered(file.number))
+    named = any(len(text) >= _SHORTEST_IDENTITY and text.casefold() in shown for text in texts)
+    return replace(file, label=numbered(file.number)) if named else file
 
 
 def _read_dataset(content: bytes, start: int, transfer_syntax: str, label: str) -> tuple[Dataset, int]:

@@ -24,7 +24,7 @@ from nmsynth.io.dicom_nm import read_nm
 from nmsynth.io.dicom_parse import quiet_pydicom
 from nmsynth.io.dicom_pixels import PixelFormat, pixel_format, stored_values
 from nmsynth.io.dicom_quantity import basic_acquisition, pet_quantity, same_text
-from nmsynth.io.dicom_series import Found, SeriesSummary, choose, scan
+from nmsynth.io.dicom_series import Damaged, Found, SeriesSummary, choose, scan
 from nmsynth.io.dicom_sources import escaped
 
 if TYPE_CHECKING:
@@ -82,10 +82,9 @@ def read_dicom(path: Path, *, series_uid: str | None = None) -> Volume:
     found = scan(path)
     with quiet_pydicom():
         uid = choose(found, series_uid, _summaries(found))
-        if found.damaged:
-            raise found.damaged[0]
         headers = found.series[uid]
         modality = _modality_of(headers)
+        damaged = _beside(found.damaged, uid, is_whole=_is_whole(headers, modality))
         source = SourceReference(path, "dicom", uid)
         provenance, fraction = _provenance(headers[0])
         if modality == "NM":
@@ -99,7 +98,7 @@ def read_dicom(path: Path, *, series_uid: str | None = None) -> Volume:
             )  # fmt: skip
     acquisition = replace(volume.acquisition, simulated_count_fraction=fraction)
     volume = replace(volume, source=source, provenance=provenance, acquisition=acquisition)
-    return volume.with_warnings(found.warnings)
+    return volume.with_warnings((*found.warnings, *damaged))
 
 
 def read_headers(path: Path, series_uid: str | None = None) -> list[Dataset]:
@@ -130,6 +129,27 @@ def find_series(path: Path) -> list[SeriesSummary]:
     found = scan(path)
     with quiet_pydicom():
         return _summaries(found)
+
+
+def _beside(damaged: Sequence[Damaged], uid: str, *, is_whole: bool) -> list[str]:
+    """Warnings of damaged files that are no part of a series; one that is, or may be, refuses the series."""
+    warnings = []
+    for file in damaged:
+        if file.series_uid == uid or (file.series_uid is None and not is_whole):
+            raise file.error
+        whose = "belongs to another series" if file.series_uid else "names no series, and this one is whole without it"
+        warnings.append(f"File {file.label} is damaged and {whose}; it was passed over.")
+    return warnings
+
+
+def _is_whole(headers: Sequence[Header], modality: str) -> bool:
+    """Whether a series says itself that no file is missing: a multi-frame object, or as many slices as PET states."""
+    if modality == "NM":
+        return len(headers) == 1
+    try:
+        return modality == "PT" and all(header.integer("NumberOfSlices") == len(headers) for header in headers)
+    except UnsafeInputError:
+        return False
 
 
 def _provenance(header: Header) -> tuple[Provenance, float | None]:
@@ -187,12 +207,12 @@ def _modality_of(headers: Sequence[Header]) -> str:
 
 def _grid_of(headers: Sequence[Header]) -> Grid:
     """Grid of a single-frame series; dynamic and gated series are refused by name."""
-    series_type = headers[0].text("SeriesType")
-    if series_type in ("DYNAMIC", "GATED"):
-        raise UnsafeInputError(
-            f"A PT series must be static or whole-body; this one is {series_type}. Export one frame."
-        )
     for header in headers:
+        series_type = header.text("SeriesType")
+        if series_type in ("DYNAMIC", "GATED"):
+            raise UnsafeInputError(
+                f"A PT series must be static or whole-body; file {header.label} is {series_type}. Export one frame."
+            )
         if (header.integer("NumberOfFrames") or 1) != 1:
             raise UnsafeInputError(f"File {header.label} must hold one frame; it states several.")
     return build_grid(headers)
@@ -310,4 +330,4 @@ def checked_path(path: Path | str) -> Path:
             return found
     except (OSError, ValueError) as error:
         raise InputError("The input must be a path that exists; it is malformed.") from error
-    raise InputError(f"The input must exist; found nothing named {escaped(found.name)}. Check the path.")
+    raise InputError("The input must exist; found nothing at that path. Check the path.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,12 @@ from pathlib import Path
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.io.dicom_header import Header
 from nmsynth.io.dicom_parse import parse, quiet_pydicom
-from nmsynth.io.dicom_sources import DicomFile, escaped, inside, list_files
+from nmsynth.io.dicom_sources import DicomFile, escaped, inside, list_files, pseudonym
 
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR."""
+_SERIES_UID = re.compile(rb"\x20\x00\x0e\x00(?:UI(?P<explicit>..)|(?P<implicit>..)\x00\x00)", re.DOTALL)
+"""SeriesInstanceUID in little endian, up to its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +38,22 @@ class SeriesSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """A file that says it is DICOM but cannot be parsed."""
+
+    label: str
+    error: UnsafeInputError
+    series_uid: str | None
+    """Series that its bytes name; ``None`` where they do not reach so far."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """Headers by series, in the order of the files, and what is to be said."""
 
     series: dict[str, list[Header]]
     warnings: tuple[str, ...]
-    damaged: tuple[UnsafeInputError, ...] = ()
-    """Errors of the files that say they are DICOM but cannot be parsed."""
+    damaged: tuple[Damaged, ...] = ()
 
 
 def scan(path: Path) -> Found:
@@ -61,7 +73,7 @@ def scan(path: Path) -> Found:
             warnings = [*warnings, *more]
         else:
             wanted = None
-        return _grouped(path, files, warnings, wanted)
+        return _grouped(files, warnings, wanted)
 
 
 def choose(found: Found, series_uid: str | None, summaries: Sequence[SeriesSummary]) -> str:
@@ -82,10 +94,10 @@ def choose(found: Found, series_uid: str | None, summaries: Sequence[SeriesSumma
     return next(iter(found.series))
 
 
-def _grouped(path: Path, files: list[DicomFile], warnings: list[str], wanted: str | None) -> Found:
+def _grouped(files: list[DicomFile], warnings: list[str], wanted: str | None) -> Found:
     """Parse files and group them by SeriesInstanceUID."""
     series: dict[str, list[Header]] = {}
-    damaged: list[UnsafeInputError] = []
+    damaged: list[Damaged] = []
     n_other = 0
     for file in files:
         try:
@@ -96,7 +108,7 @@ def _grouped(path: Path, files: list[DicomFile], warnings: list[str], wanted: st
             if header is not None and uid is None and header.text("SOPClassUID") != DICOMDIR_CLASS:
                 raise UnsafeInputError(f"File {file.label} must state its SeriesInstanceUID; it does not.")
         except UnsafeInputError as error:
-            damaged.append(error)
+            damaged.append(Damaged(file.label, error, _series_named_by(file)))
             continue
         if header is None or uid is None:
             n_other += 1
@@ -104,12 +116,27 @@ def _grouped(path: Path, files: list[DicomFile], warnings: list[str], wanted: st
             series.setdefault(uid, []).append(header)
     if not series:
         if damaged:
-            raise damaged[0]
-        raise InputError(f"The input must hold DICOM images; none was found in {escaped(path.name)}.")
+            raise damaged[0].error
+        raise InputError("The input must hold DICOM images; none was found.")
     if n_other and wanted is None:
         warnings = [*warnings, f"{n_other} files are not DICOM images and were passed over."]
     kept = {uid: _without_copies(headers, warnings) for uid, headers in series.items()}
     return Found(kept, tuple(warnings), tuple(damaged))
+
+
+def _series_named_by(file: DicomFile) -> str | None:
+    """SeriesInstanceUID that stands in the bytes of a file that cannot be parsed."""
+    try:
+        content = file.read_bytes()
+    except UnsafeInputError:
+        return None
+    match = _SERIES_UID.search(content)
+    if match is None:
+        return None
+    length = int.from_bytes(match["explicit"] or match["implicit"], "little")
+    value = content[match.end() : match.end() + length].strip(b" \0")
+    is_uid = match.end() + length <= len(content) and re.fullmatch(rb"[0-9.]{1,64}", value) is not None
+    return value.decode() if is_uid else None
 
 
 def _without_copies(headers: list[Header], warnings: list[str]) -> list[Header]:
@@ -140,10 +167,13 @@ def _around(file: DicomFile) -> tuple[list[DicomFile], list[str], str | None]:
         return _directory_files(header), [], None
     if (header.integer("NumberOfFrames") or 1) > 1:
         return [file], [], None
-    siblings = [
-        DicomFile(escaped(path.name), path)
+    beside = [
+        path
         for path in sorted(file.path.parent.iterdir())
         if path == file.path or inside(file.path.parent, [path.name]) is not None
+    ]
+    siblings = [
+        DicomFile(pseudonym(path.name, number), path, number=number) for number, path in enumerate(beside, start=1)
     ]
     said = "One file was given; the slices of its series beside it were read with it."
     warnings = [said] if len(siblings) > 1 else []
@@ -167,7 +197,7 @@ def _directory_files(header: Header) -> list[DicomFile]:
         target = inside(root, parts)
         if target is None:
             raise UnsafeInputError(f"Entry {index + 1} of the DICOMDIR must name a plain file below it; it does not.")
-        files.append(DicomFile(escaped(target.name), target))
+        files.append(DicomFile(pseudonym(target.name, index + 1), target, number=index + 1))
     if not files:
         raise InputError("The DICOMDIR must list files; it lists none.")
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ MAX_ZIP_BYTES = 2**33
 MAX_ZIP_RATIO = 200
 """Uncompressed over compressed size of a member of a zip above one mebibyte."""
 _MIB = 2**20
+_WORDS = frozenset(
+    ("dcm", "dicom", "ima", "img", "image", "images", "slice", "slices", "scan", "scans", "series", "ser", "study",
+     "frame", "frames", "vol", "volume", "pet", "spect", "tomo", "nac", "anon", "export", "file")
+)  # fmt: skip
+"""What a file may be called without naming anybody; two letters, as in IM or PT, may be anything."""
+_UID_NAME = re.compile(r"([A-Z]{2,5}[._-])?\d+(\.\d+){5,}(\.dcm|\.ima)?", re.IGNORECASE)
+_DATE = re.compile(r"(?<!\d)((?!000)\d{8}|\d{4}[-_. ]\d{1,2}[-_. ]\d{1,2}|\d{1,2}[-_. ]\d{1,2}[-_. ]\d{4})(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +35,15 @@ class DicomFile:
     """One file that may be DICOM, on disk or inside a zip."""
 
     label: str
-    """Base name with anything unprintable escaped; for messages."""
+    """Name for messages, from :func:`pseudonym`."""
     path: Path
     """The file, or the zip it is in."""
     member: str | None = None
     """Name inside the zip."""
     archive: zipfile.ZipFile | None = field(default=None, repr=False, compare=False)
     """The zip, opened once for all its members."""
+    number: int = 1
+    """Place in the list of files, counted from 1."""
 
     def read_bytes(self) -> bytes:
         """Content of the file.
@@ -70,6 +80,28 @@ def escaped(text: str, limit: int = 64) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def pseudonym(name: str, number: int) -> str:
+    """What a file is called in messages: its base name, or its number where the name could be a person's.
+
+    A base name is shown where its words are technical ones, and it holds no date but inside a UID.
+
+    Examples
+    --------
+    >>> pseudonym("IM_0012.dcm", 12), pseudonym("Doe_Jane_0012.dcm", 12)
+    ('IM_0012.dcm', 'number 12')
+    """
+    if _UID_NAME.fullmatch(name):
+        return escaped(name)
+    words = re.findall(r"[^\W\d_]+", name)
+    is_technical = all(len(word) <= 2 or word.lower() in _WORDS for word in words)
+    return escaped(name) if is_technical and not _DATE.search(name) else numbered(number)
+
+
+def numbered(number: int) -> str:
+    """A file by its place in the list."""
+    return f"number {number}"
+
+
 def list_files(path: Path) -> tuple[list[DicomFile], list[str]]:
     """Files under ``path`` in a fixed order, and warnings.
 
@@ -86,17 +118,17 @@ def list_files(path: Path) -> tuple[list[DicomFile], list[str]]:
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
-        raise InputError(f"The input must exist; found nothing named {escaped(path.name)}. Check the path.") from error
+        raise InputError("The input must exist; found nothing at that path. Check the path.") from error
     if stat.S_ISDIR(mode):
         files, warnings = _walk(path)
     elif not stat.S_ISREG(mode):
-        raise UnsafeInputError(f"The input must be a file or a folder; {escaped(path.name)} is neither.")
+        raise UnsafeInputError("The input must be a file or a folder; what stands at that path is neither.")
     elif zipfile.is_zipfile(path) and not _has_magic(path):
         files, warnings = _list_zip(path), []
     else:
-        files, warnings = [DicomFile(escaped(path.name), path)], []
+        files, warnings = [DicomFile(pseudonym(path.name, 1), path)], []
     if not files:
-        raise InputError(f"The input must hold DICOM files; {escaped(path.name)} holds no file.")
+        raise InputError("The input must hold DICOM files; it holds no file.")
     return files, warnings
 
 
@@ -137,7 +169,8 @@ def _read_regular(path: Path, label: str) -> bytes:
 
 def _walk(root: Path) -> tuple[list[DicomFile], list[str]]:
     """Plain files below a folder, by name, and what was passed over."""
-    files, n_passed = [], 0
+    files: list[DicomFile] = []
+    n_passed = 0
     for path in _entries(root):
         parts = list(path.relative_to(root).parts)
         if inside(root, parts) is None:
@@ -145,7 +178,7 @@ def _walk(root: Path) -> tuple[list[DicomFile], list[str]]:
             continue
         if path.name.upper() == "DICOMDIR":
             continue
-        files.append(DicomFile(escaped(path.name), path))
+        files.append(DicomFile(pseudonym(path.name, len(files) + 1), path, number=len(files) + 1))
         if len(files) > MAX_FILES:
             raise UnsafeInputError(f"A folder must hold at most {MAX_FILES} files; this one holds more. Split it.")
     warnings = [f"{n_passed} links, pipes or devices were passed over."] if n_passed else []
@@ -166,11 +199,11 @@ def _list_zip(path: Path) -> list[DicomFile]:
         archive = zipfile.ZipFile(path)
         infos = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UnsafeInputError(f"The zip {escaped(path.name)} must be readable; it is damaged.") from error
+        raise UnsafeInputError("The zip must be readable; it is damaged.") from error
     if len(infos) > MAX_FILES:
         raise UnsafeInputError(f"A zip must hold at most {MAX_FILES} files; this one holds {len(infos)}. Split it.")
     total = 0
-    files = []
+    members: list[str] = []
     for index, info in enumerate(infos):
         if info.is_dir():
             continue
@@ -178,13 +211,14 @@ def _list_zip(path: Path) -> list[DicomFile]:
         total += info.file_size
         if total > MAX_ZIP_BYTES:
             raise UnsafeInputError(f"A zip must hold at most {MAX_ZIP_BYTES // 2**30} GiB; this one holds more.")
-        label = escaped(PurePosixPath(info.filename).name)
-        if label.upper() != "DICOMDIR":
-            files.append(DicomFile(label, path, info.filename, archive))
-    names = [file.member for file in files]
-    if len(set(names)) != len(names):
+        if PurePosixPath(info.filename).name.upper() != "DICOMDIR":
+            members.append(info.filename)
+    if len(set(members)) != len(members):
         raise UnsafeInputError("The members of a zip must have different names; two have one name.")
-    return sorted(files, key=lambda file: file.member or "")
+    return [
+        DicomFile(pseudonym(PurePosixPath(member).name, number), path, member, archive, number)
+        for number, member in enumerate(sorted(members), start=1)
+    ]
 
 
 def _check_member(info: zipfile.ZipInfo, index: int) -> None:

@@ -127,13 +127,13 @@ def read_nifti(path: Path | str, *, unit: Unit | str | None = None, modality: st
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"The NIfTI image must be a file; found none named {path.name!r}. Check the path.")
+        raise InputError("The NIfTI image must be a file; found none at that path. Check the path.")
     beside = sidecar_path(path)
     sidecar = read_sidecar(beside) if beside.is_file() else Sidecar()
     resolved_unit, resolved_modality = _resolve(sidecar, unit, modality)
     image = _load(path)
     warnings = [*sidecar.warnings]
-    array, affine = _values(path, image), _affine(image, warnings)
+    array, affine = _values(image), _affine(image, warnings)
     array, affine, axes = _to_array_order(array, affine, keep=sidecar.axes is not None)
     array = array * np.float32(sidecar.scale) if sidecar.scale != 1.0 else array
     affine = _checked_affine(sidecar, array.shape, affine)
@@ -164,7 +164,7 @@ def _resolve(sidecar: Sidecar, unit: Unit | str | None, modality: str | None) ->
     if missing:
         raise InputError(
             f"A NIfTI image needs unit and modality, from its JSON sidecar or the caller; {' and '.join(missing)} "
-            "not given. Pass unit (such as 'Bq/mL') and modality (such as 'PT')."
+            "not given. Pass unit (--unit, such as 'Bq/mL') and modality (--modality, such as 'PT')."
         )
     for name, (given, stated) in pairs.items():
         if given is not None and stated is not None and given != stated:
@@ -222,10 +222,11 @@ def _damaged(found: str) -> UnsafeInputError:
     return UnsafeInputError(f"The NIfTI image must be whole; {found}. Copy or export it again.")
 
 
-def _values(path: Path, image: Any) -> npt.NDArray[np.float32]:
+def _values(image: Any) -> npt.NDArray[np.float32]:
     """Scaled values as float32, finite, in the order of the file."""
     try:
-        array = np.asarray(image.get_fdata(caching="unchanged", dtype=np.float32))
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinite, and is refused
+            array = np.asarray(image.get_fdata(caching="unchanged", dtype=np.float32))
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise _damaged(f"its voxels end too early or do not decompress ({type(error).__name__})") from error
     except MemoryError as error:
@@ -233,7 +234,7 @@ def _values(path: Path, image: Any) -> npt.NDArray[np.float32]:
     n_bad = array.size - int(np.count_nonzero(np.isfinite(array)))
     if n_bad:
         raise UnsafeInputError(
-            f"An image must hold finite values; {path.name!r:.60} has {n_bad} NaN or infinite ones. Replace them first."
+            f"An image must hold finite values; this one has {n_bad} NaN or infinite ones. Replace them first."
         )
     return array
 
