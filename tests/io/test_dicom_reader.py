@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.units import Unit
@@ -146,3 +146,45 @@ def test_path_must_exist(tmp_path):
 def test_synthetic_mark_is_read(tmp_path):
     volume = read(save_series(make_series(SyntheticData="YES"), tmp_path))
     assert volume.provenance.synthetic
+
+
+def bare(path, *, meta):
+    """Strip the preamble of a file, and its file meta information where ``meta`` is false."""
+    content = path.read_bytes()
+    start = 132 if meta else 132 + 12 + int.from_bytes(content[140:144], "little")
+    path.write_bytes(content[start:])
+
+
+@pytest.mark.parametrize("transfer_syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("meta", [True, False])
+def test_files_without_preamble_are_read(tmp_path, transfer_syntax, meta):
+    plain = read(save_series(make_series(), tmp_path / "plain"))
+    slices = make_series()
+    for dataset in slices:
+        dataset.file_meta.TransferSyntaxUID = transfer_syntax
+    folder = save_series(slices, tmp_path / "bare")
+    for path in folder.iterdir():
+        bare(path, meta=meta)
+    volume = read(folder)
+    np.testing.assert_array_equal(volume.array, plain.array)
+    assert volume.acquisition == plain.acquisition
+
+
+def test_one_slice_without_preamble_is_not_lost(tmp_path):
+    folder = save_series(make_series(), tmp_path)
+    bare(folder / "slice-004.dcm", meta=True)
+    assert read(folder).shape == (5, 6, 7)
+
+
+def test_one_number_may_be_written_in_two_ways(tmp_path):
+    slices = make_series()
+    slices[2].PatientWeight = "70.00"
+    slices[3].RadiopharmaceuticalInformationSequence[0].RadionuclideTotalDose = "3.6808E8"
+    assert read(save_series(slices, tmp_path)).to_suv().unit is Unit.SUV_BODY_WEIGHT
+
+
+def test_another_weight_in_one_slice_is_refused(tmp_path):
+    slices = make_series()
+    slices[2].PatientWeight = "71"
+    with pytest.raises(UnsafeInputError, match="one PatientWeight"):
+        read(save_series(slices, tmp_path))

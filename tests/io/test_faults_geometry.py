@@ -168,3 +168,9 @@ def test_planar_views(tmp_path):
     volume = read(save_series([make_nm(stored, kind="STATIC")], tmp_path))
     assert volume.axes == ("view", "y", "x")
     np.testing.assert_array_equal(volume.array, stored)
+
+
+def test_fault_47_48_one_slice_of_another_series_type_is_refused(tmp_path):
+    slices = make_series()
+    slices[3].SeriesType = ["GATED", "IMAGE"]
+    refuse(tmp_path, slices, r"slice-003\.dcm is GATED")

@@ -1,16 +1,19 @@
 """Faults 19-35 of the list: pixels and their scale."""
 
 import struct
+import subprocess
 import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.pixels import get_decoder, get_encoder
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from nmsynth.core.errors import MissingExtraError, UnsafeInputError
 from nmsynth.io import read
+from tests.helpers import require_peer
 from tests.io.dicom_factory import make_nm, make_series, save_series, set_pixels, stored_pixels
 
 
@@ -132,17 +135,6 @@ def test_fault_32_rgb_labelled_pt(tmp_path):
     refuse(tmp_path, slices, "MONOCHROME2")
 
 
-def test_fault_33_no_decoder_names_the_plugin(tmp_path, monkeypatch):
-    monkeypatch.setattr("pydicom.pixels.decoders.base.get_decoder", lambda _: SimpleNamespace(is_available=False))
-    slices = make_series()
-    for dataset in slices:
-        dataset.PixelData = encapsulate([b"\xff\xd8" + b"\0" * 64])
-        dataset["PixelData"].VR = "OB"
-        dataset.file_meta.TransferSyntaxUID = JPEGLSLossless
-    with pytest.raises(MissingExtraError, match=r"nmsynth\[codecs\]"):
-        read(save_series(slices, tmp_path))
-
-
 def test_damaged_compressed_pixels_are_refused_quietly(tmp_path, caplog):
     slices = make_series()
     for dataset in slices:
@@ -173,15 +165,6 @@ def test_fault_35_float_pixel_data(tmp_path):
     refuse(tmp_path, slices, "integer pixels")
 
 
-def test_rle_is_decoded(tmp_path):
-    stored = stored_pixels()
-    slices = make_series(stored=stored)
-    for dataset in slices:
-        dataset.compress(RLELossless, generate_instance_uid=False)
-    volume = read(save_series(slices, tmp_path))
-    np.testing.assert_array_equal(volume.array, stored * np.float32(0.5))
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32])
 def test_stored_kinds(tmp_path, dtype):
     stored = stored_pixels().astype(dtype)
@@ -203,3 +186,49 @@ def test_slope_of_each_slice(tmp_path):
     stored, slopes = stored_pixels(), [0.1, 0.2, 0.35, 1.7141, 3.0]
     volume = read(save_series(make_series(stored=stored, slopes=slopes), tmp_path))
     np.testing.assert_allclose(volume.array, stored * np.array(slopes)[:, None, None], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "package"),
+    [
+        (JPEG2000Lossless, r"nmsynth\[codecs\]"),
+        (RLELossless, r"nmsynth\[codecs\]"),
+        (JPEGLosslessSV1, "python-gdcm"),
+        (JPEGLSLossless, "pyjpegls"),
+        (JPEGBaseline8Bit, "pillow"),
+    ],
+)
+def test_fault_33_no_decoder_names_the_plugin(tmp_path, monkeypatch, syntax, package):
+    monkeypatch.setattr("pydicom.pixels.decoders.base.get_decoder", lambda _: SimpleNamespace(is_available=False))
+    slices = make_series()
+    for dataset in slices:
+        dataset.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(38) + b"\x8f" + bytes(60)])
+        dataset["PixelData"].VR = "OB"
+        dataset.file_meta.TransferSyntaxUID = syntax
+    with pytest.raises(MissingExtraError, match=f"Install {package}"):
+        read(save_series(slices, tmp_path))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16])
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
+def test_lossless_compression_keeps_every_voxel(tmp_path, syntax, dtype):
+    if not get_encoder(syntax).is_available or not get_decoder(syntax).is_available:
+        pytest.skip(f"no codec for {syntax.name}: pip install nmsynth[codecs] pyjpegls")
+    stored = stored_pixels((3, 64, 48)).astype(dtype)
+    stored[1, :4] = 60000 if dtype is np.uint16 else -300
+    slices = make_series(stored=stored)
+    for dataset in slices:
+        dataset.compress(syntax, generate_instance_uid=False)
+    np.testing.assert_array_equal(read(save_series(slices, tmp_path)).array, stored * np.float32(0.5))
+
+
+def test_lossless_jpeg_keeps_every_voxel(tmp_path):
+    """The old lossless JPEG of many archives, made by dcmtk."""
+    if not get_decoder(JPEGLosslessSV1).is_available:
+        pytest.skip("no decoder for lossless JPEG: pip install python-gdcm")
+    program = require_peer("dcmcjpeg")
+    plain = read(save_series(make_series(), tmp_path / "plain"))
+    (tmp_path / "jpeg").mkdir()
+    for path in (tmp_path / "plain").iterdir():
+        subprocess.run([program, "+e1", str(path), str(tmp_path / "jpeg" / path.name)], check=True)
+    np.testing.assert_array_equal(read(tmp_path / "jpeg").array, plain.array)

@@ -300,3 +300,9 @@ def test_malformed_weight_leaves_the_image(tmp_path):
     for path in folder.iterdir():
         path.write_bytes(path.read_bytes().replace(b"70.5", b"70,5"))
     assert_refused(read(folder), "weight")
+
+
+def test_counts_without_attenuation_correction_are_not_called_becquerels(tmp_path):
+    volume = load(tmp_path, philips("0.001", "0.5"), Units="CNTS", CorrectedImage=["DECY"])
+    assert_refused(volume, "ATTN", Unit.RELATIVE)
+    assert not any("Bq/mL" in warning for warning in volume.warnings)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nmsynth.core.acquisition import Acquisition, Frame
-from nmsynth.core.errors import InputError, NumericalError, UnsafeInputError
+from nmsynth.core.errors import InputError, NumericalError, SuvError, UnsafeInputError
 from nmsynth.core.geometry import affine_from_axes, to_world
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.suv import SuvRule
@@ -360,3 +360,51 @@ def test_other_names_and_axes_are_refused(tmp_path):
         write_nifti(make_volume(axes=("view", "y", "x")), tmp_path / "image.nii")
     with pytest.raises(InputError, match="must be a file"):
         read_nifti(tmp_path / "absent.nii", unit="HU", modality="CT")
+
+
+def test_missing_unit_names_the_options_of_the_command_line(tmp_path):
+    with pytest.raises(InputError, match=r"--unit.*--modality"):
+        read_nifti(_foreign(tmp_path / "a.nii"))
+
+
+@pytest.mark.parametrize("text", ["Bq/mL", "bq/ml", "BQML"])
+def test_unit_may_be_spelt_as_in_dicom(tmp_path, text):
+    assert read_nifti(_foreign(tmp_path / "a.nii"), unit=text, modality="PT").unit is Unit.BQML
+
+
+def test_values_beyond_float32_are_refused_quietly(tmp_path):
+    path = _foreign(tmp_path / "a.nii", array=np.full((2, 3, 4), 1e300))
+    with pytest.raises(UnsafeInputError, match="finite"):
+        read_nifti(path, unit="Bq/mL", modality="PT")
+
+
+def test_bids_sidecar_states_what_is_known_and_no_suv_follows(tmp_path):
+    path = _foreign(tmp_path / "a.nii")
+    record = {
+        "Modality": "PT", "Units": "BQML", "InjectedRadioactivity": "n/a", "InjectedRadioactivityUnits": "MBq",
+        "BodyWeight": 70, "BodyWeightUnits": "kg", "RadionuclideHalfLife": 6586.2, "TracerRadionuclide": "F18",
+    }  # fmt: skip
+    sidecar_path(path).write_text(json.dumps(record))
+    volume = read_nifti(path)
+    assert (volume.unit, volume.acquisition.body_mass_kg, volume.acquisition.half_life_s) == (Unit.BQML, 70.0, 6586.2)
+    assert volume.acquisition.injected_activity_bq is None
+    with pytest.raises(SuvError, match="this image came without"):
+        volume.to_suv()
+
+
+def test_stored_integers_are_scaled_by_slope_and_intercept(tmp_path):
+    image = nibabel.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.diag([2.0, 3.0, 4.0, 1.0]))
+    image.header.set_slope_inter(2.0, 5.0)
+    nibabel.save(image, tmp_path / "a.nii")
+    stored = nibabel.load(tmp_path / "a.nii").dataobj.get_unscaled().transpose(2, 1, 0)
+    assert np.array_equal(read_nifti(tmp_path / "a.nii", unit="Bq/mL", modality="PT").array, stored * 2.0 + 5.0)
+
+
+def test_sform_and_qform_in_conflict_are_said(tmp_path):
+    image = nibabel.Nifti1Image(np.ones((2, 3, 4), np.float32), np.diag([2.0, 3.0, 4.0, 1.0]))
+    image.set_sform(np.diag([2.0, 3.0, 4.0, 1.0]), 1)
+    image.set_qform(np.diag([2.0, 3.0, 5.0, 1.0]), 1)
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = read_nifti(tmp_path / "a.nii", unit="Bq/mL", modality="PT")
+    assert volume.spacing_mm == (4.0, 3.0, 2.0)
+    assert volume.warnings == ("The sform and the qform of the NIfTI header differ; the sform was taken.",)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from nmsynth.core.errors import SuvError
 from nmsynth.core.provenance import Provenance
@@ -161,3 +162,44 @@ def test_header_of_the_source_is_not_changed(tmp_path):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     write(read(folder), tmp_path / "out")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_suv_survives_where_no_acquisition_time_is_stated(tmp_path):
+    """The private time is dropped; in nmsynth's own output the series time stands for it."""
+    slices = _ge(AcquisitionTime=None, AcquisitionDate=None)
+    volume = read(save_series(slices, tmp_path / "source"))
+    assert volume.suv_rule.time_rule == "b"
+    again = read(write(volume, tmp_path / "out"))
+    assert again.suv_rule.time_rule == "a"
+    _same_suv(volume, again)
+
+
+def test_both_attributes_of_the_injection_say_one_time(tmp_path):
+    """A reader that knows only RadiopharmaceuticalStartTime finds the injection that nmsynth found."""
+    volume = read(
+        save_series(make_series(radiopharmaceutical={"RadiopharmaceuticalStartTime": "093000"}), tmp_path / "source")
+    )
+    out = write(volume, tmp_path / "out")
+    item = dcmread(out / "00001.dcm").RadiopharmaceuticalInformationSequence[0]
+    assert item.RadiopharmaceuticalStartTime.startswith("100000")
+    assert "RadiopharmaceuticalStartTime was 093000." in dcmread(out / "00001.dcm").DerivationDescription
+    again = read(out)
+    assert again.warnings == ()
+    _same_suv(volume, again)
+
+
+def test_zones_in_conflict_are_not_settled_by_being_written(tmp_path):
+    slices = make_series(
+        TimezoneOffsetFromUTC="+0100", radiopharmaceutical={"RadiopharmaceuticalStartDateTime": "20250101100000+0000"}
+    )
+    again = read(write(read(save_series(slices, tmp_path / "source")), tmp_path / "out"))
+    with pytest.raises(SuvError, match="zone"):
+        again.to_suv()
+
+
+@pytest.mark.parametrize("value", [100, -100])
+def test_a_uniform_slice_is_not_written_as_saturated(tmp_path, value):
+    stored = np.full((4, 6, 7), 50, np.int16)
+    stored[:, 0, 0] = value
+    again = read(write(read(save_series(make_series(stored=stored), tmp_path / "source")), tmp_path / "out"))
+    assert again.warnings == ()

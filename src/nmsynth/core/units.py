@@ -40,7 +40,7 @@ class Unit(StrEnum):
 
     @classmethod
     def parse(cls, text: str) -> Unit:
-        """Return the unit of that text.
+        """Return the unit of that text, in small letters or capitals; what stands in brackets may be left out.
 
         Raises
         ------
@@ -49,14 +49,16 @@ class Unit(StrEnum):
 
         Examples
         --------
-        >>> Unit.parse("Bq/mL").name
-        'BQML'
+        >>> Unit.parse("Bq/mL").name, Unit.parse("SUVbw").name, Unit.parse("BQML").name
+        ('BQML', 'SUV_BODY_WEIGHT', 'BQML')
         """
-        try:
-            return cls(text)
-        except ValueError:
-            known = ", ".join(unit.value for unit in cls)
-            raise InputError(f"A unit must be one of {known}; found {str(text)!r:.40}.") from None
+        asked = str(text).strip().lower()
+        for unit in cls:
+            value = unit.value.lower()
+            if asked in (value, value.partition(" [")[0]) or (unit is cls.BQML and asked == "bqml"):
+                return unit
+        known = ", ".join(unit.value for unit in cls)
+        raise InputError(f"A unit must be one of {known}; found {str(text)!r:.40}.")
 
 
 class SuvKind(StrEnum):

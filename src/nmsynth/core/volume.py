@@ -141,6 +141,11 @@ class Volume:
         if self.unit is kind.unit:
             return self
         if self.suv_rule is None:
+            if self.unit is Unit.BQML or self.unit.is_suv:
+                raise SuvError(
+                    "An SUV needs the injected activity, the times and the patient's size; this image came without. "
+                    "Read it from DICOM, or from NIfTI with the JSON sidecar that nmsynth wrote."
+                )
             raise SuvError(f"An SUV needs a PET image in Bq/mL or SUV; this is {self.modality} in {self.unit.value}.")
         factor = np.asarray(self.suv_rule.factor(kind, acquisition=self.acquisition, unit=self.unit))
         if factor.ndim == 1:

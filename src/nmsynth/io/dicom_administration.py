@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
+from nmsynth.io.dicom_header import parse_time
 from nmsynth.io.dicom_marks import plain
 from nmsynth.io.dicom_quantise import decimal_string
 
@@ -168,6 +169,20 @@ def _radiopharmaceutical(header: Dataset, volume: Volume, notes: list[str]) -> d
         if not item.get("RadiopharmaceuticalStartDateTime"):
             # With a date, no reader has to guess on which side of midnight it was.
             values["RadiopharmaceuticalStartDateTime"] = f"{injection:%Y%m%d%H%M%S.%f}"
-        if not item.get("RadiopharmaceuticalStartTime"):
+        stated = plain(item.get("RadiopharmaceuticalStartTime", ""), 16)
+        has_suv = volume.suv_rule is None or volume.suv_rule.reason is None
+        if not stated or (has_suv and _disagrees(stated, injection)):
+            # Readers that know only this attribute must find the same injection.
+            if stated:
+                notes.append(f"RadiopharmaceuticalStartTime was {stated}.")
             values["RadiopharmaceuticalStartTime"] = f"{injection:%H%M%S.%f}"
     return values
+
+
+def _disagrees(stated: str, injection: datetime) -> bool:
+    """Whether a DICOM TM is another time of day than the injection, by more than a second."""
+    clock = parse_time(stated)
+    if clock is None:
+        return True
+    apart_s = abs((datetime.combine(injection.date(), clock) - injection).total_seconds())
+    return min(apart_s, 86400.0 - apart_s) > 1.0

@@ -28,6 +28,14 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 """Deflated explicit VR little endian."""
 _EXPLICIT_VR = "1.2.840.10008.1.2.1"
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
+_BARE_STARTS = (
+    *(b"\x02\x00" + element for element in (b"\x00\x00", b"\x01\x00")),
+    *(
+        b"\x08\x00" + element
+        for element in (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00", b"\x12\x00", b"\x16\x00")
+    ),
+)
+"""First tags of a file without preamble: file meta information, or the data set itself."""
 _SHORTEST_IDENTITY = 3
 """Characters of a name or number that count as found in the name of a file."""
 _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
@@ -58,6 +66,8 @@ def quiet_pydicom() -> Iterator[None]:
 def parse(file: DicomFile) -> Header | None:
     """Header of a file, without its pixels; ``None`` if the file is not DICOM.
 
+    Files of before part 10, without preamble, or without file meta information too, are DICOM as well.
+
     Call it inside :func:`quiet_pydicom`.
 
     Raises
@@ -66,9 +76,13 @@ def parse(file: DicomFile) -> Header | None:
         If the file says it is DICOM but cannot be parsed.
     """
     content = file.read_bytes()
-    if content[128:132] != b"DICM":
+    start = _start(content)
+    if start is None:
         return None
-    transfer_syntax, start = _read_meta(content, file.label)
+    if content[start : start + 2] == b"\x08\x00" and start == 0:
+        transfer_syntax = _EXPLICIT_VR if content[4:6].isalpha() else IMPLICIT_VR
+    else:
+        transfer_syntax, start = _read_meta(content, file.label, start)
     if transfer_syntax == DEFLATED:
         content, start = _inflated(content[start:], file.label), 0
     dataset, offset = _read_dataset(content, start, transfer_syntax, file.label)
@@ -76,6 +90,13 @@ def parse(file: DicomFile) -> Header | None:
         file=_unnamed(file, dataset), dataset=dataset, transfer_syntax=transfer_syntax, pixel_offset=offset,
         inflated=content if transfer_syntax == DEFLATED else None,
     )  # fmt: skip
+
+
+def _start(content: bytes) -> int | None:
+    """Where the first element of a DICOM file is; ``None`` if it is none."""
+    if content[128:132] == b"DICM":
+        return 132
+    return 0 if content[:4] in _BARE_STARTS else None
 
 
 def _unnamed(file: DicomFile, dataset: Dataset) -> DicomFile:
@@ -113,9 +134,9 @@ def _read_dataset(content: bytes, start: int, transfer_syntax: str, label: str) 
         raise UnsafeInputError(f"File {label} must be sound DICOM; it cannot be parsed. Export it again.") from error
 
 
-def _read_meta(content: bytes, label: str) -> tuple[str, int]:
+def _read_meta(content: bytes, label: str, start: int) -> tuple[str, int]:
     """Transfer syntax, and where the data set starts, from the file meta information."""
-    position, transfer_syntax = 132, None
+    position, transfer_syntax = start, None
     while position + 8 <= len(content) and content[position : position + 2] == b"\x02\x00":
         element, vr = struct.unpack_from("<H2s", content, position + 2)
         if vr in _LONG_VRS:

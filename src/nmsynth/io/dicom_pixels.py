@@ -16,6 +16,12 @@ MAX_EDGE = 8192
 _UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
+_PLUGINS = {
+    **dict.fromkeys(("50", "51"), "pillow"),
+    **dict.fromkeys(("57", "70"), "python-gdcm"),
+    **dict.fromkeys(("80", "81"), "pyjpegls"),
+}
+"""Package that decodes a JPEG transfer syntax, by the last part of its UID, where ``nmsynth[codecs]`` does not."""
 _MAX_COMPRESSION = 1000
 _UNDEFINED = 0xFFFFFFFF
 
@@ -147,9 +153,10 @@ def _decompressed(content: bytes, value_at: int, header: Header, layout: PixelFo
     except NotImplementedError as error:
         raise UnsafeInputError(f"File {label} must have a known transfer syntax; it has another.") from error
     if not decoder.is_available:
+        plugin = _PLUGINS.get(syntax.rpartition(".")[2], "nmsynth[codecs] (pylibjpeg with openjpeg and rle)")
         raise MissingExtraError(
             f"File {label} is compressed ({syntax.name}) and no decoder is installed. "
-            "Install nmsynth[codecs] (pylibjpeg with its plugins), or export it uncompressed."
+            f"Install {plugin}, or export it uncompressed."
         )
     return _run_decoder(content, header, layout)
 
@@ -162,7 +169,7 @@ def _run_decoder(content: bytes, header: Header, layout: PixelFormat) -> npt.NDA
     from pydicom.pixels.utils import pixel_array
 
     try:
-        values = np.asarray(pixel_array(dcmread(BytesIO(content))))
+        values = np.asarray(pixel_array(dcmread(BytesIO(content), force=True)))
     except (MemoryError, RecursionError) as error:
         raise UnsafeInputError(f"File {header.label} claims more than can be decoded.") from error
     except Exception as error:

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from nmsynth.core.errors import NumericalError
 
-UNSIGNED_MAXIMUM = 65535
-"""Largest code where no value is negative."""
-SIGNED_MAXIMUM = 32767
+UNSIGNED_MAXIMUM = 65534
+"""Largest code where no value is negative; one below what can be stored, which readers take for saturation."""
+SIGNED_MAXIMUM = 32766
 """Largest code, and of its negative, where one value is."""
 
 

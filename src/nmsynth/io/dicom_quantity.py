@@ -18,6 +18,7 @@ from nmsynth.core.scan_times import ResolvedTime, TimeCandidates, resolve_inject
 from nmsynth.core.suv import SuvRule, correction_reason, resolve_suv
 from nmsynth.core.units import SuvKind, Unit
 from nmsynth.io.dicom_header import Header, parse_datetime
+from nmsynth.io.dicom_marks import MANUFACTURER
 from nmsynth.io.dicom_sources import escaped
 
 FloatArray = npt.NDArray[np.float64]
@@ -53,7 +54,7 @@ class Quantity:
 
 
 def same_text(headers: Sequence[Header], keyword: str) -> str:
-    """Value that all slices must share, as text; empty if absent.
+    """Value that all slices must share, as text; empty if absent. ``70`` and ``70.0`` are one value.
 
     Raises
     ------
@@ -62,11 +63,21 @@ def same_text(headers: Sequence[Header], keyword: str) -> str:
     """
     first = headers[0].texts(keyword)
     for header in headers:
-        if header.texts(keyword) != first:
+        if not _agree(header.texts(keyword), first):
             raise UnsafeInputError(
                 f"Slices of a series must have one {keyword}; file {header.label} has another than {headers[0].label}."
             )
     return "\\".join(first)
+
+
+def _agree(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether two values are the same text or the same number."""
+    if one == other:
+        return True
+    try:
+        return bool(one) and [float(text) for text in one] == [float(text) for text in other]
+    except ValueError:
+        return False
 
 
 def basic_acquisition(headers: Sequence[Header]) -> Acquisition:
@@ -106,12 +117,12 @@ def pet_quantity(headers: Sequence[Header]) -> Quantity:
     reason = reason or clash
     units = first.text("Units") or ""
     unit, scale = _unit_of(first, units, notes), np.ones(len(headers))
-    if units == "CNTS":
+    if "ATTN" not in acquisition.corrections and unit is not Unit.PER_CENTIMETRE:
+        unit, reason = Unit.RELATIVE, correction_reason(acquisition)
+    elif units == "CNTS":
         unit, scale, reason = _philips(headers, acquisition, reason, notes)
     elif unit is Unit.RELATIVE:
         reason = f"SUV needs quantitative values; the Units {escaped(units, 16) or 'of the source'} are not."
-    if "ATTN" not in acquisition.corrections and unit is not Unit.PER_CENTIMETRE:
-        unit, scale, reason = Unit.RELATIVE, np.ones(len(headers)), correction_reason(acquisition)
     notes.extend(_missing_corrections(acquisition))
     rule = resolve_suv(acquisition, unit=unit, time_rule=reference.rule, notes=tuple(notes), reason=reason)
     modality = "PT"
@@ -209,7 +220,7 @@ def _check_one_administration(headers: Sequence[Header], item: Header) -> None:
             continue
         items = header.items("RadiopharmaceuticalInformationSequence")
         found = [items[0].texts(keyword) if items else () for keyword in keywords]
-        if found != expected:
+        if not all(_agree(one, other) for one, other in zip(found, expected, strict=True)):
             raise UnsafeInputError(
                 f"Slices of a series must state one administration; file {header.label} states another than "
                 f"{headers[0].label}."
@@ -244,9 +255,13 @@ def _timed(
         found = header.on_own_clock(str(private[0]).strip(" \0")) if private else None
         if found is not None:
             ge_times.append(found)
+    acquired = tuple(time for header in headers if (time := _acquisition_time(header)) is not None)
+    if not acquired and acquisition.series_time is not None and _is_own(headers[0]):
+        # nmsynth wrote the decay reference there, which nothing else in the header can confirm
+        acquired = (acquisition.series_time,)
     candidates = TimeCandidates(
         acquisition.series_time,
-        tuple(time for header in headers if (time := _acquisition_time(header)) is not None),
+        acquired,
         _seconds(headers, "FrameReferenceTime"),
         _seconds(headers, "ActualFrameDuration"),
         min(ge_times, default=None),
@@ -257,6 +272,12 @@ def _timed(
         notes.extend(reference.notes)
     notes.extend(injection.notes)
     return reference, replace(acquisition, reference_time=reference.time, injection_time=injection.time), clash
+
+
+def _is_own(header: Header) -> bool:
+    """Whether nmsynth was the last to contribute to an image."""
+    items = header.items("ContributingEquipmentSequence")
+    return bool(items) and items[-1].text("Manufacturer") == MANUFACTURER
 
 
 def _injection(

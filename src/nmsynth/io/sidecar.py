@@ -33,6 +33,7 @@ MARK = "SYNTHETIC, RESEARCH ONLY"
 """How an image that was not measured is labelled."""
 _BIDS_UNITS: dict[str, tuple[Unit, float]] = {
     "bq/ml": (Unit.BQML, 1.0),
+    "bqml": (Unit.BQML, 1.0),
     "kbq/ml": (Unit.BQML, 1e3),
     "mbq/ml": (Unit.BQML, 1e6),
     "suvbw": (Unit.SUV_BODY_WEIGHT, 1.0),
@@ -200,8 +201,10 @@ def _from_bids(record: Mapping[str, Any]) -> Sidecar:
         frames = tuple(
             Frame(finite(start), finite(duration)) for start, duration in zip(starts, durations, strict=True)
         )
-    activity = record.get("InjectedRadioactivity")
+    activity = _number(record.get("InjectedRadioactivity"))
     activity_scale = _BECQUEREL.get(str(record.get("InjectedRadioactivityUnits", "")).lower())
+    mass, height = _number(record.get("BodyWeight")), _number(record.get("BodyHeight"))
+    mass_unit, height_unit = record.get("BodyWeightUnits", "kg"), record.get("BodyHeightUnits")
     modality = record.get("Modality")
     return Sidecar(
         unit=unit,
@@ -210,9 +213,10 @@ def _from_bids(record: Mapping[str, Any]) -> Sidecar:
         acquisition=Acquisition(
             radionuclide=_radionuclide(record.get("TracerRadionuclide")),
             radiopharmaceutical=_text(record.get("TracerName")),
-            injected_activity_bq=None
-            if activity is None or activity_scale is None
-            else finite(activity) * activity_scale,
+            half_life_s=_number(record.get("RadionuclideHalfLife")),
+            injected_activity_bq=None if activity is None or activity_scale is None else activity * activity_scale,
+            body_mass_kg=mass if mass_unit == "kg" else None,
+            height_m=height if height_unit == "m" else None,
             manufacturer=_text(record.get("Manufacturer")),
             scanner=_text(record.get("ManufacturersModelName")),
             reconstruction=_text(record.get("ReconMethodName")),
@@ -220,6 +224,15 @@ def _from_bids(record: Mapping[str, Any]) -> Sidecar:
         frames=frames,
         provenance=Provenance(synthetic=MARK in str(record.get("ImageComments", "")).upper()),
     )
+
+
+def _number(value: Any) -> float | None:
+    """Value if it is a positive number, and not ``"n/a"`` as BIDS has it for what is unknown."""
+    try:
+        number = finite(value)
+    except ValueError:
+        return None
+    return number if number > 0.0 else None
 
 
 def _text(value: Any) -> str | None:
