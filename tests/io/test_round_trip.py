@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from nmsynth.core.errors import SuvError
+from nmsynth.core.errors import InputError, SuvError
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import Unit
+from nmsynth.core.volume import Volume
 from nmsynth.io import read
 from nmsynth.io.writing import write
 from tests.io.dicom_factory import make_series, save_series
@@ -203,3 +204,28 @@ def test_a_uniform_slice_is_not_written_as_saturated(tmp_path, value):
     stored[:, 0, 0] = value
     again = read(write(read(save_series(make_series(stored=stored), tmp_path / "source")), tmp_path / "out"))
     assert again.warnings == ()
+
+
+def test_values_without_acquisition_take_that_of_the_source(tmp_path):
+    """As after a NIfTI of another program: the private time of GE must not be lost."""
+    volume = read(save_series(_ge(), tmp_path / "source"))
+    bare = Volume(array=volume.array, affine=volume.affine, unit=Unit.BQML, modality="PT")
+    again = read(write(bare, tmp_path / "out", source=tmp_path / "source"))
+    assert again.suv_rule.time_rule == "a"
+    _same_suv(volume, again)
+
+
+@pytest.mark.parametrize(("unit", "units"), [(Unit.RELATIVE, "PROPCNTS"), (Unit.COUNTS, "CNTS")])
+def test_values_without_scale_are_not_written_as_becquerels(tmp_path, unit, units):
+    volume = read(save_series(make_series(), tmp_path / "source"))
+    out = write(volume.with_array(volume.array, unit=unit), tmp_path / "out")
+    assert dcmread(out / "00001.dcm").Units == units
+    with pytest.raises(SuvError, match="SUV needs"):
+        read(out).to_suv()
+
+
+def test_values_that_pet_has_no_units_for_are_refused(tmp_path):
+    volume = read(save_series(make_series(), tmp_path / "source"))
+    with pytest.raises(InputError, match="these are in HU"):
+        write(volume.with_array(volume.array, unit=Unit.HOUNSFIELD), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

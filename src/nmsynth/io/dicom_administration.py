@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.io.dicom_header import parse_time
@@ -69,6 +70,11 @@ def resolve_administration(header: Dataset, volume: Volume) -> Administration:
         Of the first slice of the source.
     volume
         Output, which carries the acquisition as the reader resolved it.
+
+    Raises
+    ------
+    InputError
+        If PET has no Units for the values.
     """
     notes: list[str] = []
     top = _units(header, volume, notes)
@@ -86,13 +92,27 @@ def dicom_units(volume: Volume) -> tuple[str, str | None] | None:
 
 def _units(header: Dataset, volume: Volume, notes: list[str]) -> dict[str, Any]:
     """Units and SUVType, as far as the unit of the volume decides them."""
-    found = dicom_units(volume)
+    before = plain(header.get("Units", ""), 16)
+    found = dicom_units(volume) or _units_without_scale(volume.unit, header, before)
     if found is None:
         return {}
-    before = plain(header.get("Units", ""), 16)
     if before != found[0]:
         notes.append(f"Units were {before or 'absent'}.")
     return {"Units": found[0], **({} if found[1] is None else {"SUVType": found[1]})}
+
+
+def _units_without_scale(unit: Unit, header: Dataset, before: str) -> tuple[str, None] | None:
+    """Units of values that are neither Bq/mL nor an SUV; ``None`` where those of the source say the same."""
+    if unit is Unit.COUNTS:
+        return "CNTS", None
+    if unit is Unit.RELATIVE:
+        is_calibrated = before in ("BQML", "GML", "CM2ML") and "ATTN" in (header.get("CorrectedImage", None) or [])
+        return ("PROPCNTS", None) if is_calibrated else None
+    if unit is Unit.PER_CENTIMETRE and before == "1CM":
+        return None
+    raise InputError(
+        f"A PET series holds Bq/mL, an SUV, counts or relative values; these are in {unit.value}. Write NIfTI instead."
+    )
 
 
 def on_clock_of(header: Dataset, time: datetime) -> datetime:

@@ -23,7 +23,7 @@ from nmsynth.io.dicom_marks import find_provenance
 from nmsynth.io.dicom_nm import read_nm
 from nmsynth.io.dicom_parse import quiet_pydicom
 from nmsynth.io.dicom_pixels import PixelFormat, pixel_format, stored_values
-from nmsynth.io.dicom_quantity import basic_acquisition, pet_quantity, same_text
+from nmsynth.io.dicom_quantity import Quantity, basic_acquisition, pet_quantity, same_text
 from nmsynth.io.dicom_series import Damaged, Found, SeriesSummary, choose, scan
 from nmsynth.io.dicom_sources import escaped
 
@@ -122,6 +122,13 @@ def read_headers(path: Path, series_uid: str | None = None) -> list[Dataset]:
             header.dataset.file_meta = meta
             datasets.append(header.dataset)
     return datasets
+
+
+def read_quantity(path: Path, series_uid: str | None = None) -> Quantity:
+    """Unit, acquisition and SUV rule of a PET series, without its pixels."""
+    found = scan(path)
+    with quiet_pydicom():
+        return pet_quantity(_grid_of(found.series[choose(found, series_uid, _summaries(found))]).headers)
 
 
 def find_series(path: Path) -> list[SeriesSummary]:

@@ -88,6 +88,7 @@ def write_dicom(
         warnings.simplefilter("ignore")
         headers = _read_headers(reference)
         _check_headers(headers, volume)
+        volume = _with_facts(volume, reference)
         series = _prepare(headers, volume, guides, created or on_clock_of(headers[0], datetime.now().astimezone()))
         payloads = encode_series(headers, series)
     with atomic_directory(directory, overwrite=overwrite, may_replace=is_own_output) as folder:
@@ -116,6 +117,21 @@ def resolve_source(volume: Volume, source: Path | str | Volume | None) -> Source
             "Pass source, or write NIfTI."
         )
     return own
+
+
+def _with_facts(volume: Volume, reference: SourceReference) -> Volume:
+    """The volume with the acquisition of the source where it has none, as after another program's NIfTI.
+
+    Without it the decay reference of a private attribute would be lost with that attribute.
+    """
+    if volume.acquisition.decay_correction is not None:
+        return volume
+    from nmsynth.io.dicom_reader import read_quantity
+
+    quantity = read_quantity(reference.path, reference.series_uid)
+    fraction = volume.acquisition.simulated_count_fraction
+    acquisition = replace(quantity.acquisition, simulated_count_fraction=fraction)
+    return replace(volume, acquisition=acquisition, suv_rule=quantity.suv_rule)
 
 
 def _read_headers(reference: SourceReference) -> list[Dataset]:
