@@ -437,3 +437,10 @@ def test_fault_68_patient_in_a_path_is_not_in_messages(tmp_path, name):
     with pytest.raises(NmsynthError, match="must") as caught:
         read(tmp_path / name, unit="Bq/mL", modality="PT")
     assert "SECRET" not in str(caught.value)
+
+
+def test_fault_59_small_bombs_are_refused_by_their_ratio():
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = compressor.compress(bytes(2**24)) + compressor.flush()
+    with pytest.raises(UnsafeInputError, match="inflate to at most 3 MiB"):
+        dicom_parse._inflated(bomb, "IM_1")

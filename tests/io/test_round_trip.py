@@ -229,3 +229,11 @@ def test_values_that_pet_has_no_units_for_are_refused(tmp_path):
     with pytest.raises(InputError, match="these are in HU"):
         write(volume.with_array(volume.array, unit=Unit.HOUNSFIELD), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("position", ["HFS", "HFP", "FFS", "FFP"])
+def test_patient_position_is_read_back_from_its_codes(tmp_path, position):
+    volume = read(save_series(make_series(PatientPosition=position), tmp_path / "source"))
+    out = write(volume, tmp_path / "out")
+    assert "PatientPosition" not in dcmread(out / "00001.dcm")
+    assert read(out).acquisition.patient_position == position

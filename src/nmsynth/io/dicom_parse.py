@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_INFLATED_BYTES = 2**27
 """Size to which a deflated file may inflate; more is refused before it is made."""
+MAX_INFLATED_RATIO = 200
+"""Inflated over deflated size above one mebibyte, so that many small bombs stay small together."""
 IMPLICIT_VR = "1.2.840.10008.1.2"
 """Implicit VR little endian."""
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -158,13 +160,13 @@ def _read_meta(content: bytes, label: str, start: int) -> tuple[str, int]:
 
 
 def _inflated(deflated: bytes, label: str) -> bytes:
-    """Inflate a data set, never beyond the limit."""
+    """Inflate a data set, never beyond the limits."""
+    limit = min(MAX_INFLATED_BYTES, max(2**20, MAX_INFLATED_RATIO * len(deflated)))
     decompressor = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        content = decompressor.decompress(deflated, MAX_INFLATED_BYTES)
+        content = decompressor.decompress(deflated, limit)
     except zlib.error as error:
         raise UnsafeInputError(f"File {label} must be sound; its deflated data are damaged.") from error
     if decompressor.unconsumed_tail:
-        limit = MAX_INFLATED_BYTES // 2**20
-        raise UnsafeInputError(f"File {label} must inflate to at most {limit} MiB; it would be larger.")
+        raise UnsafeInputError(f"File {label} must inflate to at most {limit // 2**20} MiB; it would be larger.")
     return content

@@ -97,12 +97,28 @@ def basic_acquisition(headers: Sequence[Header]) -> Acquisition:
         scanner=first.label_text("ManufacturerModelName"),
         reconstruction=first.label_text("ReconstructionMethod"),
         body_part=first.text("BodyPartExamined"),
-        patient_position=first.text("PatientPosition"),
+        patient_position=_patient_position(first),
         frame_of_reference_uid=first.uid("FrameOfReferenceUID"),
         series_uid=first.uid("SeriesInstanceUID"),
         study_uid=first.uid("StudyInstanceUID"),
         series_description=first.label_text("SeriesDescription"),
     )
+
+
+def _patient_position(header: Header) -> str | None:
+    """PatientPosition, else what the codes that stand for it in PET mean, such as ``HFS``."""
+    stated = header.text("PatientPosition")
+    if stated is not None:
+        return stated
+    gantry = [item.text("CodeMeaning") or "" for item in header.items("PatientGantryRelationshipCodeSequence")]
+    posture = [
+        modifier.text("CodeMeaning") or ""
+        for item in header.items("PatientOrientationCodeSequence")
+        for modifier in item.items("PatientOrientationModifierCodeSequence")
+    ]
+    first = {"headfirst": "HF", "feetfirst": "FF"}.get("".join(gantry[:1]).lower().replace("-", "").replace(" ", ""))
+    then = {"supine": "S", "prone": "P"}.get("".join(posture[:1]).lower())
+    return first + then if first and then else None
 
 
 def pet_quantity(headers: Sequence[Header]) -> Quantity:
