@@ -174,3 +174,18 @@ def test_fault_47_48_one_slice_of_another_series_type_is_refused(tmp_path):
     slices = make_series()
     slices[3].SeriesType = ["GATED", "IMAGE"]
     refuse(tmp_path, slices, r"slice-003\.dcm is GATED")
+
+
+@pytest.mark.parametrize("keyword", ["PatientID", "PatientName", "PatientBirthDate"])
+def test_fault_53_two_patients_of_whom_one_attribute_differs(tmp_path, keyword):
+    slices = make_series(PatientID="", PatientName="")
+    setattr(slices[2], keyword, "19500101")
+    with pytest.raises(UnsafeInputError, match=r"one patient; file slice-002\.dcm") as caught:
+        read(save_series(slices, tmp_path))
+    assert "1950" not in str(caught.value)
+
+
+def test_one_name_may_be_written_in_two_ways(tmp_path):
+    slices = make_series(PatientName="PHANTOM^Factory")
+    slices[2].PatientName = "Phantom^Factory^^"
+    assert read(save_series(slices, tmp_path)).shape == (5, 6, 7)

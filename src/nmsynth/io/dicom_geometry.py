@@ -93,17 +93,23 @@ def build_grid(headers: Sequence[Header]) -> Grid:
 def _check_same(headers: Sequence[Header]) -> None:
     """Refuse slices that do not belong together, naming the first that differs."""
     kinds = (
-        ("PatientID", "patient"), ("StudyInstanceUID", "study"), ("FrameOfReferenceUID", "frame of reference"),
+        ("PatientID", "patient"), ("PatientName", "patient"), ("PatientBirthDate", "patient"),
+        ("StudyInstanceUID", "study"), ("FrameOfReferenceUID", "frame of reference"),
         ("Rows", "matrix"), ("Columns", "matrix"), ("SOPClassUID", "SOP class"), ("Modality", "modality"),
     )  # fmt: skip
     for keyword, name in kinds:
-        first = headers[0].text(keyword)
+        first = _comparable(headers[0].text(keyword))
         for index, header in enumerate(headers):
-            if header.text(keyword) != first:
+            if _comparable(header.text(keyword)) != first:
                 raise UnsafeInputError(
                     f"Slices of a series must have one {name}; file {header.label} (number {index + 1}) has another "
                     f"than {headers[0].label}. Separate them first."
                 )
+
+
+def _comparable(text: str | None) -> str | None:
+    """Text without what may be written in two ways: capitals, and the empty components that end a name."""
+    return None if text is None else text.rstrip("^ ").casefold()
 
 
 def _checked_step(positions: FloatArray, normal: FloatArray, labels: Sequence[str]) -> FloatArray:
