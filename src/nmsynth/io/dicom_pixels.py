@@ -18,7 +18,6 @@ _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _PLUGINS = {
     **dict.fromkeys(("50", "51"), "pillow"),
-    **dict.fromkeys(("57", "70"), "python-gdcm"),
     **dict.fromkeys(("80", "81"), "pyjpegls"),
 }
 """Package that decodes a JPEG transfer syntax, by the last part of its UID, where ``nmsynth[codecs]`` does not."""
@@ -153,7 +152,9 @@ def _decompressed(content: bytes, value_at: int, header: Header, layout: PixelFo
     except NotImplementedError as error:
         raise UnsafeInputError(f"File {label} must have a known transfer syntax; it has another.") from error
     if not decoder.is_available:
-        plugin = _PLUGINS.get(syntax.rpartition(".")[2], "nmsynth[codecs] (pylibjpeg with openjpeg and rle)")
+        plugin = _PLUGINS.get(
+            syntax.rpartition(".")[2], "nmsynth[codecs] (pylibjpeg with openjpeg and rle, python-gdcm)"
+        )
         raise MissingExtraError(
             f"File {label} is compressed ({syntax.name}) and no decoder is installed. "
             f"Install {plugin}, or export it uncompressed."

@@ -28,7 +28,7 @@ SeriesUid = Annotated[
     str | None, typer.Option("--series-uid", help="Series to take where INPUT holds several; 'info' lists them.")
 ]
 UnitOption = Annotated[
-    str | None, typer.Option("--unit", help="Unit of a NIfTI image without a sidecar: 'Bq/mL', 'SUVbw [g/mL]', …")
+    str | None, typer.Option("--unit", help="Unit of a NIfTI image without a sidecar: 'Bq/mL', 'SUVbw', …")
 ]
 Modality = Annotated[
     str | None, typer.Option("--modality", help="Modality of a NIfTI image without a sidecar: PT, CT, MR or NM.")
