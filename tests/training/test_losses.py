@@ -3,6 +3,7 @@ import torch
 
 from nmsynth.training.losses import (
     LossWeights,
+    activity_error,
     lesion_mean_error,
     low_count_loss,
     regional_error,
@@ -65,6 +66,17 @@ def test_regional_error_sees_a_small_bias():
     assert float(regional_error(1.01 * target, target, level)) == pytest.approx(0.01 / (1 + 0.2 / 1.5), rel=0.05)
     noise = 0.3 * torch.randn(target.shape)
     assert float(regional_error(target + noise, target, level)) < 0.05
+
+
+def test_activity_error_is_the_square_of_a_blocks_bias():
+    level = torch.ones(1, 1, 1, 1, 1)
+    target = torch.full((1, 1, 16, 32, 32), 0.9)
+    noise = 0.3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+    biased = activity_error(1.02 * target, target, level)
+    assert biased.shape == (1, 1, 1, 1, 1)
+    assert float(biased) == pytest.approx(0.018**2, rel=1e-3)
+    assert float(activity_error(1.01 * target, target, level)) == pytest.approx(0.009**2, rel=1e-3)
+    assert float(activity_error(target + noise - noise.mean(), target, level)) < 1e-10
 
 
 def test_evidence_far_from_anything_costs_nothing():

@@ -22,18 +22,22 @@ SMALL = {
     "optimisation.precision": "fp32",
     "optimisation.threads": 1,
     "calibration.patients": 1,
-    "refinement": {
-        "optimisation": {
-            "steps": 2,
-            "batch": 1,
-            "patch": [8, 32, 32],
-            "validate_every": 1,
-            "precision": "fp32",
-            "threads": 1,
-            "inserted_lesions": 3.0,
-        },
-        "loss": {"lesion": 4.0},
-    },
+    "refinements": [
+        {
+            "optimisation": {
+                "steps": 2,
+                "batch": 1,
+                "patch": [8, 32, 32],
+                "validate_every": 1,
+                "precision": "fp32",
+                "threads": 1,
+                "inserted_lesions": 3.0,
+                "count_power": power,
+            },
+            "loss": {"lesion": 4.0, "activity": power},
+        }
+        for power in (0.0, 0.5)
+    ],
 }
 
 
@@ -70,7 +74,10 @@ def test_training_writes_a_package_that_loads(run):
     assert list(card.significance) == ["low", "standard", "high"]
     assert json.loads((folder / "calibration.json").read_text())["schema_version"] == 1
     assert (folder / "training" / "recipe.json").is_file()
-    assert json.loads((folder / "refinement" / "recipe.json").read_text())["optimisation"]["steps"] == 2
+    for number, power in ((1, 0.0), (2, 0.5)):
+        found = json.loads((folder / f"refinement-{number}" / "recipe.json").read_text())
+        assert found["optimisation"]["steps"] == 2
+        assert found["loss"]["activity"] == power
 
 
 def test_no_subject_stands_in_two_splits(run):
@@ -113,6 +120,20 @@ def test_patches_are_a_function_of_the_seed(run):
     assert torch.equal(first["source"], second["source"])
     assert torch.equal(next(streams[0])["target"], next(later)["target"])
     assert first["source"].shape == (1, 8, 32, 32)
+
+
+def test_count_power_draws_higher_counts_more_often(run):
+    from nmsynth.data.patches import PatchDataset
+
+    folder, _ = run
+    case = open_cohort(folder / "cohort", "train")[0]
+    rng = np.random.default_rng(0)
+
+    def mean_fraction(power):
+        stream = PatchDataset([case], patch=(8, 32, 32), seed=1, count_power=power)
+        return np.mean([case.record["fractions"][stream._count_level(case, rng)] for _ in range(400)])
+
+    assert mean_fraction(1.0) > 1.3 * mean_fraction(0.0)
 
 
 def test_thresholds_are_the_lowest_that_are_allowed():

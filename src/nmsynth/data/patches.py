@@ -35,6 +35,8 @@ class PatchDataset(IterableDataset[Patch]):
         Share of patches centred near a lesion.
     insertion
         Lesions added to patches; none when unset.
+    count_power
+        A count level is drawn in proportion to this power of its count fraction; 0 draws all alike.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class PatchDataset(IterableDataset[Patch]):
         start: int = 0,
         lesion_share: float = 0.4,
         insertion: InsertionRanges | None = None,
+        count_power: float = 0.0,
     ) -> None:
         self.cases = cases
         self.patch = patch
@@ -53,6 +56,7 @@ class PatchDataset(IterableDataset[Patch]):
         self.start = start
         self.lesion_share = lesion_share
         self.insertion = insertion
+        self.count_power = count_power
         self._voxels: dict[str, list[npt.NDArray[np.int64]]] = {}
 
     def __iter__(self) -> Iterator[Patch]:
@@ -66,7 +70,7 @@ class PatchDataset(IterableDataset[Patch]):
     def draw(self, rng: np.random.Generator) -> Patch:
         """One patch."""
         case = self.cases[int(rng.integers(len(self.cases)))]
-        level = int(rng.integers(2, case.images.shape[0]))
+        level = 2 + self._count_level(case, rng)
         corner = self._corner(case, rng)
         window = tuple(slice(c, c + n) for c, n in zip(corner, self.patch, strict=True))
         stack = np.stack([case.images[level][window], case.images[0][window]]).astype(np.float32)
@@ -88,6 +92,13 @@ class PatchDataset(IterableDataset[Patch]):
             "labels": torch.from_numpy(labels[0:1].astype(np.int64)),
             "focal": torch.from_numpy(labels[1:2].astype(np.float32)),
         }
+
+    def _count_level(self, case: CohortCase, rng: np.random.Generator) -> int:
+        """Which of the scans of a case."""
+        if self.count_power == 0:
+            return int(rng.integers(case.images.shape[0] - 2))
+        odds = np.asarray(case.record["fractions"]) ** self.count_power
+        return int(rng.choice(len(odds), p=odds / odds.sum()))
 
     def _lesion_voxels(self, case: CohortCase) -> list[npt.NDArray[np.int64]]:
         """Voxels of each lesion of a case, found once."""

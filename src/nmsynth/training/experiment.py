@@ -72,6 +72,8 @@ class OptimisationRecipe(_Section):
     """Decay of the exponential average of the weights, which is what ships."""
     lesion_share: float = Field(default=0.4, ge=0, le=1)
     """Share of patches centred near a lesion."""
+    count_power: float = Field(default=0.0, ge=0)
+    """A count level is drawn in proportion to this power of its count fraction; 0 draws all alike."""
     inserted_lesions: float = Field(default=0.0, ge=0)
     """Mean number of lesions added to a patch."""
     inserted_diameter_mm: tuple[float, float] = (7.0, 30.0)
@@ -108,6 +110,8 @@ class LossRecipe(_Section):
     """Cross-entropy of the evidence."""
     regional: float = 0.5
     """Error of the activity of regions in the mean head."""
+    activity: float = Field(default=0.0, ge=0)
+    """Squared error of the activity of large blocks in the mean head."""
     noise_power: float = Field(default=0.5, ge=0, le=1)
     """A patch weighs as the error of its input to minus this power."""
 
@@ -117,7 +121,7 @@ class LossRecipe(_Section):
 
 
 class RefinementRecipe(_Section):
-    """A second training that starts from the averaged weights of the first."""
+    """A further training that starts from the averaged weights of the one before."""
 
     optimisation: OptimisationRecipe
     loss: LossRecipe
@@ -165,13 +169,11 @@ class Recipe(_Section):
     simulation: SimulationRecipe = SimulationRecipe()
     optimisation: OptimisationRecipe = OptimisationRecipe()
     loss: LossRecipe = LossRecipe()
-    refinement: RefinementRecipe | None = None
-    """A second training with other patches and weights; none when unset."""
+    refinements: tuple[RefinementRecipe, ...] = ()
+    """Further trainings with other patches and weights, in their order."""
     calibration: CalibrationRecipe = CalibrationRecipe()
     package: PackageRecipe = PackageRecipe()
 
-    def refined(self) -> Recipe | None:
-        """The recipe of the second training, if there is one."""
-        if self.refinement is None:
-            return None
-        return self.model_copy(update={"optimisation": self.refinement.optimisation, "loss": self.refinement.loss})
+    def refined(self) -> list[Recipe]:
+        """The recipe of each further training."""
+        return [self.model_copy(update={"optimisation": r.optimisation, "loss": r.loss}) for r in self.refinements]

@@ -106,6 +106,7 @@ def train(
         insertion=InsertionRanges(o.inserted_lesions, o.inserted_diameter_mm, o.inserted_contrast)
         if o.inserted_lesions
         else None,
+        count_power=o.count_power,
     )
     held = PatchDataset(open_cohort(cohort, "validation"), patch=o.patch, seed=o.seed + 1, lesion_share=0.6)
     network.train().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]

@@ -67,8 +67,8 @@ def train_recipe(
     recipe
         Name of a recipe of nmsynth, or a TOML file.
     output
-        Folder of the run: ``cohort`` (simulated cases), ``training`` and ``refinement`` (checkpoints, logs, resolved
-        recipe), ``calibration.json`` and ``package``.
+        Folder of the run: ``cohort`` (simulated cases), ``training``, ``refinement-1`` and so on (checkpoints, logs,
+        resolved recipe), ``calibration.json`` and ``package``.
     resume
         Continue a run that was interrupted; complete cases and the last checkpoint are kept.
     overrides
@@ -92,9 +92,8 @@ def train_recipe(
     cohort = output / "cohort"
     simulate_cohort(resolved.simulation, cohort, progress=part_of(progress, 0.0, 0.3))
     network = train(_build(resolved), resolved, cohort, output / "training", resume=resume)
-    second = resolved.refined()
-    if second is not None:
-        network = train(network, second, cohort, output / "refinement", resume=resume)
+    for number, further in enumerate(resolved.refined(), 1):
+        network = train(network, further, cohort, output / f"refinement-{number}", resume=resume)
     progress("calibrating", 0.9)
     return export_package(network, resolved, output)
 
