@@ -32,6 +32,8 @@ from nmsynth.metrics.detection import false_structures
 from nmsynth.metrics.recovery import recovery
 from nmsynth.metrics.regions import body_mask
 from nmsynth.models.classical import best_gaussian
+from nmsynth.models.package import load_network, read_card
+from nmsynth.models.registry import find_model
 from nmsynth.models.unet import HomogeneousUNet
 from nmsynth.training.calibration import lesion_regions
 from nmsynth.training.losses import LossWeights, low_count_loss
@@ -161,6 +163,25 @@ def row(name: str, counts: str, steps: int, tally: dict[str, Any]) -> dict[str, 
     }  # fmt: skip
 
 
+def score_network(
+    name: str,
+    network: nn.Module,
+    steps: int,
+    heads: tuple[str, ...],
+    patients: list[ReferencePatient],
+    best: dict[tuple[str, float], float],
+) -> list[dict[str, Any]]:
+    """Rows of a network's heads at every count level."""
+    rows = []
+    for fraction in FRACTIONS:
+        tallies: dict[str, Any] = {}
+        for patient in patients:
+            images = heads_of(network, patient.scans[fraction][0])
+            score({head: images[head] for head in heads}, patient, tallies, best[patient.case_id, fraction])
+        rows += [row(f"{name}, {h} head", f"1/{round(1 / fraction)}", steps, t) for h, t in tallies.items()]
+    return rows
+
+
 def main() -> None:
     """Train and score every variant, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -182,15 +203,12 @@ def main() -> None:
             best[patient.case_id, fraction] = error(image, patient, body)
             score({"": image}, patient, gaussian[fraction], best[patient.case_id, fraction])
     rows += [row("best Gaussian", f"1/{round(1 / f)}", 0, gaussian[f][""]) for f in FRACTIONS]
+    folder = find_model("lowcount-pet")
+    shipped = load_network(folder, read_card(folder))
+    rows += score_network("lowcount-pet as it ships", shipped, 0, SHIPPED.heads, patients, best)
     for name, variant in VARIANTS.items():
         network, steps = train_variant(variant, options.cohort, options.seconds)
-        for fraction in FRACTIONS:
-            tallies: dict[str, Any] = {}
-            for patient in patients:
-                heads = heads_of(network, patient.scans[fraction][0])
-                images = {head: heads[head] for head in variant.heads}
-                score(images, patient, tallies, best[patient.case_id, fraction])
-            rows += [row(f"{name}, {h} head", f"1/{round(1 / fraction)}", steps, t) for h, t in tallies.items()]
+        rows += score_network(name, network, steps, variant.heads, patients, best)
         print(json.dumps(rows[-1]), flush=True)
     record = {"schema_version": 1, "seconds": options.seconds, "patients": len(patients), "rows": rows}
     (options.out / "ablation.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
