@@ -7,7 +7,9 @@ Two tests on patients that the model was never trained on:
 
     python -m benchmarks.count_levels --out benchmarks/results/count_levels
 
-Patients are simulated once into ``--cache`` and scored one by one; a run that was interrupted continues.
+The model at standard significance, the input and the Gaussians see every realisation; the other filters, the other
+levels of significance and the single heads see the first. Values of a patient are averaged over realisations, intervals
+are over patients. Patients are simulated once into ``--cache`` and scored one by one; a broken run goes on.
 """
 
 from __future__ import annotations
@@ -109,7 +111,7 @@ def tuned_filters(test: str, cache: Path, n_patients: int) -> dict[float, dict[s
 
 
 def arms_of(case: ReferencePatient, scan: np.ndarray, model: Model, filters: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Every method's image of one scan; ``filters`` may be empty."""
+    """Every method's image of one scan."""
     heads = model.predict(scan, case.spacing_mm, significance="standard", heads=True)
     arms = {
         "model standard": heads["image"],
@@ -189,8 +191,11 @@ def main() -> None:
                     metrics = score(case, case.full, full_count_arms(case, model))
                 else:
                     scan = case.scans[fraction][k]
-                    # the slow filters see the first realisation only; the interval is over patients
-                    metrics = score(case, scan, arms_of(case, scan, model, filters[fraction] if k == 0 else {}))
+                    if k == 0:
+                        arms = arms_of(case, scan, model, filters[fraction])
+                    else:  # the slow filters and the variants of the model see the first realisation only
+                        arms = {"model standard": model.predict(scan, case.spacing_mm)["image"]}
+                    metrics = score(case, scan, arms)
                 path.write_bytes(pickle.dumps(metrics))
                 print(f"{case.case_id} {fraction:g} {k}", flush=True)
             metrics = pickle.loads(path.read_bytes())
