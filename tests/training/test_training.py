@@ -136,6 +136,18 @@ def test_count_power_draws_higher_counts_more_often(run):
     assert mean_fraction(1.0) > 1.3 * mean_fraction(0.0)
 
 
+def test_lesions_are_added_to_a_share_of_patches(run):
+    from nmsynth.data.inserted import FIRST_LABEL, InsertionRanges
+    from nmsynth.data.patches import PatchDataset
+
+    folder, _ = run
+    cases = open_cohort(folder / "cohort", "train")
+    ranges = InsertionRanges(mean_count=8.0, patch_share=0.5)
+    stream = iter(PatchDataset(cases, patch=(8, 48, 48), seed=3, insertion=ranges))
+    holding = [bool((next(stream)["labels"] >= FIRST_LABEL).any()) for _ in range(40)]
+    assert 8 <= sum(holding) <= 32
+
+
 def test_thresholds_are_the_lowest_that_are_allowed():
     points = [CalibrationPoint(float(t), 0.1, 20.0 - 5 * t, 1.0, 1.0) for t in range(5)]
     points += [CalibrationPoint(float(t), 0.05, 4.0 * (t < 2), 1.0, 1.0) for t in range(5)]

@@ -29,6 +29,8 @@ class InsertionRanges:
     """Equivalent diameter [mm]."""
     contrast: tuple[float, float] = (1.5, 8.0)
     """Lesion over background."""
+    patch_share: float = 1.0
+    """Share of patches that receive lesions; the others keep the tissue as patients have it."""
 
 
 def image_resolution_mm(

@@ -75,7 +75,9 @@ class PatchDataset(IterableDataset[Patch]):
         window = tuple(slice(c, c + n) for c, n in zip(corner, self.patch, strict=True))
         stack = np.stack([case.images[level][window], case.images[0][window]]).astype(np.float32)
         labels = np.array(case.labels[(slice(None), *window)])
-        if self.insertion is not None:
+        if self.insertion is not None and (
+            self.insertion.patch_share >= 1 or rng.random() < self.insertion.patch_share
+        ):
             insert_in_patch(
                 stack[0],
                 stack[1],

@@ -76,6 +76,8 @@ class OptimisationRecipe(_Section):
     """A count level is drawn in proportion to this power of its count fraction; 0 draws all alike."""
     inserted_lesions: float = Field(default=0.0, ge=0)
     """Mean number of lesions added to a patch."""
+    inserted_patch_share: float = Field(default=1.0, ge=0, le=1)
+    """Share of patches to which they are added: where all hold lesions, the least error keeps noise that looks so."""
     inserted_diameter_mm: tuple[float, float] = (7.0, 30.0)
     """Range of their equivalent diameter [mm], drawn log-uniformly."""
     inserted_contrast: tuple[float, float] = (1.5, 8.0)

@@ -103,7 +103,9 @@ def train(
         seed=o.seed,
         start=start,
         lesion_share=o.lesion_share,
-        insertion=InsertionRanges(o.inserted_lesions, o.inserted_diameter_mm, o.inserted_contrast)
+        insertion=InsertionRanges(
+            o.inserted_lesions, o.inserted_diameter_mm, o.inserted_contrast, o.inserted_patch_share
+        )
         if o.inserted_lesions
         else None,
         count_power=o.count_power,
