@@ -28,7 +28,7 @@ TINY = {
     "optimisation.warmup": 5,
     "optimisation.validate_every": 20,
     "optimisation.precision": "fp32",
-    "refinement": None,
+    "refinements": [],
     "calibration.patients": 1,
 }
 """Values of the recipe that make it small."""
