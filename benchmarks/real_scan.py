@@ -50,7 +50,7 @@ def unchanged_counts(series: Path, work: Path) -> dict[str, Any]:
             / (source.to_suv().array.sum(dtype=np.float64) / source.array.sum(dtype=np.float64))
         ),
     }  # fmt: skip
-    parts = {"regions": region_biases(source, synthetic), "homogeneous": sphere_mean(source, synthetic)}
+    parts = {"regions": region_biases(source, synthetic), "homogeneous": homogeneous_region(source, synthetic)}
     return {"rows": rows, **same, **parts}
 
 
@@ -72,8 +72,8 @@ def region_biases(source: Volume, synthetic: Volume) -> dict[str, Any]:
     return {"biases": biases, "largest": max(biases, key=abs), "median of magnitudes": float(np.median(np.abs(biases)))}
 
 
-def sphere_mean(source: Volume, synthetic: Volume) -> dict[str, float]:
-    """Change of the mean of the homogeneous sphere and of the region around it, and the sphere's own uncertainty.
+def homogeneous_region(source: Volume, synthetic: Volume) -> dict[str, float]:
+    """How well the source knows the mean of the homogeneous sphere, and the change of the region around it.
 
     The standard error is ``COV / sqrt(n / c)``, with ``c`` the voxels that one correlation volume holds: the product
     over axes of ``1 + 2 (r1 + r2)``, from correlations in the region at lags of one and two voxels.
@@ -90,7 +90,6 @@ def sphere_mean(source: Volume, synthetic: Volume) -> dict[str, float]:
     plane, axial = (1 + 2 * sum(r or 0.0 for r in by_axis[name].values()) for name in ("in-plane", "axial"))
     cov = coefficient_of_variation(source.array, weights) or 0.0
     return {
-        "sphere, relative bias": float((synthetic.array * weights).sum() / (source.array * weights).sum() - 1),
         "sphere, standard error of the source's mean": cov * float(np.sqrt(plane**2 * axial / weights.sum())),
         "region around it, relative bias": relative_bias(synthetic.array, source.array, region) or 0.0,
         "region around it, volume [mL]": float(region.sum() * np.prod(source.spacing_mm) / 1000.0),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nmsynth.data.inserted import InsertionRanges
 from nmsynth.training.losses import LossWeights
 
 
@@ -91,6 +92,17 @@ class OptimisationRecipe(_Section):
     threads: int | None = None
     """Threads of torch; all cores when unset."""
     seed: int = 1
+
+    def insertion(self) -> InsertionRanges | None:
+        """What lesions are added to patches, as the data set takes it; ``None`` where there are none."""
+        if not self.inserted_lesions:
+            return None
+        return InsertionRanges(
+            mean_count=self.inserted_lesions,
+            diameter_mm=self.inserted_diameter_mm,
+            contrast=self.inserted_contrast,
+            patch_share=self.inserted_patch_share,
+        )
 
 
 class LossRecipe(_Section):

@@ -138,9 +138,11 @@ def activity_error(prediction: torch.Tensor, target: torch.Tensor, level: torch.
         Shape ``(batch, 1, 1, 1, 1)``; blocks weigh as their activity.
     """
     size = tuple(min(n, m) for n, m in zip((16, 32, 32), target.shape[2:], strict=True))
-    p, t = (F.avg_pool3d(x, size, stride=size) for x in (prediction, target))
-    weight = t.clamp_min(0) + 1e-3 * level
-    error = ((p - t) / (t.clamp_min(0) + 0.1 * level)) ** 2
+    # the mean of the difference: a difference of means would lose a small bias in rounding
+    difference, activity = (F.avg_pool3d(x, size, stride=size) for x in (prediction - target, target))
+    activity = activity.clamp_min(0)
+    weight = activity + 1e-3 * level
+    error = (difference / (activity + 0.1 * level)) ** 2
     axes = (1, 2, 3, 4)
     return (weight * error).sum(axes, keepdim=True) / weight.sum(axes, keepdim=True)
 

@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 
 from nmsynth.core.errors import InputError
 from nmsynth.data.cohort import open_cohort
-from nmsynth.data.inserted import InsertionRanges
 from nmsynth.data.patches import Patch, PatchDataset
 from nmsynth.training.experiment import Recipe
 from nmsynth.training.module import LowCountModule
@@ -103,11 +102,7 @@ def train(
         seed=o.seed,
         start=start,
         lesion_share=o.lesion_share,
-        insertion=InsertionRanges(
-            o.inserted_lesions, o.inserted_diameter_mm, o.inserted_contrast, o.inserted_patch_share
-        )
-        if o.inserted_lesions
-        else None,
+        insertion=o.insertion(),
         count_power=o.count_power,
     )
     held = PatchDataset(open_cohort(cohort, "validation"), patch=o.patch, seed=o.seed + 1, lesion_share=0.6)
