@@ -59,12 +59,13 @@ class Variant:
 
 SHIPPED = Variant()
 VARIANTS = {
-    "as shipped: 3D, lesion-weighted, inserted lesions, Muon": SHIPPED,
+    "3D, lesion-weighted, inserted lesions, Muon": SHIPPED,
     "2.5D (five slices in, kernels in plane, wider)": replace(
         SHIPPED, network={"channels": (48, 96, 144), "planes": 1, "context": 5}
     ),
     "plain squared error": replace(SHIPPED, loss=PLAIN_LOSS, heads=("mean",)),
     "plain squared error, no inserted lesions": replace(SHIPPED, loss=PLAIN_LOSS, inserted=0.0, heads=("mean",)),
+    "errors relative to the target": replace(SHIPPED, loss=replace(SHIPPED_LOSS, scale="target")),
     "no inserted lesions": replace(SHIPPED, inserted=0.0),
     "AdamW": replace(SHIPPED, optimiser="adamw"),
 }

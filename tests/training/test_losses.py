@@ -4,6 +4,7 @@ import torch
 from nmsynth.training.losses import (
     LossWeights,
     activity_error,
+    error_scale,
     lesion_mean_error,
     low_count_loss,
     regional_error,
@@ -45,19 +46,33 @@ def test_loss_does_not_depend_on_the_unit():
 def test_lesion_mean_error_is_that_of_each_lesion():
     target, _, labels, _ = scene()
     halved = torch.where(labels > 0, 0.5 * target, target)
-    assert float(lesion_mean_error(halved, target, labels)) == pytest.approx(0.25, rel=1e-5)
+    assert float(lesion_mean_error(halved, target, labels, target)) == pytest.approx(0.25, rel=1e-5)
 
 
 def test_no_lesion_costs_nothing():
     target, source, labels, _ = scene()
-    assert float(lesion_mean_error(source, target, torch.zeros_like(labels))) == 0.0
+    assert float(lesion_mean_error(source, target, torch.zeros_like(labels), target)) == 0.0
 
 
 def test_error_counts_less_where_activity_is_high():
     level = torch.ones(1, 1, 1, 1, 1)
-    low = relative_squared_error(torch.tensor(1.5), torch.tensor(1.0), level)
-    high = relative_squared_error(torch.tensor(10.5), torch.tensor(10.0), level)
-    assert float(high) < 0.2 * float(low)
+    low, high = (torch.full((1, 1, 8, 8, 8), value) for value in (1.0, 10.0))
+    costs = [relative_squared_error(t + 0.5, t, level, error_scale(t, t, level)).mean() for t in (low, high)]
+    assert float(costs[1]) == pytest.approx(1.5 / 10.5 * float(costs[0]), rel=1e-4)
+
+
+@pytest.mark.parametrize(("of", "least"), [("source", 2.5), ("target", (1 / 1.5 + 4 / 4.5) / (1 / 1.5 + 1 / 4.5))])
+def test_least_error_of_a_doubtful_answer(of, least):
+    """The same source may come from 1 or 4: relative to the source the best answer is their mean, 2.5."""
+    level = torch.ones(1, 1, 1, 1, 1)
+    source = torch.full((1, 1, 6, 6, 6), 2.0)
+    answers = torch.linspace(0.5, 4.5, 4001)
+    cost = torch.zeros_like(answers)
+    for activity in (1.0, 4.0):
+        target = torch.full_like(source, activity)
+        scale = error_scale(source, target, level, of)[0, 0, 3, 3, 3]
+        cost += relative_squared_error(answers, target[0, 0, 3, 3, 3], level.reshape(()), scale)
+    assert float(answers[cost.argmin()]) == pytest.approx(least, abs=2e-3)
 
 
 def test_regional_error_sees_a_small_bias():
@@ -120,7 +135,7 @@ def test_lesions_of_a_heavier_patch_count_more():
     wrong = target.clone()
     wrong[0] *= 2.0
     light, heavy = (
-        float(lesion_mean_error(wrong, target, labels, torch.tensor([w, 1.0]).reshape(2, 1, 1, 1, 1)))
+        float(lesion_mean_error(wrong, target, labels, target, torch.tensor([w, 1.0]).reshape(2, 1, 1, 1, 1)))
         for w in (0.1, 9.0)
     )
-    assert light < float(lesion_mean_error(wrong, target, labels)) < heavy
+    assert light < float(lesion_mean_error(wrong, target, labels, target)) < heavy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch.nn import functional as F
@@ -38,22 +39,48 @@ class LossWeights:
     noise_power: float = 0.5
     """A patch weighs as its input's error to minus this power: 0.5 keeps low and high counts both in play, 1 makes the
     error relative, so that what can be learnt at high counts is not drowned by what nobody can know at low ones."""
+    scale: Literal["source", "target"] = "source"
+    """What the errors are relative to: see :func:`error_scale`."""
 
 
-def relative_squared_error(prediction: torch.Tensor, target: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-    """Squared error over what counting noise would make of it, ``(p - t)^2 / (level (|t| + level / 2))``.
+def error_scale(
+    source: torch.Tensor, target: torch.Tensor, level: torch.Tensor, of: Literal["source", "target"] = "source"
+) -> torch.Tensor:
+    """What an error is relative to: the local activity and half of the level of the body.
 
-    Variance grows with activity, so an error in the bladder counts less than the same error in the liver; dividing by
-    the level of the body makes the loss free of units.
+    Variance grows with activity, so an error in the bladder counts less than the same error in the liver. Taken from
+    the target, this draws every doubtful answer down: between ``a`` and ``b``, alike likely, the least
+    ``(p - t)^2 / w(t)`` is not at their mean but below it, as the larger one weighs less. Taken from the source, which
+    the network sees, the least error is at the mean of what is possible (the weight leaves the expectation).
+
+    Parameters
+    ----------
+    source, target
+        Shape ``(batch, 1, z, y, x)``.
+    level
+        Level of the body in each patch, shape ``(batch, 1, 1, 1, 1)``.
+    of
+        ``source``: its mean over 5 x 5 x 5 voxels, not below 0; ``target``: the target's own magnitude.
+    """
+    activity = target.abs() if of == "target" else F.avg_pool3d(source, 5, 1, 2, count_include_pad=False).clamp_min(0)
+    return activity + 0.5 * level
+
+
+def relative_squared_error(
+    prediction: torch.Tensor, target: torch.Tensor, level: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """Squared error over what counting noise would make of it, ``(p - t)^2 / (level scale)``.
 
     Parameters
     ----------
     prediction, target
         Shape ``(batch, 1, z, y, x)``.
     level
-        Level of the body in each patch, shape ``(batch, 1, 1, 1, 1)``.
+        Level of the body in each patch, shape ``(batch, 1, 1, 1, 1)``; makes the loss free of units.
+    scale
+        Of :func:`error_scale`.
     """
-    return (prediction - target) ** 2 / (level * (target.abs() + 0.5 * level))
+    return (prediction - target) ** 2 / (level * scale)
 
 
 def dilate(mask: torch.Tensor) -> torch.Tensor:
@@ -62,14 +89,20 @@ def dilate(mask: torch.Tensor) -> torch.Tensor:
 
 
 def lesion_mean_error(
-    prediction: torch.Tensor, target: torch.Tensor, labels: torch.Tensor, patch_weight: torch.Tensor | None = None
+    prediction: torch.Tensor,
+    target: torch.Tensor,
+    labels: torch.Tensor,
+    scale: torch.Tensor,
+    patch_weight: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Mean over lesions of the squared relative error of their mean.
+    """Mean over lesions of the squared error of their mean, over the mean of the scale.
 
     Parameters
     ----------
     labels
         Lesion numbers, 0 outside, shape ``(batch, 1, z, y, x)``, int64.
+    scale
+        What the error is relative to, same shape.
     patch_weight
         Weight of the lesions of each patch, shape ``(batch, 1, 1, 1, 1)``; equal where unset.
     """
@@ -78,7 +111,7 @@ def lesion_mean_error(
     inside = (labels > 0).reshape(-1)
     if not bool(inside.any()):
         return prediction.sum() * 0.0
-    sums = torch.zeros((3, 256 * batch), dtype=torch.float32, device=labels.device)
+    sums = torch.zeros((4, 256 * batch), dtype=torch.float32, device=labels.device)
     chosen = index[inside]
     sums = sums.index_add(
         1,
@@ -87,14 +120,15 @@ def lesion_mean_error(
             (
                 prediction.float().reshape(-1)[inside],
                 target.float().reshape(-1)[inside],
+                scale.float().reshape(-1)[inside],
                 torch.ones_like(chosen, dtype=torch.float32),
             )
         ),
     )
-    present = sums[2] >= 3
+    present = sums[3] >= 3
     if not bool(present.any()):
         return prediction.sum() * 0.0
-    error = (sums[0] - sums[1])[present] / sums[1][present].clamp_min(1e-3)
+    error = (sums[0] - sums[1])[present] / sums[2][present].clamp_min(1e-3)
     if patch_weight is None:
         return (error**2).mean()
     weight = patch_weight.reshape(-1).repeat_interleave(256)[present]
@@ -172,16 +206,18 @@ def low_count_loss(
     positive = (target > 0.05 * target.amax((1, 2, 3, 4), keepdim=True).clamp_max(4.0)).float()
     level = (target * positive).sum((1, 2, 3, 4), keepdim=True) / positive.sum((1, 2, 3, 4), keepdim=True).clamp_min(1)
     level = level.clamp_min(0.05)
-    input_error = relative_squared_error(source, target, level).mean((1, 2, 3, 4), keepdim=True)
+    scale = error_scale(source, target, level, weights.scale)
+    input_error = relative_squared_error(source, target, level, scale).mean((1, 2, 3, 4), keepdim=True)
     patch_weight = (0.01 + input_error) ** -weights.noise_power
+    lesion_scale = target if weights.scale == "target" else scale
     inside = (labels > 0).float()
     emphasis = torch.maximum(1.0 + (weights.focal - 1.0) * dilate(focal), 1.0 + (weights.lesion - 1.0) * dilate(inside))
     structure = inside if weights.evidence_of_lesions_only else torch.maximum(inside, focal)
     seen = (local_level(source) > EMPTY_LEVEL * level).float()
     terms = {
-        "mean": (patch_weight * relative_squared_error(mean, target, level)).mean(),
-        "contrast": (patch_weight * emphasis * relative_squared_error(contrast, target, level)).mean(),
-        "lesion_mean": lesion_mean_error(contrast, target, labels, patch_weight),
+        "mean": (patch_weight * relative_squared_error(mean, target, level, scale)).mean(),
+        "contrast": (patch_weight * emphasis * relative_squared_error(contrast, target, level, scale)).mean(),
+        "lesion_mean": lesion_mean_error(contrast, target, labels, lesion_scale, patch_weight),
         "regional": regional_error(mean, target, level),
         "activity": (patch_weight * activity_error(mean, target, level)).mean(),
         "evidence": (seen * F.binary_cross_entropy_with_logits(evidence, structure, reduction="none")).mean(),
