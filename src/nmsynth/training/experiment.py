@@ -129,7 +129,7 @@ class LossRecipe(_Section):
     noise_power: float = Field(default=0.5, ge=0, le=1)
     """A patch weighs as the error of its input to minus this power."""
     scale: Literal["source", "target"] = "source"
-    """Whether errors are relative to the activity of the source, or of the target, which draws doubtful answers down."""
+    """Whether errors are relative to the activity of the source, or of the target, which lowers the doubtful."""
 
     def weights(self) -> LossWeights:
         """As the loss takes them."""
