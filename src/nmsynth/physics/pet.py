@@ -9,6 +9,7 @@ import torch
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.attenuation import attenuation_factors
+from nmsynth.physics.displacement import displace
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector, scaled_matrix
 from nmsynth.physics.psf import GaussianBlur, PlaneMixing
@@ -113,19 +114,6 @@ def _reduce(image: torch.Tensor, factor: int) -> torch.Tensor:
     return image.reshape(n, factor, n, factor, -1).mean((1, 3))
 
 
-def _shift(image: torch.Tensor, shift: tuple[float, float, float]) -> torch.Tensor:
-    """Displace by whole and part pixels along each axis, repeating the edge, by linear interpolation."""
-    for axis, distance in enumerate(shift):
-        whole = math.floor(distance)
-        part = distance - whole
-        index = torch.arange(image.shape[axis])
-        last = image.shape[axis] - 1
-        near = image.index_select(axis, (index - whole).clamp(0, last))
-        far = image.index_select(axis, (index - whole - 1).clamp(0, last))
-        image = near * (1 - part) + far * part
-    return image
-
-
 def expected_scan(
     activity_suv: torch.Tensor,
     mu_map: torch.Tensor,
@@ -221,7 +209,7 @@ def _believed_survival(
 ) -> torch.Tensor:
     """Attenuation factors that the reconstruction computes by its own system from a displaced map."""
     pixel = settings.pixel_mm
-    displaced = _shift(mu_planes, (shift_mm[0] / pixel, shift_mm[1] / pixel, shift_mm[2] / scanner.plane_mm))
+    displaced = displace(mu_planes, (shift_mm[0] / pixel, shift_mm[1] / pixel, shift_mm[2] / scanner.plane_mm))
     matrix = scaled_matrix(settings.n_pixels, pixel, scanner.geometry)
     return attenuation_factors(displaced, SliceProjector(settings.n_pixels, pixel, scanner.geometry, matrix=matrix))
 

@@ -97,7 +97,7 @@ def system_matrix(n_pixels: int, pixel_mm: float, geometry: SinogramGeometry) ->
     return scipy.sparse.coo_matrix(entries, shape=shape).tocsr()
 
 
-def _to_torch(matrix: scipy.sparse.csr_matrix) -> torch.Tensor:
+def to_torch(matrix: scipy.sparse.csr_matrix) -> torch.Tensor:
     """The same matrix as a torch CSR tensor."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -140,8 +140,8 @@ class SliceProjector(LinearOperator):
         if views is not None:
             bins = np.arange(geometry.n_bins)
             full = full[(np.asarray(views)[:, None] * geometry.n_bins + bins).ravel()]
-        self._matrix = _to_torch(full)
-        self._transpose = _to_torch(full.T.tocsr())
+        self._matrix = to_torch(full)
+        self._transpose = to_torch(full.T.tocsr())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Line integrals, shape ``(view, bin, plane)`` [value mm], of ``x``, shape ``(y, x, plane)``."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 
 from nmsynth.core.errors import InputError
+from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector, scaled_matrix
 from nmsynth.physics.psf import GaussianBlur
 
@@ -60,8 +61,8 @@ def osem(
 ) -> torch.Tensor:
     """Reconstruct activity from prompts with an expected background.
 
-    ``x <- x / (A_s' e) * A_s'(e y / (e A_s x + b))`` over the subsets ``s`` [Hudson1994]_, ``A`` including the
-    resolution model, from a uniform start. Voxels that no line sees stay zero.
+    ``x <- x / (A_s' e) * A_s'(e y / (e A_s x + b))`` over the subsets ``s`` (:func:`ordered_subsets`), ``A`` including
+    the resolution model, from a uniform start. Voxels that no line sees stay zero.
 
     Parameters
     ----------
@@ -82,10 +83,6 @@ def osem(
     Returns
     -------
         Activity concentration, shape ``(y, x, plane)``, in the unit that ``efficiency`` implies.
-
-    References
-    ----------
-    .. [Hudson1994] H. M. Hudson, R. S. Larkin, IEEE Trans Med Imaging 13:601-609, 1994.
     """
     n_views, n_bins, n_planes = prompts.shape
     relative = round(settings.pixel_mm / geometry.bin_mm, 6)
@@ -104,13 +101,10 @@ def osem(
     ]
     inside = sensitivity[0] > 1e-4 * sensitivity[0].amax((0, 1), keepdim=True).clamp_min(1e-30)
     image = inside.to(prompts.dtype).expand(-1, -1, n_planes) * _uniform_level(y, b, e, projectors, inside)
-    floor = 1e-9
-    for _ in range(settings.n_iterations):
-        for p, w, counts, extra, norm in zip(projectors, e, y, b, sensitivity, strict=True):
-            expected = w * p.forward(blur.forward(image)) + extra
-            ratio = torch.where(expected > floor, counts / expected.clamp_min(floor), 0.0)
-            image = image * blur.adjoint(p.adjoint(w * ratio)) / norm.clamp_min(1e-30)
-            image = torch.where(inside, image, 0.0)
+    systems = [WeightedOperator(w, p @ blur) for p, w in zip(projectors, e, strict=True)]
+    image = ordered_subsets(
+        image, systems, y, b, n_iterations=settings.n_iterations, sensitivity=sensitivity, inside=inside
+    )
     return post_filter(image, settings) if filtered else image
 
 

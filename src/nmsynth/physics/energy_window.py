@@ -1,0 +1,73 @@
+"""What a gamma camera counts: photons of a radionuclide within an energy window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nmsynth.core.errors import InputError
+from nmsynth.physics.psf import FWHM_PER_SIGMA
+
+EMISSIONS: dict[str, tuple[tuple[float, float], ...]] = {
+    "Tc-99m": ((140.5, 0.890),),
+    "I-123": ((159.0, 0.833), (529.0, 0.014)),
+    "In-111": ((171.3, 0.907), (245.4, 0.941)),
+    "Lu-177": ((112.9, 0.0623), (208.4, 0.1038)),
+}
+"""Gamma rays that are imaged or that disturb: energy [keV] and photons a decay (MIRD and NNDC, rounded)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyWindow:
+    """A window around a photopeak."""
+
+    centre_kev: float
+    width_percent: float = 20.0
+    """Whole width over the centre [%]."""
+
+    def __post_init__(self) -> None:
+        if not (self.centre_kev > 0 and 0 < self.width_percent < 200):
+            raise InputError(
+                f"An energy window needs a centre above 0 keV and a width below 200 %; found {self.centre_kev} keV and "
+                f"{self.width_percent} %."
+            )
+
+    @property
+    def bounds_kev(self) -> tuple[float, float]:
+        """Lower and upper end [keV]."""
+        half = self.centre_kev * self.width_percent / 200.0
+        return self.centre_kev - half, self.centre_kev + half
+
+    def share(self, energy_kev: float, *, resolution_percent: float = 9.5) -> float:
+        """Share of the photopeak at an energy that falls into the window.
+
+        The peak is a Gaussian whose width grows with the root of the energy.
+
+        Parameters
+        ----------
+        resolution_percent
+            Full width at half maximum over the energy, at 140.5 keV [%].
+        """
+        if not (energy_kev > 0 and resolution_percent > 0):
+            raise InputError(f"Energy and resolution must be above 0; found {energy_kev} and {resolution_percent}.")
+        sigma = resolution_percent / 100.0 * math.sqrt(140.5 * energy_kev) / FWHM_PER_SIGMA
+        low, high = ((bound - energy_kev) / (sigma * math.sqrt(2)) for bound in self.bounds_kev)
+        return (math.erf(high) - math.erf(low)) / 2
+
+
+def photons_per_decay(radionuclide: str, window: EnergyWindow, *, resolution_percent: float = 9.5) -> float:
+    """Photons of a radionuclide that would be counted in a window, per decay, if all reached the crystal and stopped.
+
+    Raises
+    ------
+    InputError
+        If the radionuclide has no tabulated gamma ray.
+    """
+    if radionuclide not in EMISSIONS:
+        raise InputError(
+            f"The radionuclide of a gamma camera must be one of {', '.join(EMISSIONS)}; found {radionuclide!r}."
+        )
+    return sum(
+        abundance * window.share(energy, resolution_percent=resolution_percent)
+        for energy, abundance in EMISSIONS[radionuclide]
+    )

@@ -1,0 +1,262 @@
+"""A SPECT or planar scan of a phantom: expected counts, and what the reconstruction believes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from nmsynth.core.errors import InputError
+from nmsynth.physics.collimator import collimator_named
+from nmsynth.physics.displacement import displace
+from nmsynth.physics.energy_window import EnergyWindow, photons_per_decay
+from nmsynth.physics.noise import poisson
+from nmsynth.physics.operator import LinearOperator
+from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets
+from nmsynth.physics.psf import GaussianBlur
+from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector
+
+
+@dataclass(frozen=True, slots=True)
+class GammaCamera:
+    """A camera with a parallel-hole collimator."""
+
+    collimator: str = "LEHR"
+    """One of :data:`nmsynth.physics.collimator.COLLIMATORS`."""
+    window: EnergyWindow = field(default_factory=lambda: EnergyWindow(140.5, 15.0))
+    intrinsic_fwhm_mm: float = 3.8
+    energy_resolution_percent: float = 9.5
+    """Full width at half maximum at 140.5 keV [%]."""
+    crystal_efficiency: float = 0.84
+    """Share of the photons at the window's centre that the crystal stops: 9.5 mm of NaI at 140 keV."""
+    scatter_fraction: float = 0.25
+    """Scattered over all counts in the window, in the whole scan."""
+    scatter_fwhm_mm: float = 90.0
+    """Width of the effective kernel that spreads primaries into scatter [mm]."""
+
+    def response(self, scale: float = 1.0) -> CameraResponse:
+        """The point spread; ``scale`` widens collimator and crystal alike."""
+        collimator = collimator_named(self.collimator)
+        if scale != 1.0:
+            collimator = replace(collimator, hole_diameter_mm=collimator.hole_diameter_mm * scale)
+        return CameraResponse(collimator, self.window.centre_kev, self.intrinsic_fwhm_mm * scale)
+
+    def counts_per_decay(self, radionuclide: str) -> float:
+        """Counts in the window for each decay in air, at any distance."""
+        geometric = collimator_named(self.collimator).efficiency(self.window.centre_kev)
+        photons = photons_per_decay(radionuclide, self.window, resolution_percent=self.energy_resolution_percent)
+        return geometric * photons * self.crystal_efficiency
+
+
+@dataclass(frozen=True, slots=True)
+class GammaProtocol:
+    """What is measured and for how long."""
+
+    radionuclide: str = "Tc-99m"
+    seconds_per_view: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.seconds_per_view) and self.seconds_per_view > 0):
+            raise InputError(f"A view must last longer than 0 s; found {self.seconds_per_view}.")
+
+
+@dataclass(frozen=True, slots=True)
+class GammaMismatch:
+    """By how much the reconstruction's idea of the scan is wrong; ones and zeros for a perfect one."""
+
+    resolution_scale: float = 1.0
+    """Width of the believed point spread over the true one."""
+    scatter_scale: float = 1.0
+    """Estimated over true scatter."""
+    mu_shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Displacement of the believed attenuation map along ``(y, x, plane)`` [mm]."""
+
+
+@dataclass(frozen=True, slots=True)
+class GammaGrid:
+    """Grid of the projections and of the reconstruction."""
+
+    n_pixels: int = 128
+    pixel_mm: float = 4.8
+    plane_mm: float = 4.8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpectedGammaScan:
+    """Expected counts of a scan, and what the reconstruction believes. Shapes ``(view, bin, plane)``."""
+
+    prompts: torch.Tensor
+    """Expected counts in the window, primaries and scatter."""
+    primaries: torch.Tensor
+    scatter_estimate: torch.Tensor
+    """What the reconstruction takes for scatter."""
+    counts_per_value: float
+    """Counts of one line integral [counts / (Bq/mL mm)]."""
+    believed_mu_map: torch.Tensor | None
+    """On the grid of the reconstruction, shape ``(y, x, plane)`` [1/cm]."""
+    believed_response: CameraResponse
+    orbit: SpectOrbit
+    grid: GammaGrid
+
+
+def expected_gamma_scan(
+    activity_bqml: torch.Tensor,
+    mu_map: torch.Tensor,
+    *,
+    fine_factor: int,
+    camera: GammaCamera,
+    protocol: GammaProtocol,
+    orbit: SpectOrbit,
+    grid: GammaGrid,
+    mismatch: GammaMismatch | None = None,
+) -> ExpectedGammaScan:
+    """Expected counts from a phantom on a grid finer than the reconstruction's.
+
+    Parameters
+    ----------
+    activity_bqml, mu_map
+        Activity concentration at the middle of the scan [Bq/mL] and narrow-beam attenuation at the window's energy
+        [1/cm], shape ``(y, x, plane)``, finer than ``grid`` by ``fine_factor`` along every axis.
+    fine_factor
+        At least 2, so that the data do not come from the reconstruction's own grid.
+
+    Raises
+    ------
+    InputError
+        If the grids do not match, or activity or attenuation are negative or not finite.
+    """
+    n_fine = grid.n_pixels * fine_factor
+    if fine_factor < 2 or tuple(activity_bqml.shape[:2]) != (n_fine, n_fine) or activity_bqml.shape[2] % fine_factor:
+        raise InputError(
+            "Data must be generated on a grid finer than the reconstruction's by a whole factor of at least 2; found "
+            f"factor {fine_factor} and shape {tuple(activity_bqml.shape)} for {grid.n_pixels} pixels."
+        )
+    if activity_bqml.shape != mu_map.shape:
+        raise InputError(
+            f"Activity and attenuation must share a grid; found {tuple(activity_bqml.shape)} and {tuple(mu_map.shape)}."
+        )
+    if not bool(torch.isfinite(activity_bqml).all()) or bool((activity_bqml < 0).any()):
+        raise InputError("Activity must be finite and not negative; found NaN, infinity or less. Check the phantom.")
+    mismatch = mismatch or GammaMismatch()
+    true_system = SpectProjector(
+        n_fine, grid.pixel_mm / fine_factor, grid.plane_mm / fine_factor, orbit,
+        response=camera.response(), mu_map=mu_map,
+    )  # fmt: skip
+    lines = _mean_of_blocks(true_system.forward(activity_bqml), fine_factor)
+    volume_ml = grid.pixel_mm * grid.plane_mm / 1000.0  # of a bin, for each mm of the line
+    counts = volume_ml * camera.counts_per_decay(protocol.radionuclide) * protocol.seconds_per_view
+    primaries = lines * counts
+    scatter = effective_scatter(primaries, fraction=camera.scatter_fraction, fwhm_mm=camera.scatter_fwhm_mm, grid=grid)
+    f, n = fine_factor, grid.n_pixels
+    coarse_mu = mu_map.reshape(n, f, n, f, -1, f).mean((1, 3, 5))
+    y_mm, x_mm, plane_mm = mismatch.mu_shift_mm
+    moved = displace(coarse_mu, (y_mm / grid.pixel_mm, x_mm / grid.pixel_mm, plane_mm / grid.plane_mm))
+    return ExpectedGammaScan(
+        prompts=primaries + scatter,
+        primaries=primaries,
+        scatter_estimate=mismatch.scatter_scale * scatter,
+        counts_per_value=counts,
+        believed_mu_map=moved,
+        believed_response=camera.response(mismatch.resolution_scale),
+        orbit=orbit,
+        grid=grid,
+    )
+
+
+def effective_scatter(primaries: torch.Tensor, *, fraction: float, fwhm_mm: float, grid: GammaGrid) -> torch.Tensor:
+    """Expected scatter as a convolution of the primaries of each view with a broad Gaussian.
+
+    Parameters
+    ----------
+    primaries
+        Expected primaries, shape ``(view, bin, plane)`` [counts].
+    fraction
+        Scatter over scatter plus primaries in the whole scan.
+    """
+    if not 0 <= fraction < 1:
+        raise InputError(f"A scatter fraction must lie between 0 and 1; found {fraction}.")
+    spread = GaussianBlur((0.0, fwhm_mm, fwhm_mm), (1.0, grid.pixel_mm, grid.plane_mm)).forward(primaries)
+    total = spread.sum()
+    if fraction == 0 or not bool(total > 0):
+        return torch.zeros_like(primaries)
+    return spread * (primaries.sum() / total * fraction / (1 - fraction))
+
+
+def _mean_of_blocks(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Mean of ``factor`` squared samples along the last two axes."""
+    n_bins, n_planes = x.shape[-2] // factor, x.shape[-1] // factor
+    return x.reshape(*x.shape[:-2], n_bins, factor, n_planes, factor).mean((-3, -1))
+
+
+@dataclass(frozen=True, slots=True)
+class SpectReconstruction:
+    """How a SPECT scan is reconstructed."""
+
+    n_iterations: int = 4
+    n_subsets: int = 6
+    with_attenuation: bool = True
+    with_response: bool = True
+    with_scatter: bool = True
+    filter_fwhm_mm: float = 0.0
+    """Gaussian applied to the image along every axis [mm]."""
+
+
+def reconstruct_spect(
+    counts: torch.Tensor, scan: ExpectedGammaScan, settings: SpectReconstruction, *, count_fraction: float = 1.0
+) -> torch.Tensor:
+    """Activity concentration from the counts of a scan, by OSEM with the reconstruction's own idea of the system.
+
+    Parameters
+    ----------
+    counts
+        Measured counts, shape ``(view, bin, plane)``.
+    count_fraction
+        Time of the scan over that of the protocol, where fewer counts were drawn.
+
+    Returns
+    -------
+        [Bq/mL], shape ``(y, x, plane)``.
+    """
+    grid, orbit = scan.grid, scan.orbit
+    n_subsets = min(settings.n_subsets, orbit.n_views)
+    weight = torch.tensor(scan.counts_per_value * count_fraction)
+    subsets = [tuple(range(s, orbit.n_views, n_subsets)) for s in range(n_subsets)]
+    systems: list[LinearOperator] = [
+        WeightedOperator(
+            weight,
+            SpectProjector(
+                grid.n_pixels, grid.pixel_mm, grid.plane_mm, orbit,
+                response=scan.believed_response if settings.with_response else None,
+                mu_map=scan.believed_mu_map if settings.with_attenuation else None,
+                views=views,
+            ),
+        )
+        for views in subsets
+    ]  # fmt: skip
+    scatter = scan.scatter_estimate * (count_fraction if settings.with_scatter else 0.0)
+    parts = [counts[list(v)] for v in subsets]
+    backgrounds = [scatter[list(v)] for v in subsets]
+    inside = _field_of_view(grid.n_pixels)
+    level = (counts - scatter).sum().clamp_min(1.0) / (
+        sum(float(s.forward(inside.expand(-1, -1, counts.shape[2]).float()).sum()) for s in systems)
+    )
+    start = inside.expand(-1, -1, counts.shape[2]).float() * level
+    image = ordered_subsets(start, systems, parts, backgrounds, n_iterations=settings.n_iterations, inside=inside)
+    if settings.filter_fwhm_mm:
+        width = settings.filter_fwhm_mm
+        image = GaussianBlur((width,) * 3, (grid.pixel_mm, grid.pixel_mm, grid.plane_mm)).forward(image)
+    return image
+
+
+def draw_counts(scan: ExpectedGammaScan, generator: torch.Generator, *, count_fraction: float = 1.0) -> torch.Tensor:
+    """Poisson counts of a scan of the protocol's time, or of a fraction of it."""
+    if not 0 < count_fraction <= 1:
+        raise InputError(f"A count fraction must lie above 0 and at most at 1; found {count_fraction}.")
+    return poisson(scan.prompts * count_fraction, generator)
+
+
+def _field_of_view(n_pixels: int) -> torch.Tensor:
+    """The circle that every view sees, shape ``(y, x, 1)``."""
+    axis = torch.arange(n_pixels) - (n_pixels - 1) / 2
+    return ((axis[:, None] ** 2 + axis[None] ** 2) <= (n_pixels / 2 - 1) ** 2)[..., None]

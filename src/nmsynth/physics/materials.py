@@ -1,0 +1,126 @@
+"""Photon attenuation of tissues and lead, and attenuation maps from CT numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nmsynth.core.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+PHOTON_KEV = {"Tc-99m": 140.5, "I-123": 159.0, "Lu-177": 208.4, "F-18": 511.0, "Ga-68": 511.0}
+"""Energy of the photon that is imaged, by radionuclide [keV]; Lu-177 has a second one of 112.9 keV."""
+
+_ENERGY_KEV = (80.0, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0, 600.0)
+_MASS_ATTENUATION = {
+    "water": (0.1837, 0.1707, 0.1505, 0.1370, 0.1186, 0.1061, 0.09687, 0.08956),
+    "soft tissue": (0.1823, 0.1693, 0.1492, 0.1358, 0.1176, 0.1052, 0.09598, 0.08874),
+    "lung": (0.1822, 0.1692, 0.1491, 0.1357, 0.1175, 0.1051, 0.09593, 0.08870),
+    "cortical bone": (0.2229, 0.1855, 0.1480, 0.1309, 0.1113, 0.09908, 0.09022, 0.08332),
+    "adipose": (0.1805, 0.1688, 0.1500, 0.1368, 0.1187, 0.1062, 0.09696, 0.08965),
+}
+"""Total attenuation with coherent scattering [cm2/g], ICRU-44 tissues, NIST table 4 [Hubbell2004]_."""
+_DENSITY = {"water": 1.0, "soft tissue": 1.06, "lung": 0.26, "cortical bone": 1.92, "adipose": 0.95}
+"""[g/cm3]; lung inflated, as it is in a scan (ICRU-44 gives 1.05 for the tissue without air)."""
+_LEAD_KEV = (88.005, 100.0, 150.0, 200.0, 300.0, 400.0, 500.0, 600.0)
+_LEAD = (7.683, 5.549, 2.014, 0.9985, 0.4031, 0.2323, 0.1614, 0.1248)
+"""Above the K edge [cm2/g], NIST table 3."""
+_LEAD_DENSITY = 11.35
+MATERIALS = (*_MASS_ATTENUATION, "lead")
+
+
+def linear_attenuation(material: str, energy_kev: float) -> float:
+    """Linear attenuation coefficient of a narrow beam [1/cm].
+
+    The tables are interpolated linearly in the logarithms of energy and coefficient.
+
+    Parameters
+    ----------
+    material
+        One of :data:`MATERIALS`.
+    energy_kev
+        From 80 (lead: 88, its K edge) to 600 [keV].
+
+    Raises
+    ------
+    InputError
+        If the material is unknown or the energy is outside the table.
+
+    References
+    ----------
+    .. [Hubbell2004] J. H. Hubbell, S. M. Seltzer, Tables of X-ray mass attenuation coefficients, NIST, 2004.
+
+    Examples
+    --------
+    >>> round(linear_attenuation("water", 140.5), 3)
+    0.154
+    """
+    if material not in MATERIALS:
+        raise InputError(f"A material must be one of {', '.join(MATERIALS)}; found {material!r}.")
+    lead = material == "lead"
+    energies, values = (_LEAD_KEV, _LEAD) if lead else (_ENERGY_KEV, _MASS_ATTENUATION[material])
+    if not energies[0] <= energy_kev <= energies[-1]:
+        raise InputError(
+            f"Attenuation of {material} is tabulated from {energies[0]:g} to {energies[-1]:g} keV; "
+            f"found {energy_kev:g} keV."
+        )
+    density = _LEAD_DENSITY if lead else _DENSITY[material]
+    return float(np.exp(np.interp(np.log(energy_kev), np.log(energies), np.log(values)))) * density
+
+
+CT_KVP = (80, 100, 110, 120, 130, 140)
+_BREAK_HU = (50.0, 52.0, 43.0, 47.0, 37.0, 30.0)
+_SLOPE = (3.64e-5, 4.43e-5, 4.92e-5, 5.10e-5, 5.51e-5, 5.64e-5)
+_OFFSET = (6.26e-2, 5.44e-2, 4.88e-2, 4.71e-2, 4.24e-2, 4.08e-2)
+_SOFT_SLOPE = 9.6e-5
+"""Piecewise-linear conversion to 511 keV at each tube voltage, in 1/cm for HU + 1000 [Carney2006]_."""
+
+
+def mu_from_hu(hu: npt.ArrayLike, *, energy_kev: float, kvp: int = 120) -> npt.NDArray[np.float32]:
+    """Attenuation map at a photon energy from CT numbers.
+
+    Below a break point near soft tissue a voxel is air and water; above it, water and cortical bone, whose share
+    follows from the conversion to 511 keV at the tube voltage [Carney2006]_. The same share, with the coefficients of
+    water and bone at another energy, gives the map there. Narrow-beam values; what absorbs otherwise than water and
+    bone (metal, iodine) is wrong.
+
+    Parameters
+    ----------
+    hu
+        CT numbers [HU], any shape; below -1000 counts as air.
+    energy_kev
+        Energy of the photon [keV].
+    kvp
+        Tube voltage of the CT, one of :data:`CT_KVP`.
+
+    Returns
+    -------
+        [1/cm], same shape.
+
+    Raises
+    ------
+    InputError
+        If a CT number is not finite, or voltage or energy are outside the tables.
+
+    References
+    ----------
+    .. [Carney2006] J. P. J. Carney et al., Method for transforming CT images for attenuation correction in PET/CT
+       imaging, Med Phys 33:976-983, 2006.
+    """
+    if kvp not in CT_KVP:
+        raise InputError(f"The tube voltage of a CT must be one of {CT_KVP} kVp; found {kvp}.")
+    number = np.asarray(hu, dtype=np.float32)
+    if not np.isfinite(number).all():
+        raise InputError("CT numbers must be finite; found NaN or infinity. Mask them, or repair the CT.")
+    index = CT_KVP.index(kvp)
+    shifted = np.maximum(number, -1000.0) + 1000.0
+    water, bone = linear_attenuation("water", energy_kev), linear_attenuation("cortical bone", energy_kev)
+    water_511, bone_511 = linear_attenuation("water", 511.0), linear_attenuation("cortical bone", 511.0)
+    at_break = _SOFT_SLOPE * (_BREAK_HU[index] + 1000.0)
+    soft = _SOFT_SLOPE * shifted * (water / water_511)
+    share = (_SLOPE[index] * shifted + _OFFSET[index] - at_break) / (bone_511 - water_511)
+    hard = at_break * (water / water_511) + share * (bone - water)
+    return np.where(number <= _BREAK_HU[index], soft, hard).astype(np.float32)

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from nmsynth.core.errors import InputError
+from nmsynth.physics.materials import linear_attenuation, mu_from_hu
+
+# NIST XCOM, narrow beam, water and ICRU-44 cortical bone (1.92 g/cm3) [1/cm]; 511 keV: ICRU-44 through the table of
+# Hubbell and Seltzer, as nuclear-medicine textbooks print it.
+TABULATED = {
+    ("water", 140.5): 0.154,
+    ("water", 159.0): 0.148,
+    ("water", 208.4): 0.135,
+    ("water", 511.0): 0.096,
+    ("cortical bone", 140.5): 0.295,
+    ("cortical bone", 511.0): 0.172,
+    ("lead", 140.5): 27.0,
+}
+
+
+@pytest.mark.parametrize(("material", "energy_kev"), list(TABULATED))
+def test_attenuation_is_the_tabulated_one(material, energy_kev):
+    assert linear_attenuation(material, energy_kev) == pytest.approx(TABULATED[material, energy_kev], rel=0.01)
+
+
+def test_attenuation_falls_with_energy_and_lung_is_a_quarter_of_water():
+    for material in ("water", "lung", "cortical bone", "lead"):
+        values = [linear_attenuation(material, e) for e in (112.9, 140.5, 159.0, 208.4, 511.0)]
+        assert values == sorted(values, reverse=True)
+    assert linear_attenuation("lung", 140.5) / linear_attenuation("water", 140.5) == pytest.approx(0.26, abs=0.01)
+
+
+@pytest.mark.parametrize("energy_kev", [140.5, 208.4, 511.0])
+@pytest.mark.parametrize("kvp", [80, 120, 140])
+def test_map_of_air_water_and_bone(energy_kev, kvp):
+    mu = mu_from_hu([-2000.0, -1000.0, 0.0], energy_kev=energy_kev, kvp=kvp)
+    assert mu[0] == mu[1] == 0
+    assert mu[2] == pytest.approx(linear_attenuation("water", energy_kev), rel=0.002)
+    rising = mu_from_hu(np.arange(-1000, 2500, 1), energy_kev=energy_kev, kvp=kvp)
+    assert (np.diff(rising) > 0).all()
+    assert np.diff(rising).max() < 3e-4  # no step at the break point
+
+
+def test_bone_of_a_higher_tube_voltage_has_fewer_hounsfield_units():
+    low, high = (float(mu_from_hu(800.0, energy_kev=511.0, kvp=kvp)) for kvp in (80, 140))
+    assert high > low
+
+
+def test_impossible_materials_and_numbers_are_refused():
+    with pytest.raises(InputError, match="one of"):
+        linear_attenuation("cheese", 140.5)
+    with pytest.raises(InputError, match="80 to 600"):
+        linear_attenuation("water", 30.0)
+    with pytest.raises(InputError, match="finite"):
+        mu_from_hu([np.nan], energy_kev=140.5)
+    with pytest.raises(InputError, match="kVp"):
+        mu_from_hu([0.0], energy_kev=140.5, kvp=90)
