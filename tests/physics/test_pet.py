@@ -273,3 +273,18 @@ def test_resolution_model_sharpens_edges():
     sharp = reconstruct_fractions(expected, (None,), modelled, torch.Generator(), filtered=False)
     slopes = [float(image[0, 2, 24].diff().abs().max()) for image in (plain, sharp)]
     assert slopes[1] > 1.05 * slopes[0]
+
+
+def test_without_attenuation_correction_the_middle_is_low_and_the_counts_are_the_same():
+    given = scan()
+    both = [
+        reconstruct_fractions(
+            given, (1.0,), SETTINGS, torch.Generator().manual_seed(5), attenuation_corrected=corrected
+        )[0]
+        for corrected in (True, False)
+    ]
+    level = PetProtocol().bqml_per_suv
+    rim = (cylinder(90.0, 48, 6.0)[..., 0] > 0) & (cylinder(75.0, 48, 6.0)[..., 0] == 0)
+    corrected, plain = ((float(centre_of(i, 40.0).mean()) / level, float(i[..., rim].mean()) / level) for i in both)
+    assert corrected[0] == pytest.approx(2.0, rel=0.05)
+    assert plain[0] < 0.6 * plain[1] < 0.6 * corrected[1]

@@ -24,11 +24,24 @@ def poisson(expected_counts: torch.Tensor, generator: torch.Generator) -> torch.
 
 
 def thin(counts: torch.Tensor, fraction: float, generator: torch.Generator) -> torch.Tensor:
-    """Keep each count with probability ``fraction``: binomial thinning, exact for integer counts.
+    """Keep each count with probability ``fraction``: binomial thinning, exact for measured counts.
 
-    Thinned Poisson counts are Poisson with ``fraction`` of the expectation, independent of those removed.
+    Thinned Poisson counts are Poisson with ``fraction`` of the expectation, and independent of those removed
+    (``counts`` less the result), against which an image of them may be scored.
+
+    Raises
+    ------
+    InputError
+        If the fraction lies outside 0 to 1, or a count is not a whole number from 0 on: a processed image has no counts
+        to thin.
     """
     if not 0 < fraction <= 1:
         raise InputError(f"A count fraction must lie above 0 and at most at 1; found {fraction}.")
-    probability = torch.full_like(counts, fraction)
-    return torch.binomial(counts, probability, generator=generator)
+    whole = bool(torch.isfinite(counts).all()) and bool((counts >= 0).all()) and bool((counts == counts.round()).all())
+    if not whole:
+        raise InputError(
+            "Only measured counts, whole numbers from 0 on, can be thinned; found others. Give raw projections or "
+            "planar counts, not a processed image."
+        )
+    given = counts.to(torch.float32)
+    return torch.binomial(given, torch.full_like(given, fraction), generator=generator)

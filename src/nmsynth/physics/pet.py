@@ -96,8 +96,12 @@ class ExpectedScan:
     """Expected prompts before mixing of planes."""
     background: torch.Tensor
     """Estimate of scatter plus randoms, after mixing."""
+    randoms: torch.Tensor
+    """Estimate of randoms alone, after mixing."""
     efficiency: torch.Tensor
-    """Believed counts per line integral [counts / (Bq/mL mm)]."""
+    """Believed counts per line integral, attenuation included [counts / (Bq/mL mm)]."""
+    counts_per_line: float
+    """The same without attenuation."""
     scanner: PetScanner
     resolution_fwhm_mm: float
     """Width of the resolution model, were it used [mm]."""
@@ -162,15 +166,17 @@ def expected_scan(
     )  # fmt: skip
     randoms = randoms_of(trues, fraction=scanner.randoms_fraction, bin_mm=bin_mm)
     noise = 1 + mismatch.randoms_noise * torch.randn(randoms.shape, generator=generator)
-    background = PlaneMixing(scanner.mixing).forward(
-        mismatch.scatter_scale * scatters + mismatch.randoms_scale * randoms * noise.clamp_min(0)
-    )
+    mixing = PlaneMixing(scanner.mixing)
+    estimate = mismatch.randoms_scale * randoms * noise.clamp_min(0)
+    background = mixing.forward(mismatch.scatter_scale * scatters + estimate)
     coarse_mu = _reduce(mu_planes, round(settings.pixel_mm / fine_pixel_mm))
     survival = _believed_survival(coarse_mu, scanner=scanner, settings=settings, shift_mm=mismatch.mu_shift_mm)
     return ExpectedScan(
         prompts=trues + scatters + randoms,
         background=background,
+        randoms=mixing.forward(estimate),
         efficiency=_counts_per_line(scanner, protocol) * survival,
+        counts_per_line=_counts_per_line(scanner, protocol),
         scanner=scanner,
         resolution_fwhm_mm=scanner.fwhm_mm * mismatch.resolution_scale,
     )
@@ -255,6 +261,7 @@ def reconstruct_fractions(
     generator: torch.Generator,
     *,
     filtered: bool = True,
+    attenuation_corrected: bool = True,
 ) -> torch.Tensor:
     """Reconstruct independent scans at several count fractions, all in one pass.
 
@@ -262,10 +269,14 @@ def reconstruct_fractions(
     ----------
     fractions
         Counts of each scan over those of the full scan; ``None`` for noise-free data at full counts.
+    attenuation_corrected
+        Without it neither attenuation nor scatter is in the reconstruction, only randoms, as scanners make such images;
+        the same generator draws the same counts for both.
 
     Returns
     -------
-        Activity concentration at the start of the scan [Bq/mL], shape ``(fraction, plane, y, x)``.
+        Activity concentration at the start of the scan [Bq/mL], shape ``(fraction, plane, y, x)``. Without attenuation
+        correction the values are lower, most so in the middle of the body, and are no activity concentration.
     """
     mixing = PlaneMixing(scan.scanner.mixing)
     n_planes = scan.prompts.shape[-1]
@@ -275,8 +286,9 @@ def reconstruct_fractions(
         expected = scan.prompts * share
         counts = expected if fraction is None else poisson(expected, generator)
         prompts.append(mixing.forward(counts))
-        background.append(scan.background * share)
-        efficiency.append(scan.efficiency * share)
+        background.append((scan.background if attenuation_corrected else scan.randoms) * share)
+        plain = torch.full_like(scan.efficiency, scan.counts_per_line)
+        efficiency.append((scan.efficiency if attenuation_corrected else plain) * share)
     image = osem(
         torch.cat(prompts, -1),
         torch.cat(background, -1),
