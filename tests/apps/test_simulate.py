@@ -1,5 +1,6 @@
 """Options of ``simulate pet`` that exclude or need each other, and what it says of a series."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,14 @@ def test_a_series_says_how_it_was_attenuated_and_what_it_is(monkeypatch, capsys)
     out = capsys.readouterr().out
     for line in ("attenuation: guessed", "reference: noisy", "warning: few counts"):
         assert line in out
+
+
+def test_spect_of_lutetium_through_thin_septa_warns(tmp_path, capsys):
+    words = ["simulate", "spect", str(tmp_path / "out"), "--phantom", "cylinder", "--tracer", "DOTATATE"]
+    words += ["--voxel-mm", "10", "--length-mm", "40", "--views", "8", "--subsets", "2", "--iterations", "1"]
+    assert run([*words, "--collimator", "LEHR"]) == 0
+    assert "pass a septum" in capsys.readouterr().out
+    assert run([*words, "--overwrite", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["scan"]["camera"]["collimator"] == "MEGP"
+    assert record["scan"]["septal_penetration"] < 0.01

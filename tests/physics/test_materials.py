@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nmsynth.core.errors import InputError
-from nmsynth.physics.materials import linear_attenuation, mu_from_hu
+from nmsynth.physics.materials import linear_attenuation, mu_at_energy, mu_from_hu
 
 # NIST XCOM, narrow beam, water and ICRU-44 cortical bone (1.92 g/cm3) [1/cm]; 511 keV: ICRU-44 through the table of
 # Hubbell and Seltzer, as nuclear-medicine textbooks print it.
@@ -54,3 +54,13 @@ def test_impossible_materials_and_numbers_are_refused():
         mu_from_hu([np.nan], energy_kev=140.5)
     with pytest.raises(InputError, match="kVp"):
         mu_from_hu([0.0], energy_kev=140.5, kvp=90)
+
+
+def test_map_at_its_own_energy_is_itself_and_bone_gains_more_than_water():
+    mu = np.array([0.0, 0.03, 0.096, 0.101, 0.15], dtype=np.float32)
+    assert np.allclose(mu_at_energy(mu, 511.0), mu, rtol=1e-6)
+    at_140 = mu_at_energy(mu, 140.5)
+    assert at_140[2] == pytest.approx(linear_attenuation("water", 140.5), rel=0.002)
+    assert at_140[4] / mu[4] > at_140[2] / mu[2]
+    with pytest.raises(InputError, match="not negative"):
+        mu_at_energy([-0.1], 140.5)

@@ -17,6 +17,9 @@ from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets
 from nmsynth.physics.psf import GaussianBlur
 from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector
 
+_VOXELS_AT_ONCE = 2**26
+"""Voxels of all turned stacks that are held at once, 256 MB in single precision."""
+
 
 @dataclass(frozen=True, slots=True)
 class GammaCamera:
@@ -41,6 +44,11 @@ class GammaCamera:
         if scale != 1.0:
             collimator = replace(collimator, hole_diameter_mm=collimator.hole_diameter_mm * scale)
         return CameraResponse(collimator, self.window.centre_kev, self.intrinsic_fwhm_mm * scale)
+
+    @property
+    def septal_penetration(self) -> float:
+        """Share of the photons that pass a septum at its thinnest; not in the point spread, so it ought to be small."""
+        return collimator_named(self.collimator).penetration(self.window.centre_kev)
 
     def counts_per_decay(self, radionuclide: str) -> float:
         """Counts in the window for each decay in air, at any distance."""
@@ -139,11 +147,7 @@ def expected_gamma_scan(
     if not bool(torch.isfinite(activity_bqml).all()) or bool((activity_bqml < 0).any()):
         raise InputError("Activity must be finite and not negative; found NaN, infinity or less. Check the phantom.")
     mismatch = mismatch or GammaMismatch()
-    true_system = SpectProjector(
-        n_fine, grid.pixel_mm / fine_factor, grid.plane_mm / fine_factor, orbit,
-        response=camera.response(), mu_map=mu_map,
-    )  # fmt: skip
-    lines = _mean_of_blocks(true_system.forward(activity_bqml), fine_factor)
+    lines = _projected(activity_bqml, mu_map, fine_factor=fine_factor, camera=camera, orbit=orbit, grid=grid)
     volume_ml = grid.pixel_mm * grid.plane_mm / 1000.0  # of a bin, for each mm of the line
     counts = volume_ml * camera.counts_per_decay(protocol.radionuclide) * protocol.seconds_per_view
     primaries = lines * counts
@@ -162,6 +166,28 @@ def expected_gamma_scan(
         orbit=orbit,
         grid=grid,
     )
+
+
+def _projected(
+    activity: torch.Tensor,
+    mu_map: torch.Tensor,
+    *,
+    fine_factor: int,
+    camera: GammaCamera,
+    orbit: SpectOrbit,
+    grid: GammaGrid,
+) -> torch.Tensor:
+    """Line integrals of the fine phantom by the true system, averaged over bins; few views at a time for memory."""
+    n_views = max(1, _VOXELS_AT_ONCE // activity.numel())
+    parts = []
+    for first in range(0, orbit.n_views, n_views):
+        views = tuple(range(first, min(first + n_views, orbit.n_views)))
+        system = SpectProjector(
+            grid.n_pixels * fine_factor, grid.pixel_mm / fine_factor, grid.plane_mm / fine_factor, orbit,
+            response=camera.response(), mu_map=mu_map, views=views,
+        )  # fmt: skip
+        parts.append(_mean_of_blocks(system.forward(activity), fine_factor))
+    return torch.cat(parts)
 
 
 def effective_scatter(primaries: torch.Tensor, *, fraction: float, fwhm_mm: float, grid: GammaGrid) -> torch.Tensor:

@@ -117,10 +117,36 @@ def mu_from_hu(hu: npt.ArrayLike, *, energy_kev: float, kvp: int = 120) -> npt.N
         raise InputError("CT numbers must be finite; found NaN or infinity. Mask them, or repair the CT.")
     index = CT_KVP.index(kvp)
     shifted = np.maximum(number, -1000.0) + 1000.0
+    at_511 = np.where(
+        number <= _BREAK_HU[index], _SOFT_SLOPE * shifted, _SLOPE[index] * shifted + _OFFSET[index]
+    ).astype(np.float32)
+    return mu_at_energy(at_511, energy_kev, soft_limit=_SOFT_SLOPE * (_BREAK_HU[index] + 1000.0))
+
+
+def mu_at_energy(mu_511: npt.ArrayLike, energy_kev: float, *, soft_limit: float = 0.101) -> npt.NDArray[np.float32]:
+    """Attenuation map at another photon energy from one at 511 keV.
+
+    Up to a limit near soft tissue a voxel is air and water, above it water and cortical bone; each part takes its own
+    coefficient at the new energy.
+
+    Parameters
+    ----------
+    mu_511
+        Attenuation at 511 keV [1/cm], any shape, not negative.
+    energy_kev
+        New energy [keV].
+    soft_limit
+        Attenuation at 511 keV above which a voxel holds bone [1/cm].
+
+    Returns
+    -------
+        [1/cm], same shape.
+    """
+    mu = np.asarray(mu_511, dtype=np.float32)
+    if not np.isfinite(mu).all() or (mu < 0).any():
+        raise InputError("An attenuation map must be finite and not negative; found NaN, infinity or less.")
     water, bone = linear_attenuation("water", energy_kev), linear_attenuation("cortical bone", energy_kev)
     water_511, bone_511 = linear_attenuation("water", 511.0), linear_attenuation("cortical bone", 511.0)
-    at_break = _SOFT_SLOPE * (_BREAK_HU[index] + 1000.0)
-    soft = _SOFT_SLOPE * shifted * (water / water_511)
-    share = (_SLOPE[index] * shifted + _OFFSET[index] - at_break) / (bone_511 - water_511)
-    hard = at_break * (water / water_511) + share * (bone - water)
-    return np.where(number <= _BREAK_HU[index], soft, hard).astype(np.float32)
+    soft = np.minimum(mu, soft_limit) * (water / water_511)
+    hard = np.maximum(mu - soft_limit, 0.0) * ((bone - water) / (bone_511 - water_511))
+    return np.asarray(soft + hard, dtype=np.float32)

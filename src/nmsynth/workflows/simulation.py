@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,30 +91,49 @@ def simulate_pet(
     -------
         What ``simulation.json`` holds.
     """
-    output = Path(output)
-    _check_output(output, settings, overwrite=overwrite)
+    inputs = (settings.source, settings.labels, settings.ct)
+    with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
+        return _reduce_series(settings, work, progress) if settings.source else _scan_phantom(settings, work, progress)
+
+
+@contextmanager
+def staged_output(output: Path, *, overwrite: bool, inputs: Sequence[Path | None] = ()) -> Iterator[Path]:
+    """A folder to write a simulation to, which takes the output's place when all is written.
+
+    Parameters
+    ----------
+    output
+        Folder of the simulation.
+    overwrite
+        Whether one that a simulation wrote is replaced.
+    inputs
+        Files and folders that must lie apart from the output.
+
+    Raises
+    ------
+    InputError
+        If the output exists without ``overwrite``, is no simulation, or holds or lies in an input.
+    """
+    _check_output(output, inputs, overwrite=overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
     try:
         work = staging / "study"
-        record = (
-            _reduce_series(settings, work, progress) if settings.source else _scan_phantom(settings, work, progress)
-        )
+        yield work
         staging.chmod(0o755)
         if output.exists():
             output.rename(staging / "replaced")
         work.rename(output)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return record
 
 
-def _check_output(output: Path, settings: SimulatePetSettings, *, overwrite: bool) -> None:
+def _check_output(output: Path, inputs: Sequence[Path | None], *, overwrite: bool) -> None:
     """Refuse an output that holds or replaces an input, or a folder that no simulation wrote."""
     if output.exists() and not overwrite:
         raise InputError(f"The output '{output.name}' must not exist; it does. Choose another, or allow overwriting.")
     target = output.resolve()
-    for given in (settings.source, settings.labels, settings.ct):
+    for given in inputs:
         found = None if given is None else given.resolve()
         if found is not None and (found == target or found in target.parents or target in found.parents):
             raise InputError("Inputs and output must lie apart, so that no input changes. Choose another output.")
@@ -123,14 +144,14 @@ def _check_output(output: Path, settings: SimulatePetSettings, *, overwrite: boo
         )
 
 
-def _write_json(path: Path, record: dict[str, Any]) -> None:
+def write_json(path: Path, record: dict[str, Any]) -> None:
     """Write a record for programs."""
     import json
 
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_mask(array: npt.NDArray[np.uint8], like: Volume, path: Path) -> None:
+def write_mask(array: npt.NDArray[np.uint8], like: Volume, path: Path) -> None:
     """Write labels on the grid of an image."""
     from nmsynth.core.units import Unit
     from nmsynth.io.nifti import write_nifti
@@ -177,8 +198,8 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
     folder.mkdir()
     for name, volume in (("full_count", study.scans[0]), ("noise_free", study.noise_free), ("truth", study.truth)):
         write_nifti(volume, folder / f"{name}.nii.gz")
-    _write_mask(study.lesion_labels, scan, folder / "lesions.nii.gz")
-    _write_mask(study.organ_labels, scan, folder / "organs.nii.gz")
+    write_mask(study.lesion_labels, scan, folder / "lesions.nii.gz")
+    write_mask(study.organ_labels, scan, folder / "organs.nii.gz")
     record = {
         "schema_version": SCHEMA_VERSION,
         "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
@@ -196,7 +217,7 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
             for lesion in study.lesions
         ],
     }
-    _write_json(folder / "simulation.json", record)
+    write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
 
@@ -427,7 +448,7 @@ def _reduce_series(settings: SimulatePetSettings, work: Path, progress: Progress
         folder / "noisy_reference.nii.gz",
     )
     if labels is not None:
-        _write_mask(labels, source, folder / "lesions.nii.gz")
+        write_mask(labels, source, folder / "lesions.nii.gz")
     record = {
         "schema_version": SCHEMA_VERSION,
         "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
@@ -437,6 +458,6 @@ def _reduce_series(settings: SimulatePetSettings, work: Path, progress: Progress
         "warnings": _noise_warnings(reducer),
         "lesions": lesions,
     }
-    _write_json(folder / "simulation.json", record)
+    write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nmsynth.apps.cli import options
+from nmsynth.apps.cli import options, simulate_spect
 from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.config import resolve
 from nmsynth.core.errors import InputError
@@ -188,3 +188,6 @@ def pet(
         terminal.print_line(f"  reference: {record['reference']}")
         for warning in record["warnings"]:
             terminal.print_line(f"  warning: {warning}")
+
+
+app.command("spect")(simulate_spect.spect)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from nmsynth.physics.phantom.organs import UPTAKE
+from nmsynth.physics.phantom.organs import UPTAKE, Uptake
 from nmsynth.physics.phantom.shapes import Point, Trunk
 
 MID_THIGH = 0.38
@@ -69,6 +70,8 @@ class Frame:
         Range of the relative standard deviation within organs.
     breathing_mm
         Width of the breathing blur at the dome of the diaphragm [mm].
+    uptakes
+        Uptake of each structure; FDG's unless another tracer's are given.
     """
 
     rng: np.random.Generator
@@ -79,6 +82,7 @@ class Frame:
     widen: float
     texture: tuple[float, float]
     breathing_mm: float
+    uptakes: Mapping[str, Uptake] = field(default_factory=lambda: UPTAKE, repr=False)
 
     @property
     def scale(self) -> float:
@@ -103,7 +107,7 @@ class Frame:
     def uptake(self, name: str) -> float:
         """Draw an uptake of the table [g/mL]; heavier people have less in their fat, so more elsewhere."""
         habitus = 1.0 if name in ("fat", "white_ratio") else float(np.clip((self.bmi / 25.0) ** 0.35, 0.88, 1.2))
-        return habitus * UPTAKE[name].draw(self.rng, self.widen)
+        return habitus * self.uptakes[name].draw(self.rng, self.widen)
 
     def grain(self) -> float:
         """Draw the texture of an organ."""

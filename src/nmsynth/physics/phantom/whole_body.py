@@ -1,4 +1,4 @@
-"""A procedural whole-body FDG patient: analytic anatomy, any grid."""
+"""A procedural whole-body patient: analytic anatomy, any grid."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from nmsynth.physics.phantom.lesions import LesionPlan, PlacedLesion, paint_lesi
 from nmsynth.physics.phantom.pelvis import bladder_layers
 from nmsynth.physics.phantom.skeleton import bone_layers
 from nmsynth.physics.phantom.torso import torso_layers
+from nmsynth.physics.phantom.tracers import tracer_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,7 @@ def whole_body_patient(
     *,
     lesions: LesionPlan | None = None,
     settings: WholeBodySettings | None = None,
+    tracer: str = "FDG",
 ) -> WholeBodyPatient:
     """Draw a patient.
 
@@ -186,6 +188,8 @@ def whole_body_patient(
         ``LesionPlan(count=0)`` gives a lesion-free patient.
     settings
         What to draw from; None for plausible adults.
+    tracer
+        One of :data:`nmsynth.physics.phantom.tracers.TRACERS`; the anatomy of a seed does not depend on it.
 
     Returns
     -------
@@ -201,7 +205,7 @@ def whole_body_patient(
         raise InputError(f"A phantom seed must not be negative, found {seed}.")
     settings = settings or WholeBodySettings()
     anatomy, field_rng, lesion_rng, extra = (np.random.default_rng([seed, k]) for k in range(4))
-    frame = _draw_frame(anatomy, settings)
+    frame = replace(_draw_frame(anatomy, settings), uptakes=tracer_named(tracer).uptake)
     fields = _draw_fields(field_rng, settings)
     layers = [
         *body_layers(frame),

@@ -1,0 +1,110 @@
+"""``nmsynth simulate spect``: a simulated SPECT scan."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmsynth.apps.cli import options
+from nmsynth.apps.cli.terminal import terminal_of
+from nmsynth.core.config import resolve
+
+
+class SpectPhantom(StrEnum):
+    """A phantom that comes with nmsynth."""
+
+    WHOLE_BODY = "whole-body"
+    NEMA = "nema"
+    CYLINDER = "cylinder"
+
+
+class SpectTracer(StrEnum):
+    """What is injected."""
+
+    MDP = "MDP"
+    DOTATATE = "DOTATATE"
+
+
+class CollimatorName(StrEnum):
+    """A collimator of parallel holes."""
+
+    LEHR = "LEHR"
+    LEUHR = "LEUHR"
+    MEGP = "MEGP"
+    HEGP = "HEGP"
+
+
+def spect(
+    context: typer.Context,
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write the scan to.")],
+    phantom: Annotated[SpectPhantom, typer.Option(help="What is scanned.")] = SpectPhantom.WHOLE_BODY,
+    tracer: Annotated[
+        SpectTracer, typer.Option(help="MDP: bone, with Tc-99m; DOTATATE: receptors, with Lu-177, a day after therapy.")
+    ] = SpectTracer.MDP,
+    collimator: Annotated[
+        CollimatorName | None, typer.Option(help="Collimator.", show_default="the one that suits the radionuclide")
+    ] = None,
+    views: Annotated[int, typer.Option(min=8, max=360, help="Views over 360 degrees.")] = 60,
+    seconds_per_view: Annotated[float, typer.Option("--seconds-per-view", min=0.1, help="Time of each view.")] = 20.0,
+    radius_mm: Annotated[
+        float, typer.Option("--radius-mm", min=80.0, max=450.0, help="From the axis to the collimator in mm.")
+    ] = 250.0,
+    count_fraction: Annotated[
+        float, typer.Option("--count-fraction", min=0.0001, max=1.0, help="Counts over those of the protocol.")
+    ] = 1.0,
+    iterations: Annotated[int, typer.Option(min=1, max=50, help="Iterations of OSEM.")] = 4,
+    subsets: Annotated[int, typer.Option(min=1, max=60, help="Subsets of OSEM.")] = 6,
+    filter_mm: Annotated[
+        float, typer.Option("--filter-mm", min=0.0, max=30.0, help="Width of the filter in mm, at half maximum.")
+    ] = 8.0,
+    lesions: Annotated[
+        int | None, typer.Option(min=0, max=60, help="Lesions put in.", show_default="drawn for a patient")
+    ] = None,
+    voxel_mm: Annotated[float, typer.Option("--voxel-mm", min=2.0, max=10.0, help="Voxel size in mm.")] = 4.8,
+    length_mm: Annotated[
+        float, typer.Option("--length-mm", min=8.0, help="Length in mm about the middle of the body.")
+    ] = 390.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn at random.")] = 0,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Simulate a SPECT scan of a phantom, by a camera with attenuation, collimator response and scatter.
+
+    OUTPUT gets scan.nii.gz and the counts of the projections, and in its folder 'reference' what is known of it: full
+    counts, noise-free image, true activity, attenuation, organs, lesions; and simulation.json.
+    """
+    from nmsynth.workflows.spect_simulation import SimulateSpectSettings, simulate_spect
+
+    values = {
+        "phantom": phantom,
+        "tracer": tracer,
+        "collimator": collimator,
+        "n_views": views,
+        "seconds_per_view": seconds_per_view,
+        "radius_mm": radius_mm,
+        "count_fraction": count_fraction,
+        "n_iterations": iterations,
+        "n_subsets": subsets,
+        "filter_fwhm_mm": filter_mm,
+        "lesions": lesions,
+        "voxel_mm": voxel_mm,
+        "length_mm": length_mm,
+        "seed": seed,
+    }
+    settings = resolve(SimulateSpectSettings, {k: v for k, v in values.items() if v is not None}, where="the options")
+    terminal = terminal_of(context)
+    with terminal.progress() as progress:
+        record = simulate_spect(settings, output, overwrite=overwrite, progress=progress)
+    if as_json:
+        terminal.print_json(record)
+        return
+    terminal.print_line(f"Wrote {output} (simulated, {record['scan']['counts'][-1]:,.0f} counts)")
+    terminal.print_line(f"What is known of it: {output / 'reference'}")
+    penetration = record["scan"]["septal_penetration"]
+    if penetration > 0.05:
+        terminal.print_line(
+            f"  warning: {penetration:.0%} of the photons pass a septum of this collimator; that is not simulated."
+        )

@@ -1,0 +1,254 @@
+"""A phantom scanned by a gamma camera, as volumes with their acquisition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.errors import InputError
+from nmsynth.core.geometry import affine_from_axes
+from nmsynth.core.progress import Progress, silent
+from nmsynth.core.provenance import Provenance
+from nmsynth.core.radionuclide import find_radionuclide
+from nmsynth.core.suv import resolve_suv
+from nmsynth.core.units import Unit
+from nmsynth.core.volume import Volume
+from nmsynth.data.scan import INJECTION_TIME
+from nmsynth.physics.gamma_camera import (
+    GammaCamera,
+    GammaGrid,
+    GammaMismatch,
+    GammaProtocol,
+    SpectReconstruction,
+    draw_counts,
+    expected_gamma_scan,
+    reconstruct_spect,
+)
+from nmsynth.physics.materials import mu_at_energy
+from nmsynth.physics.phantom import Grid, Lesion, Phantom
+from nmsynth.physics.phantom.tracers import Tracer
+from nmsynth.physics.spect import SpectOrbit
+
+FINE = 2
+"""Fine voxels of the phantom for each of the reconstruction's, along every axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpectStudy:
+    """How a phantom is imaged and reconstructed."""
+
+    tracer: Tracer
+    camera: GammaCamera = field(default_factory=GammaCamera)
+    orbit: SpectOrbit = field(default_factory=SpectOrbit)
+    reconstruction: SpectReconstruction = field(default_factory=SpectReconstruction)
+    seconds_per_view: float = 20.0
+    n_heads: int = 2
+    """Heads that measure at once; they share the views."""
+    voxel_mm: float = 4.8
+    field_mm: float = 614.4
+    """Width of the field of view [mm]."""
+    mismatched: bool = True
+    """Whether resolution, scatter and attenuation are known imperfectly."""
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels along each side of a slice."""
+        return max(16, 2 * round(self.field_mm / self.voxel_mm / 2))
+
+    @property
+    def duration_s(self) -> float:
+        """Of the whole scan [s]."""
+        return self.seconds_per_view * self.orbit.n_views / self.n_heads
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScannedSpect:
+    """All that is known of a simulated study; images in Bq/mL on one grid."""
+
+    scans: tuple[Volume, ...]
+    """One for each count fraction."""
+    noise_free: Volume
+    truth: Volume
+    projections: tuple[npt.NDArray[np.float32], ...]
+    """Counts of each scan, shape ``(view, plane, bin)``."""
+    lesion_labels: npt.NDArray[np.uint8]
+    organ_labels: npt.NDArray[np.uint8]
+    mu_map: Volume
+    """At the energy of the window [1/cm]."""
+    lesions: tuple[Lesion, ...]
+    facts: dict[str, Any]
+    """Study, imperfections and total counts. JSON values."""
+
+
+def scan_spect(
+    render: Callable[[Grid], Phantom],
+    *,
+    study: SpectStudy,
+    body_mass_kg: float,
+    height_m: float,
+    sex: str,
+    z_range_mm: tuple[float, float],
+    fractions: tuple[float, ...],
+    seed: int,
+    progress: Progress = silent,
+) -> ScannedSpect:
+    """Scan a phantom by a rotating camera.
+
+    Parameters
+    ----------
+    render
+        Draws the phantom on a grid, in SUV.
+    study
+        Tracer, camera, orbit and reconstruction.
+    z_range_mm
+        First and last plane [mm].
+    fractions
+        Counts of each scan over those of the study.
+    seed
+        Of the imperfections and of the counting noise.
+    """
+    n = study.n_pixels
+    n_planes = int((z_range_mm[1] - z_range_mm[0]) / study.voxel_mm)
+    if n_planes < 1:
+        raise InputError(f"A scan needs at least one plane of {study.voxel_mm} mm; found {z_range_mm} mm.")
+    grid = GammaGrid(n, study.voxel_mm, study.voxel_mm)
+    fine_mm = study.voxel_mm / FINE
+    edge = -(n * FINE - 1) / 2 * fine_mm
+    phantom = render(Grid((n_planes * FINE, n * FINE, n * FINE), (fine_mm,) * 3, (z_range_mm[0], edge, edge)))
+    progress("drawing the phantom", 0.2)
+    radionuclide = find_radionuclide(text=study.tracer.radionuclide)
+    if radionuclide is None:
+        raise InputError(f"The radionuclide of a tracer must be known; found {study.tracer.radionuclide!r}.")
+    half_life = radionuclide.half_life_s
+    start_decay = 2.0 ** (-study.tracer.uptake_time_s / half_life)
+    lasting = study.duration_s / half_life * np.log(2.0)
+    mean_decay = -np.expm1(-lasting) / lasting
+    bqml_per_suv = study.tracer.activity_bq * start_decay / (1000.0 * body_mass_kg)
+    activity = _planes_last(phantom.activity) * (bqml_per_suv * mean_decay)
+    mu_fine = mu_at_energy(phantom.mu_map, study.camera.window.centre_kev)
+    mismatch = _draw_mismatch(np.random.default_rng((seed, 37)), study)
+    expected = expected_gamma_scan(
+        activity, _planes_last(mu_fine), fine_factor=FINE, camera=study.camera,
+        protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=study.orbit, grid=grid,
+        mismatch=mismatch,
+    )  # fmt: skip
+    progress("projecting", 0.5)
+    to_start = float(1.0 / mean_decay)
+    acquisition = _acquisition(study, half_life, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex)
+    affine = affine_from_axes(
+        spacing_mm=(study.voxel_mm,) * 3,
+        origin_mm=(edge + fine_mm / 2, edge + fine_mm / 2, z_range_mm[0] + fine_mm / 2),
+    )
+
+    def volume(image: torch.Tensor, kind: str, fraction: float | None) -> Volume:
+        """An image, axes (y, x, plane), at the start of the scan."""
+        array = image.permute(2, 0, 1).numpy() * np.float32(to_start)
+        stated = replace(acquisition, simulated_count_fraction=fraction)
+        return Volume(
+            array=array, affine=affine, unit=Unit.BQML, modality="NM", acquisition=stated,
+            provenance=Provenance(
+                simulated=True, settings={"image": kind, "seed": seed, "count_fraction": fraction}
+            ),
+            suv_rule=resolve_suv(stated, unit=Unit.BQML, time_rule="a"),
+        )  # fmt: skip
+
+    generator = torch.Generator().manual_seed(seed)
+    scans, projections = [], []
+    for k, fraction in enumerate(fractions):
+        counts = draw_counts(expected, generator, count_fraction=fraction)
+        image = reconstruct_spect(counts, expected, study.reconstruction, count_fraction=fraction)
+        scans.append(volume(image, "scan", fraction))
+        projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
+        progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
+    noise_free = reconstruct_spect(expected.prompts, expected, study.reconstruction)
+    coarse = _means(phantom.activity) * np.float32(bqml_per_suv * mean_decay)
+    middle = (slice(None, None, FINE),) * 3
+    return ScannedSpect(
+        scans=tuple(scans),
+        noise_free=volume(noise_free, "noise-free (T1)", None),
+        truth=volume(_planes_last(coarse), "true activity (T0)", None),
+        projections=tuple(projections),
+        lesion_labels=phantom.lesion_labels[middle],
+        organ_labels=phantom.labels[middle],
+        mu_map=Volume(
+            array=_means(mu_fine),
+            affine=affine,
+            unit=Unit.PER_CENTIMETRE,
+            modality="CT",
+            provenance=Provenance(simulated=True, settings={"image": "mu map"}),
+        ),
+        lesions=phantom.lesions,
+        facts={
+            "tracer": study.tracer.name,
+            "radionuclide": study.tracer.radionuclide,
+            "camera": asdict(study.camera),
+            "orbit": asdict(study.orbit),
+            "reconstruction": asdict(study.reconstruction),
+            "mismatch": asdict(mismatch),
+            "seconds_per_view": study.seconds_per_view,
+            "counts": [float(p.sum()) for p in projections],
+            "septal_penetration": study.camera.septal_penetration,
+        },
+    )  # fmt: skip
+
+
+def _draw_mismatch(rng: np.random.Generator, study: SpectStudy) -> GammaMismatch:
+    """Imperfections of one scan."""
+    if not study.mismatched:
+        return GammaMismatch()
+    y, x, z = (float(v) for v in rng.normal(0.0, (2.0, 2.0, 4.0)))
+    return GammaMismatch(
+        resolution_scale=float(rng.uniform(0.85, 1.15)),
+        scatter_scale=float(rng.uniform(0.85, 1.15)),
+        mu_shift_mm=(y, x, z),
+    )
+
+
+def _planes_last(image: npt.NDArray[np.float32]) -> torch.Tensor:
+    """``(z, y, x) -> (y, x, plane)``."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(1, 2, 0)))
+
+
+def _means(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Mean of the fine voxels of each coarse one, ``(z, y, x)``."""
+    n_z, n_y, n_x = (n // FINE for n in image.shape)
+    means: npt.NDArray[np.float32] = image.reshape(n_z, FINE, n_y, FINE, n_x, FINE).mean((1, 3, 5), dtype=np.float32)
+    return means
+
+
+def _acquisition(
+    study: SpectStudy, half_life_s: float, *, body_mass_kg: float, height_m: float, sex: str
+) -> Acquisition:
+    """What the header of the simulated scan states."""
+    start = INJECTION_TIME + timedelta(seconds=study.tracer.uptake_time_s)
+    r = study.reconstruction
+    return Acquisition(
+        radionuclide=study.tracer.radionuclide,
+        radiopharmaceutical=study.tracer.agent,
+        half_life_s=half_life_s,
+        injected_activity_bq=study.tracer.activity_bq,
+        injection_time=INJECTION_TIME,
+        reference_time=start,
+        decay_correction="START",
+        corrections=tuple(
+            name for name, done in (("DECY", True), ("ATTN", r.with_attenuation), ("SCAT", r.with_scatter)) if done
+        ),
+        body_mass_kg=round(body_mass_kg, 2),
+        height_m=round(height_m, 3),
+        sex=sex,
+        series_time=start,
+        acquisition_times=(start,),
+        frame_durations_s=(study.duration_s,),
+        manufacturer="nmsynth simulator",
+        scanner=f"gamma camera, {study.camera.collimator}",
+        reconstruction=f"OSEM {r.n_iterations}i{r.n_subsets}s, {r.filter_fwhm_mm:g} mm",
+        body_part="WHOLEBODY",
+        patient_position="HFS",
+    )

@@ -1,0 +1,88 @@
+"""Uptake of other tracers than FDG, by structure.
+
+Medians are SUV by body weight at the usual time of imaging. MDP follows the normal values of quantitative SPECT
+[Cachovan2013]_, [Kaneta2016]_; DOTATATE those of organs at risk a day after therapy [Sandstrom2013]_. What these do not
+give is chosen, and ranges are wide. A structure that is not named takes the soft tissue of its table.
+
+References
+----------
+.. [Cachovan2013] M. Cachovan et al., Quantification of 99mTc-DPD concentration in the lumbar spine with SPECT/CT,
+   EJNMMI Res 3:45, 2013.
+.. [Kaneta2016] T. Kaneta et al., SUVs in normal vertebrae with 99mTc-MDP SPECT/CT, Am J Nucl Med Mol Imaging 6:262-268,
+   2016.
+.. [Sandstrom2013] M. Sandstrom et al., Individualized dosimetry of kidney and bone marrow in patients undergoing
+   177Lu-DOTA-octreotate treatment, J Nucl Med 54:33-41, 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nmsynth.core.errors import InputError
+from nmsynth.physics.phantom.organs import UPTAKE, Uptake
+
+
+@dataclass(frozen=True, slots=True)
+class Tracer:
+    """What is injected, and where it goes."""
+
+    name: str
+    radionuclide: str
+    agent: str
+    """As a header names it."""
+    uptake: Mapping[str, Uptake]
+    """By structure, every key of :data:`nmsynth.physics.phantom.organs.UPTAKE`."""
+    uptake_time_s: float
+    """From injection to imaging, usually [s]."""
+    activity_bq: float
+    """Injected, usually [Bq]."""
+
+
+def _table(soft: float, medians: Mapping[str, float], spread: float = 0.3) -> dict[str, Uptake]:
+    """Uptakes from medians; the limits lie a factor of three about them."""
+    found = {}
+    for name, fdg in UPTAKE.items():
+        if name == "white_ratio":
+            found[name] = fdg
+            continue
+        median = medians.get(name, soft)
+        found[name] = Uptake(median, spread, median / 3, median * 3)
+    return found
+
+
+_MDP = {
+    "fat": 0.2, "muscle": 0.4, "cortical_bone": 4.0, "marrow": 4.5, "lung": 0.35, "blood": 0.7, "kidney_cortex": 3.0,
+    "renal_pelvis": 7.0, "ureter": 6.0, "bladder": 25.0, "grey": 0.2, "csf": 0.15, "disc": 1.2, "larynx": 1.2,
+    "airway": 0.05, "bowel_content": 0.3, "stomach_lumen": 0.3, "injection_site": 40.0,
+}  # fmt: skip
+_DOTATATE = {
+    "fat": 0.1, "muscle": 0.25, "cortical_bone": 0.3, "marrow": 0.5, "lung": 0.25, "liver": 3.0, "spleen": 11.0,
+    "blood": 0.35, "kidney_cortex": 10.0, "renal_pelvis": 11.0, "ureter": 4.0, "bladder": 8.0, "stomach_wall": 1.2,
+    "colon": 1.3, "small_bowel": 1.5, "bowel_content": 0.8, "pancreas": 1.6, "adrenal": 3.5, "thyroid": 0.9,
+    "salivary": 0.9, "grey": 0.15, "csf": 0.1, "airway": 0.05, "prostate": 1.0, "uterus": 0.8,
+}  # fmt: skip
+
+TRACERS = {
+    t.name: t
+    for t in (
+        Tracer("FDG", "F-18", "Fluorodeoxyglucose F^18^", UPTAKE, 3600.0, 300e6),
+        Tracer("MDP", "Tc-99m", "Technetium Tc^99m^ medronate", _table(0.5, _MDP), 3 * 3600.0, 600e6),
+        Tracer("DOTATATE", "Lu-177", "Lutetium Lu^177^ dotatate", _table(0.4, _DOTATATE), 24 * 3600.0, 7.4e9),
+    )
+}
+"""Tracers by name."""
+
+
+def tracer_named(name: str) -> Tracer:
+    """The tracer of a name, in any case.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = TRACERS.get(name.upper())
+    if found is None:
+        raise InputError(f"A tracer must be one of {', '.join(TRACERS)}; found {name!r}.")
+    return found
