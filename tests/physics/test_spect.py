@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -73,6 +74,14 @@ def test_attenuated_disc_sums_the_exponential():
     middle = projector.forward(body)[:, 63:65, 0].mean(1)
     expected = (1 - math.exp(-mu * 2 * radius / 10)) / mu * 10
     assert torch.allclose(middle, torch.full((4,), expected), rtol=0.01)
+
+
+def test_without_attenuation_and_response_it_is_scikit_images_radon():
+    radon = pytest.importorskip("skimage.transform").radon
+    image = disc(63, 1.0, 12.0, (8.0, -6.0)) + 0.5 * disc(63, 1.0, 25.0)
+    ours = SpectProjector(63, 1.0, 1.0, SpectOrbit(20, arc_deg=180.0)).forward(image)[..., 0].numpy()
+    theirs = radon(image[..., 0].numpy(), theta=[-9.0 * view for view in range(20)], circle=True).T
+    assert np.linalg.norm(ours - theirs) < 1e-4 * np.linalg.norm(theirs)
 
 
 def test_camera_in_front_sees_the_front():
