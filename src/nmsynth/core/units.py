@@ -30,6 +30,8 @@ class Unit(StrEnum):
     """CT number."""
     PER_CENTIMETRE = "1/cm"
     """Linear attenuation coefficient."""
+    INFLUX = "mL/cm3/min"
+    """Rate constant of uptake from plasma, ``K_i`` or ``K_1``."""
     UNITLESS = "1"
     """A ratio."""
 

@@ -168,19 +168,24 @@ class SimulatedCase:
     """Relative standard deviation of soft tissue at full counts, as it came out."""
 
 
-def _block_mean(array: FloatArray) -> FloatArray:
+def block_mean(array: FloatArray) -> FloatArray:
     """Mean of ``FINE`` cubed voxels."""
     n_z, n_y, n_x = (n // FINE for n in array.shape)
     blocks = array.reshape(n_z, FINE, n_y, FINE, n_x, FINE)
     return np.asarray(blocks.mean(axis=(1, 3, 5)), dtype=np.float32)
 
 
-def _majority_label(labels: npt.NDArray[np.uint8], threshold: float) -> npt.NDArray[np.uint8]:
+def planes_last(image: FloatArray) -> torch.Tensor:
+    """``(z, y, x) -> (y, x, plane)``, as projectors take it."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(1, 2, 0)))
+
+
+def majority_label(labels: npt.NDArray[np.uint8], threshold: float) -> npt.NDArray[np.uint8]:
     """The label of a block where it fills more than ``threshold`` of it, else 0; larger labels win ties."""
     out = np.zeros(tuple(n // FINE for n in labels.shape), dtype=np.uint8)
     for label in np.unique(labels):
         if label:
-            out[_block_mean((labels == label).astype(np.float32)) > threshold] = label
+            out[block_mean((labels == label).astype(np.float32)) > threshold] = label
     return out
 
 
@@ -218,8 +223,8 @@ def simulate_case(
         Scale the counts until soft tissue at full counts has about ``draw.full_count_cov``; else the protocol's own
         counts are taken.
     """
-    activity = torch.from_numpy(np.ascontiguousarray(phantom.activity.transpose(1, 2, 0)))  # (z, y, x) -> (y, x, z)
-    mu_map = torch.from_numpy(np.ascontiguousarray(phantom.mu_map.transpose(1, 2, 0)))
+    activity = planes_last(phantom.activity)
+    mu_map = planes_last(phantom.mu_map)
     scan = expected_scan(
         activity,
         mu_map,
@@ -245,13 +250,13 @@ def simulate_case(
     images = reconstruct_fractions(scan, (None, *levels), draw.osem, generator).numpy()[:, inner] * to_suv
     fine_inner = slice(GUARD_PLANES * FINE, -GUARD_PLANES * FINE)
     return SimulatedCase(
-        truth=_block_mean(phantom.activity[fine_inner]),
+        truth=block_mean(phantom.activity[fine_inner]),
         noise_free=images[0],
         scans=images[1:],
         fractions=draw.fractions,
-        lesion_labels=_majority_label(phantom.lesion_labels[fine_inner], 0.4),
-        organ_labels=_majority_label(phantom.labels[fine_inner], 0.5),
-        mu_map=_block_mean(phantom.mu_map[fine_inner]),
+        lesion_labels=majority_label(phantom.lesion_labels[fine_inner], 0.4),
+        organ_labels=majority_label(phantom.labels[fine_inner], 0.5),
+        mu_map=block_mean(phantom.mu_map[fine_inner]),
         draw=draw,
         measured_cov=soft_tissue_cov(images[1], images[0]),
     )

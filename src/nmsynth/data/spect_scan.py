@@ -21,6 +21,7 @@ from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.scan import INJECTION_TIME
+from nmsynth.data.simulation import FINE, block_mean, majority_label, planes_last
 from nmsynth.physics.gamma_camera import (
     GammaCamera,
     GammaGrid,
@@ -35,9 +36,6 @@ from nmsynth.physics.materials import mu_at_energy
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
 from nmsynth.physics.phantom.tracers import Tracer
 from nmsynth.physics.spect import SpectOrbit
-
-FINE = 2
-"""Fine voxels of the phantom for each of the reconstruction's, along every axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +129,11 @@ def scan_spect(
     lasting = study.duration_s / half_life * np.log(2.0)
     mean_decay = -np.expm1(-lasting) / lasting
     bqml_per_suv = study.tracer.activity_bq * start_decay / (1000.0 * body_mass_kg)
-    activity = _planes_last(phantom.activity) * (bqml_per_suv * mean_decay)
+    activity = planes_last(phantom.activity) * (bqml_per_suv * mean_decay)
     mu_fine = mu_at_energy(phantom.mu_map, study.camera.window.centre_kev)
     mismatch = _draw_mismatch(np.random.default_rng((seed, 37)), study)
     expected = expected_gamma_scan(
-        activity, _planes_last(mu_fine), fine_factor=FINE, camera=study.camera,
+        activity, planes_last(mu_fine), fine_factor=FINE, camera=study.camera,
         protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=study.orbit, grid=grid,
         mismatch=mismatch,
     )  # fmt: skip
@@ -168,17 +166,16 @@ def scan_spect(
         projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
         progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
     noise_free = reconstruct_spect(expected.prompts, expected, study.reconstruction)
-    coarse = _means(phantom.activity) * np.float32(bqml_per_suv * mean_decay)
-    middle = (slice(None, None, FINE),) * 3
+    coarse = block_mean(phantom.activity) * np.float32(bqml_per_suv * mean_decay)
     return ScannedSpect(
         scans=tuple(scans),
         noise_free=volume(noise_free, "noise-free (T1)", None),
-        truth=volume(_planes_last(coarse), "true activity (T0)", None),
+        truth=volume(planes_last(coarse), "true activity (T0)", None),
         projections=tuple(projections),
-        lesion_labels=phantom.lesion_labels[middle],
-        organ_labels=phantom.labels[middle],
+        lesion_labels=majority_label(phantom.lesion_labels, 0.4),
+        organ_labels=majority_label(phantom.labels, 0.5),
         mu_map=Volume(
-            array=_means(mu_fine),
+            array=block_mean(mu_fine),
             affine=affine,
             unit=Unit.PER_CENTIMETRE,
             modality="CT",
@@ -209,18 +206,6 @@ def _draw_mismatch(rng: np.random.Generator, study: SpectStudy) -> GammaMismatch
         scatter_scale=float(rng.uniform(0.85, 1.15)),
         mu_shift_mm=(y, x, z),
     )
-
-
-def _planes_last(image: npt.NDArray[np.float32]) -> torch.Tensor:
-    """``(z, y, x) -> (y, x, plane)``."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(1, 2, 0)))
-
-
-def _means(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Mean of the fine voxels of each coarse one, ``(z, y, x)``."""
-    n_z, n_y, n_x = (n // FINE for n in image.shape)
-    means: npt.NDArray[np.float32] = image.reshape(n_z, FINE, n_y, FINE, n_x, FINE).mean((1, 3, 5), dtype=np.float32)
-    return means
 
 
 def _acquisition(

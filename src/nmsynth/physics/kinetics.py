@@ -240,6 +240,42 @@ def patlak(
     return PatlakFit(float(slope), float(intercept), int(used.sum()))
 
 
+def patlak_image(
+    frames: npt.NDArray[np.float32],
+    frames_min: npt.ArrayLike,
+    plasma: npt.ArrayLike,
+    minutes: npt.ArrayLike,
+    *,
+    start_min: float,
+) -> npt.NDArray[np.float32]:
+    """Slope of the Patlak plot in every voxel, as :func:`patlak` finds it in one curve.
+
+    Parameters
+    ----------
+    frames
+        Dynamic image, shape ``(frame, z, y, x)``, unit of the plasma.
+    frames_min, plasma, minutes, start_min
+        As :func:`patlak` takes them.
+
+    Returns
+    -------
+        Shape ``(z, y, x)`` [mL/cm3/min].
+    """
+    ends = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)
+    used = ends[:, 0] >= start_min
+    if used.sum() < 2 or frames.shape[0] != used.size:
+        raise InputError(
+            f"A Patlak image needs one image a frame and two frames from {start_min:g} min on; found "
+            f"{frames.shape[0]} images for {used.size} frames, {int(used.sum())} of them late."
+        )
+    u, t = np.asarray(plasma, dtype=np.float64), np.asarray(minutes, dtype=np.float64)
+    level = frame_means(u, t, ends[used])
+    stretched = _area_to(u, t, ends[used].mean(1)) / level
+    centred = stretched - stretched.mean()
+    weights = (centred / (centred @ centred) / level).astype(np.float32)
+    return np.asarray(np.tensordot(weights, frames[used], axes=(0, 0)), dtype=np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class ReferenceFit:
     """Parameters of the simplified reference tissue model."""

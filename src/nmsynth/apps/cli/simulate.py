@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nmsynth.apps.cli import options, simulate_spect
+from nmsynth.apps.cli import options, simulate_dynamic, simulate_spect
 from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.config import resolve
 from nmsynth.core.errors import InputError
@@ -191,3 +191,4 @@ def pet(
 
 
 app.command("spect")(simulate_spect.spect)
+app.command("dynamic")(simulate_dynamic.dynamic)
