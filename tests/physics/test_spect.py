@@ -6,7 +6,7 @@ import torch
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.collimator import COLLIMATORS, Collimator, collimator_named
-from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector
+from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector, check_clearance, contour_orbit
 from tests.physics.properties import assert_adjoint, assert_linear
 from tests.physics.test_projector import disc
 
@@ -125,3 +125,21 @@ def test_impossible_cameras_are_refused():
         SpectProjector(8, 1.0, 1.0, SpectOrbit(4)).forward(torch.zeros(9, 9, 1))
     with pytest.raises(InputError, match="not negative"):
         SpectProjector(8, 1.0, 1.0, SpectOrbit(4), mu_map=torch.full((8, 8, 1), -0.1))
+
+
+def test_contour_orbit_keeps_its_gap_to_a_shifted_ellipse():
+    axis = (torch.arange(64) - 31.5) * 4.0
+    y, x = axis[:, None], axis[None]
+    body = (((y - 10) / 60) ** 2 + ((x + 8) / 90) ** 2 <= 1).float()[..., None] * 0.15
+    orbit = contour_orbit(SpectOrbit(4), body, 4.0, gap_mm=20.0)
+    assert orbit.radii_mm == pytest.approx((60 - 10 + 20, 90 - 8 + 20, 60 + 10 + 20, 90 + 8 + 20), abs=4.0)
+    check_clearance(orbit, body, 4.0)
+
+
+def test_camera_inside_the_body_is_refused():
+    body = 0.15 * disc(64, 4.0, 100.0)
+    check_clearance(SpectOrbit(8, radius_mm=105.0), body, 4.0)
+    with pytest.raises(InputError, match="outside the body"):
+        check_clearance(SpectOrbit(8, radius_mm=80.0), body, 4.0)
+    with pytest.raises(InputError, match="holds none"):
+        contour_orbit(SpectOrbit(8), 0 * body, 4.0)

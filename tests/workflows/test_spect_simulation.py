@@ -61,3 +61,14 @@ def test_existing_output_is_kept_without_overwrite(study):
     output, _ = study
     with pytest.raises(InputError, match="must not exist"):
         simulate_spect(SMALL, output)
+
+
+def test_fewer_views_of_a_limited_arc_follow_the_body(tmp_path):
+    settings = SMALL.model_copy(update={"n_views": 8, "arc_deg": 180.0, "first_deg": -45.0, "n_subsets": 2})
+    orbit = simulate_spect(settings, tmp_path / "arc")["scan"]["orbit"]
+    assert (orbit["n_views"], orbit["arc_deg"], orbit["first_deg"]) == (8, 180.0, -45.0)
+    assert len(set(np.round(orbit["radius_mm"], 0))) < 8
+    assert 100 < min(orbit["radius_mm"]) <= max(orbit["radius_mm"]) < 140
+    with pytest.raises(InputError, match="outside the body"):
+        simulate_spect(SMALL.model_copy(update={"radius_mm": 80.0}), tmp_path / "inside")
+    assert not (tmp_path / "inside").exists()

@@ -35,7 +35,7 @@ from nmsynth.physics.gamma_camera import (
 from nmsynth.physics.materials import mu_at_energy
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
 from nmsynth.physics.phantom.tracers import Tracer
-from nmsynth.physics.spect import SpectOrbit
+from nmsynth.physics.spect import SpectOrbit, contour_orbit
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class SpectStudy:
     tracer: Tracer
     camera: GammaCamera = field(default_factory=GammaCamera)
     orbit: SpectOrbit = field(default_factory=SpectOrbit)
+    gap_mm: float | None = 15.0
+    """Between body and collimator, where the orbit follows the body [mm]; ``None`` keeps the radii of the orbit."""
     reconstruction: SpectReconstruction = field(default_factory=SpectReconstruction)
     seconds_per_view: float = 20.0
     n_heads: int = 2
@@ -131,10 +133,12 @@ def scan_spect(
     bqml_per_suv = study.tracer.activity_bq * start_decay / (1000.0 * body_mass_kg)
     activity = planes_last(phantom.activity) * (bqml_per_suv * mean_decay)
     mu_fine = mu_at_energy(phantom.mu_map, study.camera.window.centre_kev)
+    mu_stack = planes_last(mu_fine)
+    orbit = study.orbit if study.gap_mm is None else contour_orbit(study.orbit, mu_stack, fine_mm, gap_mm=study.gap_mm)
     mismatch = _draw_mismatch(np.random.default_rng((seed, 37)), study)
     expected = expected_gamma_scan(
-        activity, planes_last(mu_fine), fine_factor=FINE, camera=study.camera,
-        protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=study.orbit, grid=grid,
+        activity, mu_stack, fine_factor=FINE, camera=study.camera,
+        protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=orbit, grid=grid,
         mismatch=mismatch,
     )  # fmt: skip
     progress("projecting", 0.5)
@@ -186,7 +190,7 @@ def scan_spect(
             "tracer": study.tracer.name,
             "radionuclide": study.tracer.radionuclide,
             "camera": asdict(study.camera),
-            "orbit": asdict(study.orbit),
+            "orbit": asdict(orbit),
             "reconstruction": asdict(study.reconstruction),
             "mismatch": asdict(mismatch),
             "seconds_per_view": study.seconds_per_view,

@@ -15,7 +15,7 @@ from nmsynth.physics.noise import poisson
 from nmsynth.physics.operator import LinearOperator
 from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets
 from nmsynth.physics.psf import GaussianBlur
-from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector
+from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector, check_clearance
 
 _VOXELS_AT_ONCE = 2**26
 """Voxels of all turned stacks that are held at once, 256 MB in single precision."""
@@ -132,7 +132,8 @@ def expected_gamma_scan(
     Raises
     ------
     InputError
-        If the grids do not match, or activity or attenuation are negative or not finite.
+        If the grids do not match, activity or attenuation are negative or not finite, or the camera would stand inside
+        the body.
     """
     n_fine = grid.n_pixels * fine_factor
     if fine_factor < 2 or tuple(activity_bqml.shape[:2]) != (n_fine, n_fine) or activity_bqml.shape[2] % fine_factor:
@@ -146,6 +147,7 @@ def expected_gamma_scan(
         )
     if not bool(torch.isfinite(activity_bqml).all()) or bool((activity_bqml < 0).any()):
         raise InputError("Activity must be finite and not negative; found NaN, infinity or less. Check the phantom.")
+    check_clearance(orbit, mu_map, grid.pixel_mm / fine_factor)
     mismatch = mismatch or GammaMismatch()
     lines = _projected(activity_bqml, mu_map, fine_factor=fine_factor, camera=camera, orbit=orbit, grid=grid)
     volume_ml = grid.pixel_mm * grid.plane_mm / 1000.0  # of a bin, for each mm of the line

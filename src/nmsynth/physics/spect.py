@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import scipy.sparse
 import torch
@@ -56,6 +56,60 @@ class SpectOrbit:
     def radii_mm(self) -> tuple[float, ...]:
         """Radius of each view [mm]."""
         return self.radius_mm if isinstance(self.radius_mm, tuple) else (self.radius_mm,) * self.n_views
+
+
+def contour_orbit(orbit: SpectOrbit, mu_map: torch.Tensor, pixel_mm: float, *, gap_mm: float = 15.0) -> SpectOrbit:
+    """The orbit with each view as near to the body as it goes.
+
+    Parameters
+    ----------
+    orbit
+        Angles; its radii are replaced.
+    mu_map
+        Attenuation [1/cm], shape ``(y, x, plane)``: the body is where it exceeds a tenth of water's.
+    pixel_mm
+        Of the map [mm].
+    gap_mm
+        Between body and collimator [mm].
+
+    Raises
+    ------
+    InputError
+        If the map holds no body.
+    """
+    y_mm, x_mm = _outline_mm(mu_map, pixel_mm)
+    radii = tuple(
+        gap_mm + max(0.0, float((-y_mm * math.cos(angle) + x_mm * math.sin(angle)).max())) for angle in orbit.angles_rad
+    )
+    return replace(orbit, radius_mm=radii)
+
+
+def _outline_mm(mu_map: torch.Tensor, pixel_mm: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the body is in any plane, relative to the axis: ``y`` and ``x`` of its pixels [mm]."""
+    body = torch.nonzero((mu_map > 0.01).any(2))
+    if not body.shape[0]:
+        raise InputError("A camera goes round a body; the attenuation map holds none. Give a radius instead.")
+    centred = (body.double() - torch.tensor([(mu_map.shape[0] - 1) / 2, (mu_map.shape[1] - 1) / 2])) * pixel_mm
+    return centred[:, 0], centred[:, 1]
+
+
+def check_clearance(orbit: SpectOrbit, mu_map: torch.Tensor, pixel_mm: float) -> None:
+    """Refuse an orbit that runs through the body.
+
+    Raises
+    ------
+    InputError
+        If the collimator's face would lie inside the body at any view.
+    """
+    if not bool((mu_map > 0.01).any()):
+        return
+    nearest = contour_orbit(orbit, mu_map, pixel_mm, gap_mm=0.0).radii_mm
+    short = max(need - have for need, have in zip(nearest, orbit.radii_mm, strict=True))
+    if short > 0:
+        raise InputError(
+            f"The camera must stay outside the body; at one view it would stand {short:.0f} mm inside. "
+            "Enlarge the radius, or let the orbit follow the body."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,13 @@ class SimulateSpectSettings(BaseModel):
     collimator: Literal["LEHR", "LEUHR", "MEGP", "HEGP"] | None = None
     """The one that suits the radionuclide when unset."""
     n_views: int = Field(default=60, ge=8, le=360)
-    """Views over 360 degrees."""
-    radius_mm: float = Field(default=250.0, ge=80.0, le=450.0)
-    """From the axis to the collimator [mm]."""
+    """Views over the arc."""
+    arc_deg: float = Field(default=360.0, gt=0, le=360)
+    """Angle over which the views are spread [degrees]; less than 360 is a limited arc, or 180 for the heart."""
+    first_deg: float = Field(default=0.0, ge=-360, le=360)
+    """Angle of the first view, 0 from the front, 90 from the patient's left [degrees]."""
+    radius_mm: float | None = Field(default=None, ge=80.0, le=450.0)
+    """From the axis to the collimator [mm]; the orbit follows the body at 15 mm when unset."""
     seconds_per_view: float = Field(default=20.0, gt=0)
     count_fraction: float = Field(default=1.0, gt=0, le=1)
     """Counts of the scan over those of the protocol."""
@@ -151,7 +155,8 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
             window=EnergyWindow(WINDOW_KEV[nuclide], 20.0),
             crystal_efficiency=CRYSTAL_EFFICIENCY[nuclide],
         ),
-        orbit=SpectOrbit(settings.n_views, radius_mm=settings.radius_mm),
+        orbit=SpectOrbit(settings.n_views, settings.arc_deg, settings.first_deg, radius_mm=settings.radius_mm or 250.0),
+        gap_mm=15.0 if settings.radius_mm is None else None,
         reconstruction=SpectReconstruction(
             n_iterations=settings.n_iterations, n_subsets=settings.n_subsets, filter_fwhm_mm=settings.filter_fwhm_mm
         ),

@@ -47,11 +47,22 @@ def spect(
     collimator: Annotated[
         CollimatorName | None, typer.Option(help="Collimator.", show_default="the one that suits the radionuclide")
     ] = None,
-    views: Annotated[int, typer.Option(min=8, max=360, help="Views over 360 degrees.")] = 60,
+    views: Annotated[int, typer.Option(min=8, max=360, help="Views over the arc.")] = 60,
+    arc: Annotated[float, typer.Option(min=1.0, max=360.0, help="Angle over which the views are spread.")] = 360.0,
+    first_angle: Annotated[
+        float, typer.Option("--first-angle", min=-360.0, max=360.0, help="Of the first view: 0 front, 90 left.")
+    ] = 0.0,
     seconds_per_view: Annotated[float, typer.Option("--seconds-per-view", min=0.1, help="Time of each view.")] = 20.0,
     radius_mm: Annotated[
-        float, typer.Option("--radius-mm", min=80.0, max=450.0, help="From the axis to the collimator in mm.")
-    ] = 250.0,
+        float | None,
+        typer.Option(
+            "--radius-mm",
+            min=80.0,
+            max=450.0,
+            help="From the axis to the collimator in mm.",
+            show_default="15 mm from the body",
+        ),
+    ] = None,
     count_fraction: Annotated[
         float, typer.Option("--count-fraction", min=0.0001, max=1.0, help="Counts over those of the protocol.")
     ] = 1.0,
@@ -83,6 +94,8 @@ def spect(
         "tracer": tracer,
         "collimator": collimator,
         "n_views": views,
+        "arc_deg": arc,
+        "first_deg": first_angle,
         "seconds_per_view": seconds_per_view,
         "radius_mm": radius_mm,
         "count_fraction": count_fraction,
