@@ -72,3 +72,16 @@ def test_fewer_views_of_a_limited_arc_follow_the_body(tmp_path):
     with pytest.raises(InputError, match="outside the body"):
         simulate_spect(SMALL.model_copy(update={"radius_mm": 80.0}), tmp_path / "inside")
     assert not (tmp_path / "inside").exists()
+
+
+def test_perfusion_tracer_is_scanned_in_the_head(tmp_path):
+    settings = SimulateSpectSettings(
+        tracer="HMPAO", voxel_mm=9.6, n_views=16, n_iterations=2, n_subsets=4, seed=2, lesions=0
+    )
+    record = simulate_spect(settings, tmp_path / "brain")
+    image = nmsynth.read(tmp_path / "brain" / "reference" / "truth.nii.gz")
+    organs = nmsynth.read(tmp_path / "brain" / "reference" / "organs.nii.gz").array
+    assert image.array.shape == (25, 32, 32)
+    grey, white = (image.array[organs == o].mean() for o in (15, 16))
+    assert 1.5 * white < grey
+    assert max(record["scan"]["orbit"]["radius_mm"]) < 220

@@ -47,11 +47,11 @@ def simulate_dynamic(
     from nmsynth.data.dynamic_scan import FDG_HOUR_S, scan_head_dynamic
     from nmsynth.data.scan import ReferenceScan
     from nmsynth.io.nifti import write_nifti
-    from nmsynth.physics.phantom import LesionPlan, whole_body_patient
+    from nmsynth.physics.phantom import LesionPlan, WholeBodySettings, whole_body_patient
 
     with staged_output(Path(output), overwrite=overwrite) as work:
         study = scan_head_dynamic(
-            whole_body_patient(settings.seed, lesions=LesionPlan(count=0)),
+            whole_body_patient(settings.seed, lesions=LesionPlan(count=0), settings=WholeBodySettings(arms="down")),
             frames_s=settings.frames_s or FDG_HOUR_S,
             reference=ReferenceScan(
                 voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=288.0, duration_s=1.0

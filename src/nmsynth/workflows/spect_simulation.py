@@ -19,6 +19,8 @@ COLLIMATOR = {"Tc-99m": "LEHR", "Lu-177": "MEGP"}
 """Collimator that suits a radionuclide."""
 CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "Lu-177": 0.5}
 """Share of the photons in the window that 9.5 mm of NaI stop, by radionuclide."""
+HEAD_MM = 240.0
+"""Most of a head that is scanned, down from its top [mm]."""
 
 
 class SimulateSpectSettings(BaseModel):
@@ -27,7 +29,9 @@ class SimulateSpectSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     phantom: Literal["whole-body", "nema", "cylinder"] = "whole-body"
-    tracer: Literal["MDP", "DOTATATE"] = "MDP"
+    tracer: Literal["MDP", "HMPAO", "DOTATATE"] = "MDP"
+    region: Literal["trunk", "head"] | None = None
+    """What of a patient is scanned; the head with HMPAO and the trunk else, when unset."""
     collimator: Literal["LEHR", "LEUHR", "MEGP", "HEGP"] | None = None
     """The one that suits the radionuclide when unset."""
     n_views: int = Field(default=60, ge=8, le=360)
@@ -49,8 +53,14 @@ class SimulateSpectSettings(BaseModel):
     """Lesions to place; drawn for a procedural patient when unset."""
     voxel_mm: float = Field(default=4.8, ge=2.0, le=10.0)
     length_mm: float = Field(default=390.0, gt=0)
-    """Length that is scanned, about the middle of the body [mm]."""
+    """Length that is scanned, about the middle of the body [mm]; of a head at most 240, down from its top."""
     seed: int = Field(default=0, ge=0)
+
+    @property
+    def of_head(self) -> bool:
+        """Whether a patient's head is scanned."""
+        chosen = self.region or ("head" if self.tracer == "HMPAO" else "trunk")
+        return self.phantom == "whole-body" and chosen == "head"
 
 
 def simulate_spect(
@@ -110,15 +120,18 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
 
     plan = phantoms.LesionPlan(count=settings.lesions, isolated=settings.lesions is not None)
     facts: dict[str, Any] = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O"}
+    half = (min(settings.length_mm, HEAD_MM) if settings.of_head else settings.length_mm) / 2
     middle = 0.0
     if settings.phantom == "whole-body":
-        patient = phantoms.whole_body_patient(settings.seed, lesions=plan, tracer=settings.tracer)
+        anatomy = phantoms.WholeBodySettings(arms="down") if settings.of_head else None
+        patient = phantoms.whole_body_patient(settings.seed, lesions=plan, settings=anatomy, tracer=settings.tracer)
         facts = {
             "body_mass_kg": patient.body_mass_kg,
             "height_m": patient.frame.height_m,
             "sex": patient.frame.sex,
         }
-        middle = sum(patient.extent_mm) / 2
+        low, high = patient.extent_mm
+        middle = high - half if settings.of_head else (low + high) / 2
         render = patient.render
     elif settings.phantom == "nema":
 
@@ -130,7 +143,6 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
         def render(grid: phantoms.Grid) -> phantoms.Phantom:
             return phantoms.uniform_cylinder(grid, centre_mm=(0.0, 0.0, 0.0))
 
-    half = settings.length_mm / 2
     fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
     return scan_spect(
         render, study=study_of(settings), z_range_mm=(middle - half, middle + half), fractions=fractions,
@@ -162,4 +174,5 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         ),
         seconds_per_view=settings.seconds_per_view,
         voxel_mm=settings.voxel_mm,
+        field_mm=307.2 if settings.of_head else 614.4,
     )

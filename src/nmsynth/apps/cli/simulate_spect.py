@@ -25,7 +25,15 @@ class SpectTracer(StrEnum):
     """What is injected."""
 
     MDP = "MDP"
+    HMPAO = "HMPAO"
     DOTATATE = "DOTATATE"
+
+
+class Region(StrEnum):
+    """What of a patient is scanned."""
+
+    TRUNK = "trunk"
+    HEAD = "head"
 
 
 class CollimatorName(StrEnum):
@@ -42,8 +50,12 @@ def spect(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write the scan to.")],
     phantom: Annotated[SpectPhantom, typer.Option(help="What is scanned.")] = SpectPhantom.WHOLE_BODY,
     tracer: Annotated[
-        SpectTracer, typer.Option(help="MDP: bone, with Tc-99m; DOTATATE: receptors, with Lu-177, a day after therapy.")
+        SpectTracer,
+        typer.Option(help="MDP: bone, HMPAO: brain perfusion, both Tc-99m; DOTATATE: Lu-177, a day after therapy."),
     ] = SpectTracer.MDP,
+    region: Annotated[
+        Region | None, typer.Option(help="What of a patient is scanned.", show_default="head with HMPAO, else trunk")
+    ] = None,
     collimator: Annotated[
         CollimatorName | None, typer.Option(help="Collimator.", show_default="the one that suits the radionuclide")
     ] = None,
@@ -92,6 +104,7 @@ def spect(
     values = {
         "phantom": phantom,
         "tracer": tracer,
+        "region": region,
         "collimator": collimator,
         "n_views": views,
         "arc_deg": arc,

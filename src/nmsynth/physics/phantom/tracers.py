@@ -1,8 +1,9 @@
 """Uptake of other tracers than FDG, by structure.
 
 Medians are SUV by body weight at the usual time of imaging. MDP follows the normal values of quantitative SPECT
-[Cachovan2013]_, [Kaneta2016]_; DOTATATE those of organs at risk a day after therapy [Sandstrom2013]_. What these do not
-give is chosen, and ranges are wide. A structure that is not named takes the soft tissue of its table.
+[Cachovan2013]_, [Kaneta2016]_; DOTATATE those of organs at risk a day after therapy [Sandstrom2013]_; HMPAO leaves
+about 5 % of its activity in the brain [Sharp1986]_. What these do not give is chosen, and ranges are wide. A structure
+that is not named takes the soft tissue of its table.
 
 References
 ----------
@@ -12,6 +13,8 @@ References
    2016.
 .. [Sandstrom2013] M. Sandstrom et al., Individualized dosimetry of kidney and bone marrow in patients undergoing
    177Lu-DOTA-octreotate treatment, J Nucl Med 54:33-41, 2013.
+.. [Sharp1986] P. F. Sharp et al., Technetium-99m HM-PAO stereoisomers as potential agents for imaging regional
+   cerebral blood flow: human volunteer studies, J Nucl Med 27:171-177, 1986.
 """
 
 from __future__ import annotations
@@ -56,6 +59,11 @@ _MDP = {
     "renal_pelvis": 7.0, "ureter": 6.0, "bladder": 25.0, "grey": 0.2, "csf": 0.15, "disc": 1.2, "larynx": 1.2,
     "airway": 0.05, "bowel_content": 0.3, "stomach_lumen": 0.3, "injection_site": 40.0,
 }  # fmt: skip
+_HMPAO = {
+    "fat": 0.3, "muscle": 0.7, "cortical_bone": 0.4, "marrow": 0.8, "lung": 1.0, "liver": 3.0, "spleen": 1.8,
+    "blood": 1.0, "kidney_cortex": 2.5, "renal_pelvis": 5.0, "ureter": 4.0, "bladder": 6.0, "grey": 3.2, "csf": 0.3,
+    "thyroid": 2.0, "salivary": 2.2, "airway": 0.1, "eye_muscle": 0.9, "gallbladder": 5.0, "small_bowel": 2.0,
+}  # fmt: skip
 _DOTATATE = {
     "fat": 0.1, "muscle": 0.25, "cortical_bone": 0.3, "marrow": 0.5, "lung": 0.25, "liver": 3.0, "spleen": 11.0,
     "blood": 0.35, "kidney_cortex": 10.0, "renal_pelvis": 11.0, "ureter": 4.0, "bladder": 8.0, "stomach_wall": 1.2,
@@ -68,6 +76,7 @@ TRACERS = {
     for t in (
         Tracer("FDG", "F-18", "Fluorodeoxyglucose F^18^", UPTAKE, 3600.0, 300e6),
         Tracer("MDP", "Tc-99m", "Technetium Tc^99m^ medronate", _table(0.5, _MDP), 3 * 3600.0, 600e6),
+        Tracer("HMPAO", "Tc-99m", "Technetium Tc^99m^ exametazime", _table(0.8, _HMPAO), 3600.0, 740e6),
         Tracer("DOTATATE", "Lu-177", "Lutetium Lu^177^ dotatate", _table(0.4, _DOTATATE), 24 * 3600.0, 7.4e9),
     )
 }
