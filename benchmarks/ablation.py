@@ -183,6 +183,16 @@ def score_network(
     return rows
 
 
+def markdown_table(rows: list[dict[str, Any]]) -> str:
+    """Rows of the same columns, numbers to two decimals, nothing for ``None``."""
+    columns = list(rows[0])
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for item in rows:
+        cells = [f"{v:.2f}" if isinstance(v, float) else "" if v is None else str(v) for v in item.values()]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Train and score every variant, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -213,12 +223,7 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
     record = {"schema_version": 1, "seconds": options.seconds, "patients": len(patients), "rows": rows}
     (options.out / "ablation.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for item in rows:
-        cells = [f"{v:.2f}" if isinstance(v, float) else "" if v is None else str(v) for v in item.values()]
-        lines.append("| " + " | ".join(cells) + " |")
-    (options.out / "ablation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (options.out / "ablation.md").write_text(markdown_table(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.ablation import FRACTIONS, calibration_patients
+from benchmarks.ablation import FRACTIONS, calibration_patients, markdown_table
 from scipy import ndimage
 
 from nmsynth.data.reference import ReferencePatient
@@ -88,13 +88,9 @@ def main() -> None:
             rows.append(row)
     record = {"schema_version": 1, "model": model.sha256, "rows": rows}
     (options.out / "evidence.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for row in rows:
-        cells = (f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values())
-        lines.append("| " + " | ".join(cells) + " |")
-    (options.out / "evidence.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    table = markdown_table(rows)
+    (options.out / "evidence.md").write_text(table, encoding="utf-8")
+    print(table, end="")
 
 
 if __name__ == "__main__":

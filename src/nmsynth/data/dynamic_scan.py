@@ -19,7 +19,7 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.scan import INJECTION_TIME, ReferenceScan
 from nmsynth.data.simulation import FINE, block_mean, majority_label, planes_last
 from nmsynth.physics.input_function import FloatArray, InputFunction, fine_minutes
-from nmsynth.physics.kinetics import RateConstants, frame_means, patlak_image, tissue_curve
+from nmsynth.physics.kinetics import RateConstants, frame_means, late_frames, patlak_image, tissue_curve
 from nmsynth.physics.pet import PetProtocol, expected_scan, reconstruct_fractions
 from nmsynth.physics.phantom import Grid, Organ, Phantom, WholeBodyPatient
 
@@ -105,9 +105,12 @@ def scan_head_dynamic(
     blood = blood or InputFunction()
     edges = np.concatenate([[0.0], np.cumsum(frames_s)]) / 60.0
     spans = np.stack([edges[:-1], edges[1:]], axis=1)
+    late = 30.0 if edges[-1] > 40 else float(edges[-1]) / 2
+    late_frames(spans, late)  # refused now rather than after the scan
     minutes = fine_minutes(float(edges[-1]))
     plasma = blood.plasma(minutes)
-    phantom, first_z = _head(patient, given, length_mm)
+    n = draw.osem.n_pixels
+    phantom, first_z = _head(patient, given, n, length_mm)
     rates = {organ: _varied(r, rng) for organ, r in HEAD_RATES.items()}
     other = _varied(OTHER, rng)
     shares, organs = _shares(phantom)
@@ -118,7 +121,6 @@ def scan_head_dynamic(
     means = {organ: frame_means(curve, minutes, spans) for organ, curve in curves.items()}
     mu_map = planes_last(phantom.mu_map)
     generator = torch.Generator().manual_seed(seed)
-    n = draw.osem.n_pixels
     truth, noise_free, scans = [], [], []
     for k, (start, length) in enumerate(zip(edges[:-1] * 60, frames_s, strict=True)):
         table = np.zeros(256, np.float32)
@@ -164,7 +166,6 @@ def scan_head_dynamic(
         )  # fmt: skip
 
     scanned: npt.NDArray[np.float32] = np.stack(scans)
-    late = 30.0 if edges[-1] > 40 else float(edges[-1]) / 2
     influx = np.zeros(256, np.float32)
     for organ in organs:
         constants = rates.get(organ, other)
@@ -202,10 +203,9 @@ def _varied(rates: RateConstants, rng: np.random.Generator) -> RateConstants:
     return replace(rates, k1=float(k1), k2=float(k2), k3=float(k3), k4=float(k4))
 
 
-def _head(patient: WholeBodyPatient, reference: ReferenceScan, length_mm: float) -> tuple[Phantom, float]:
-    """The fine phantom of the head, and the height of its first coarse plane [mm]."""
+def _head(patient: WholeBodyPatient, reference: ReferenceScan, n: int, length_mm: float) -> tuple[Phantom, float]:
+    """The fine phantom of the head for ``n`` coarse pixels, and the height of its first coarse plane [mm]."""
     n_planes = max(8, round(length_mm / reference.plane_mm))
-    n = max(32, 2 * int(np.ceil(reference.field_mm / reference.voxel_mm / 2)))
     pixel, plane = reference.voxel_mm / FINE, reference.plane_mm / FINE
     start = patient.extent_mm[1] - n_planes * reference.plane_mm
     edge = -(n * FINE - 1) / 2 * pixel

@@ -197,6 +197,20 @@ class PatlakFit:
     n_frames: int
 
 
+def late_frames(frames_min: npt.ArrayLike, start_min: float) -> npt.NDArray[np.bool_]:
+    """Which frames, start and end of each [min], begin at a time or later.
+
+    Raises
+    ------
+    InputError
+        If fewer than two do, through which no line can be fitted.
+    """
+    late = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)[:, 0] >= start_min
+    if late.sum() < 2:
+        raise InputError(f"A Patlak fit needs at least two frames from {start_min:g} min on; found {int(late.sum())}.")
+    return np.asarray(late)
+
+
 def patlak(
     tissue: npt.ArrayLike,
     frames_min: npt.ArrayLike,
@@ -230,9 +244,7 @@ def patlak(
     .. [Patlak1983] C. S. Patlak, R. G. Blasberg, J. D. Fenstermacher, J Cereb Blood Flow Metab 3:1-7, 1983.
     """
     frames = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)
-    used = frames[:, 0] >= start_min
-    if used.sum() < 2:
-        raise InputError(f"A Patlak fit needs at least two frames from {start_min:g} min on; found {int(used.sum())}.")
+    used = late_frames(frames, start_min)
     u, t = np.asarray(plasma, dtype=np.float64), np.asarray(minutes, dtype=np.float64)
     level = frame_means(u, t, frames[used])
     area = _area_to(u, t, frames[used].mean(1))
@@ -262,12 +274,9 @@ def patlak_image(
         Shape ``(z, y, x)`` [mL/cm3/min].
     """
     ends = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)
-    used = ends[:, 0] >= start_min
-    if used.sum() < 2 or frames.shape[0] != used.size:
-        raise InputError(
-            f"A Patlak image needs one image a frame and two frames from {start_min:g} min on; found "
-            f"{frames.shape[0]} images for {used.size} frames, {int(used.sum())} of them late."
-        )
+    used = late_frames(ends, start_min)
+    if frames.shape[0] != used.size:
+        raise InputError(f"A Patlak image needs one image a frame; found {frames.shape[0]} for {used.size} frames.")
     u, t = np.asarray(plasma, dtype=np.float64), np.asarray(minutes, dtype=np.float64)
     level = frame_means(u, t, ends[used])
     stretched = _area_to(u, t, ends[used].mean(1)) / level

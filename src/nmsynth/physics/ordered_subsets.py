@@ -43,6 +43,21 @@ def log_likelihood(
     return total
 
 
+def sensitivities(operators: Sequence[LinearOperator], counts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Back-projection of ones, ``A_s' 1``, of each subset."""
+    return [system.adjoint(torch.ones_like(y)) for system, y in zip(operators, counts, strict=True)]
+
+
+def count_ratio(counts: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """Counts over expected counts, ``y / (A x + b)``; 0 where next to none are expected."""
+    return torch.where(expected > _FLOOR, counts / expected.clamp_min(_FLOOR), 0.0)
+
+
+def seen_voxels(sensitivity: torch.Tensor) -> torch.Tensor:
+    """Mask of the voxels that some line sees."""
+    return sensitivity > 1e-4 * sensitivity.max().clamp_min(1e-30)
+
+
 def ordered_subsets(
     start: torch.Tensor,
     operators: Sequence[LinearOperator],
@@ -90,16 +105,13 @@ def ordered_subsets(
         raise InputError(
             f"OSEM needs at least one iteration and one subset; found {n_iterations} and {len(operators)}."
         )
-    norms = sensitivity
-    if norms is None:
-        norms = [system.adjoint(torch.ones_like(y)) for system, y in zip(operators, counts, strict=True)]
+    norms = sensitivities(operators, counts) if sensitivity is None else sensitivity
     if inside is None:
-        inside = norms[0] > 1e-4 * norms[0].max().clamp_min(1e-30)
+        inside = seen_voxels(norms[0])
     image = start
     for _ in range(n_iterations):
         for system, y, b, norm in zip(operators, counts, background, norms, strict=True):
-            expected = system.forward(image) + b
-            ratio = torch.where(expected > _FLOOR, y / expected.clamp_min(_FLOOR), 0.0)
+            ratio = count_ratio(y, system.forward(image) + b)
             image = image * system.adjoint(ratio) / norm.clamp_min(1e-30)
             image = torch.where(inside, image, 0.0)
         if after_each is not None:

@@ -10,8 +10,7 @@ import torch
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.operator import LinearOperator
-
-_FLOOR = 1e-9
+from nmsynth.physics.ordered_subsets import count_ratio, seen_voxels, sensitivities
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +119,15 @@ def penalised_likelihood(
             f"{n_iterations} and {len(operators)}."
         )
     n_subsets = len(operators)
-    seen = [system.adjoint(torch.ones_like(y)) for system, y in zip(operators, counts, strict=True)]
-    mean_seen = torch.stack(list(seen)).mean(0)
-    inside = mean_seen > 1e-4 * mean_seen.max().clamp_min(1e-30)
+    seen = sensitivities(operators, counts)
+    mean_seen = torch.stack(seen).mean(0)
+    inside = seen_voxels(mean_seen)
     image = torch.where(inside, start, 0.0)
     least = 1e-6 * float(start.max())
     for pass_, (subset, (system, y, b)) in itertools.product(
         range(n_iterations), enumerate(zip(operators, counts, background, strict=True))
     ):
-        expected = system.forward(image) + b
-        ratio = torch.where(expected > _FLOOR, y / expected.clamp_min(_FLOOR), 0.0)
+        ratio = count_ratio(y, system.forward(image) + b)
         ascent = system.adjoint(ratio) - seen[subset] - (beta / n_subsets) * prior.gradient(image)
         step = image.clamp_min(least) / mean_seen.clamp_min(1e-30) / (1 + relaxation * pass_)
         image = torch.where(inside, (image + step * ascent).clamp_min(least), 0.0)

@@ -97,7 +97,7 @@ class ExpectedScan:
     background: torch.Tensor
     """Estimate of scatter plus randoms, after mixing."""
     randoms: torch.Tensor
-    """Estimate of randoms alone, after mixing."""
+    """Estimate of randoms alone, before mixing."""
     efficiency: torch.Tensor
     """Believed counts per line integral, attenuation included [counts / (Bq/mL mm)]."""
     counts_per_line: float
@@ -166,15 +166,14 @@ def expected_scan(
     )  # fmt: skip
     randoms = randoms_of(trues, fraction=scanner.randoms_fraction, bin_mm=bin_mm)
     noise = 1 + mismatch.randoms_noise * torch.randn(randoms.shape, generator=generator)
-    mixing = PlaneMixing(scanner.mixing)
     estimate = mismatch.randoms_scale * randoms * noise.clamp_min(0)
-    background = mixing.forward(mismatch.scatter_scale * scatters + estimate)
+    background = PlaneMixing(scanner.mixing).forward(mismatch.scatter_scale * scatters + estimate)
     coarse_mu = _reduce(mu_planes, round(settings.pixel_mm / fine_pixel_mm))
     survival = _believed_survival(coarse_mu, scanner=scanner, settings=settings, shift_mm=mismatch.mu_shift_mm)
     return ExpectedScan(
         prompts=trues + scatters + randoms,
         background=background,
-        randoms=mixing.forward(estimate),
+        randoms=estimate,
         efficiency=_counts_per_line(scanner, protocol) * survival,
         counts_per_line=_counts_per_line(scanner, protocol),
         scanner=scanner,
@@ -280,15 +279,18 @@ def reconstruct_fractions(
     """
     mixing = PlaneMixing(scan.scanner.mixing)
     n_planes = scan.prompts.shape[-1]
+    believed_background, believed_efficiency = scan.background, scan.efficiency
+    if not attenuation_corrected:
+        believed_background = mixing.forward(scan.randoms)
+        believed_efficiency = torch.full_like(scan.efficiency, scan.counts_per_line)
     prompts, background, efficiency = [], [], []
     for fraction in fractions:
         share = 1.0 if fraction is None else fraction
         expected = scan.prompts * share
         counts = expected if fraction is None else poisson(expected, generator)
         prompts.append(mixing.forward(counts))
-        background.append((scan.background if attenuation_corrected else scan.randoms) * share)
-        plain = torch.full_like(scan.efficiency, scan.counts_per_line)
-        efficiency.append((scan.efficiency if attenuation_corrected else plain) * share)
+        background.append(believed_background * share)
+        efficiency.append(believed_efficiency * share)
     image = osem(
         torch.cat(prompts, -1),
         torch.cat(background, -1),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nmsynth.data.scan import ScannedPhantom
     from nmsynth.physics.count_reduction import CountReducer
     from nmsynth.physics.noise_texture import NoiseTexture
+    from nmsynth.physics.phantom import Grid, Phantom
 
 SCHEMA_VERSION = 1
 """Version of ``simulation.json``."""
@@ -263,10 +264,15 @@ def _patient(settings: SimulatePetSettings) -> tuple[Any, dict[str, Any]]:
             "field_mm": 600.0,
         }
     facts = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O", "z_range_mm": (-110.0, 110.0), "field_mm": 400.0}
-    centre = (0.0, 0.0, 0.0)
-    if settings.phantom == "nema":
-        return lambda grid: phantoms.image_quality(grid, centre_mm=centre), facts
-    return lambda grid: phantoms.uniform_cylinder(grid, centre_mm=centre), facts
+    return quality_phantom(settings.phantom), facts
+
+
+def quality_phantom(name: Literal["nema", "cylinder"]) -> Callable[[Grid], Phantom]:
+    """What draws a quality phantom about the origin."""
+    from nmsynth.physics import phantom as phantoms
+
+    draw = phantoms.image_quality if name == "nema" else phantoms.uniform_cylinder
+    return lambda grid: draw(grid, centre_mm=(0.0, 0.0, 0.0))
 
 
 def _label_patient(settings: SimulatePetSettings, plan: Any) -> tuple[Any, dict[str, Any]]:

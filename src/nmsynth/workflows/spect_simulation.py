@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from nmsynth.core.progress import Progress, part_of, silent
-from nmsynth.workflows.simulation import REFERENCE_FOLDER, SCHEMA_VERSION, staged_output, write_json, write_mask
+from nmsynth.workflows.simulation import (
+    REFERENCE_FOLDER,
+    SCHEMA_VERSION,
+    quality_phantom,
+    staged_output,
+    write_json,
+    write_mask,
+)
 
 if TYPE_CHECKING:
-    from nmsynth.data.spect_scan import ScannedSpect, SpectStudy
+    from collections.abc import Callable
 
-WINDOW_KEV = {"Tc-99m": 140.5, "Lu-177": 208.4}
-"""Centre of the energy window by radionuclide [keV]."""
+    from nmsynth.data.spect_scan import ScannedSpect, SpectStudy
+    from nmsynth.physics.phantom import Grid, Phantom
+
 COLLIMATOR = {"Tc-99m": "LEHR", "Lu-177": "MEGP"}
 """Collimator that suits a radionuclide."""
 CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "Lu-177": 0.5}
@@ -132,17 +140,9 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
         }
         low, high = patient.extent_mm
         middle = high - half if settings.of_head else (low + high) / 2
-        render = patient.render
-    elif settings.phantom == "nema":
-
-        def render(grid: phantoms.Grid) -> phantoms.Phantom:
-            return phantoms.image_quality(grid, centre_mm=(0.0, 0.0, 0.0))
-
+        render: Callable[[Grid], Phantom] = patient.render
     else:
-
-        def render(grid: phantoms.Grid) -> phantoms.Phantom:
-            return phantoms.uniform_cylinder(grid, centre_mm=(0.0, 0.0, 0.0))
-
+        render = quality_phantom(settings.phantom)
     fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
     return scan_spect(
         render, study=study_of(settings), z_range_mm=(middle - half, middle + half), fractions=fractions,
@@ -155,6 +155,7 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
     from nmsynth.data.spect_scan import SpectStudy
     from nmsynth.physics.energy_window import EnergyWindow
     from nmsynth.physics.gamma_camera import GammaCamera, SpectReconstruction
+    from nmsynth.physics.materials import PHOTON_KEV
     from nmsynth.physics.phantom.tracers import tracer_named
     from nmsynth.physics.spect import SpectOrbit
 
@@ -164,7 +165,7 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         tracer=tracer,
         camera=GammaCamera(
             collimator=settings.collimator or COLLIMATOR[nuclide],
-            window=EnergyWindow(WINDOW_KEV[nuclide], 20.0),
+            window=EnergyWindow(PHOTON_KEV[nuclide], 20.0),
             crystal_efficiency=CRYSTAL_EFFICIENCY[nuclide],
         ),
         orbit=SpectOrbit(settings.n_views, settings.arc_deg, settings.first_deg, radius_mm=settings.radius_mm or 250.0),

@@ -16,6 +16,14 @@ EXAMPLES = {"--input": "ct=ct.nii.gz", "--mask": "lesions=labels.nii.gz", "--bas
 """What may be written after an option that takes a name and a path."""
 
 
+class PhantomName(StrEnum):
+    """A phantom that comes with nmsynth."""
+
+    WHOLE_BODY = "whole-body"
+    NEMA = "nema"
+    CYLINDER = "cylinder"
+
+
 class ReferenceKind(StrEnum):
     """What a reference is."""
 

@@ -16,14 +16,6 @@ from nmsynth.core.errors import InputError
 app = typer.Typer(help="Simulate scans.", no_args_is_help=True)
 
 
-class PhantomName(StrEnum):
-    """A phantom that comes with nmsynth."""
-
-    WHOLE_BODY = "whole-body"
-    NEMA = "nema"
-    CYLINDER = "cylinder"
-
-
 class LabelKind(StrEnum):
     """Numbering of a label image."""
 
@@ -76,7 +68,7 @@ def pet(
         ),
     ] = None,
     phantom: Annotated[
-        PhantomName | None,
+        options.PhantomName | None,
         typer.Option(rich_help_panel=_SUBJECT, help="A phantom that comes with nmsynth.", show_default="whole-body"),
     ] = None,
     labels: Annotated[

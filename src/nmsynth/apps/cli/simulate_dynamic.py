@@ -27,7 +27,7 @@ def dynamic(
     length_mm: Annotated[
         float, typer.Option("--length-mm", min=24.0, max=300.0, help="Length in mm down from the top of the head.")
     ] = 160.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn at random.")] = 0,
+    seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:

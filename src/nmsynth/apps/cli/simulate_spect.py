@@ -13,14 +13,6 @@ from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.config import resolve
 
 
-class SpectPhantom(StrEnum):
-    """A phantom that comes with nmsynth."""
-
-    WHOLE_BODY = "whole-body"
-    NEMA = "nema"
-    CYLINDER = "cylinder"
-
-
 class SpectTracer(StrEnum):
     """What is injected."""
 
@@ -48,7 +40,7 @@ class CollimatorName(StrEnum):
 def spect(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write the scan to.")],
-    phantom: Annotated[SpectPhantom, typer.Option(help="What is scanned.")] = SpectPhantom.WHOLE_BODY,
+    phantom: Annotated[options.PhantomName, typer.Option(help="What is scanned.")] = options.PhantomName.WHOLE_BODY,
     tracer: Annotated[
         SpectTracer,
         typer.Option(help="MDP: bone, HMPAO: brain perfusion, both Tc-99m; DOTATATE: Lu-177, a day after therapy."),
@@ -90,7 +82,7 @@ def spect(
     length_mm: Annotated[
         float, typer.Option("--length-mm", min=8.0, help="Length in mm about the middle of the body.")
     ] = 390.0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of what is drawn at random.")] = 0,
+    seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
