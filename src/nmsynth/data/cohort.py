@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,59 @@ from nmsynth.core.errors import InputError
 from nmsynth.data.inserted import image_resolution_mm
 from nmsynth.data.simulation import SimulatedCase, focal_mask
 
+FloatArray = npt.NDArray[np.float32]
+
 SCHEMA_VERSION = 2
 """Version of the layout of a cohort folder."""
 
 
 def write_case(folder: Path, case_id: str, subject: str, split: str, case: SimulatedCase) -> None:
+    """Save a simulated case; see :func:`write_arrays`."""
+    spacing = (case.draw.osem.plane_mm, case.draw.osem.pixel_mm, case.draw.osem.pixel_mm)
+    facts = {
+        "measured_cov": case.measured_cov,
+        "resolution_mm": image_resolution_mm(case.truth, case.noise_free, spacing),
+        "draw": case.draw.to_json(),
+    }
+    arrays = CaseArrays(case.noise_free, case.truth, case.scans, case.lesion_labels)
+    write_arrays(folder, case_id, subject, split, arrays, spacing_mm=spacing, fractions=case.fractions, facts=facts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseArrays:
+    """Images of a case in SUV, shape ``(z, y, x)``."""
+
+    target: FloatArray
+    """What a model should give: the noise-free reconstruction of a simulated case."""
+    truth: FloatArray
+    """The true activity; a copy of the target where it is not known."""
+    scans: FloatArray
+    """Shape ``(level, z, y, x)``."""
+    lesion_labels: npt.NDArray[np.uint8]
+
+
+def write_arrays(
+    folder: Path,
+    case_id: str,
+    subject: str,
+    split: str,
+    arrays: CaseArrays,
+    *,
+    spacing_mm: tuple[float, float, float],
+    fractions: Sequence[float],
+    facts: Mapping[str, Any],
+) -> None:
     """Save a case as half-precision images and one JSON; the JSON last, so that its presence means completeness.
 
-    Layout: ``<case_id>.npy`` of shape ``(2 + level, z, y, x)`` float16 [SUV]: noise-free, truth, then the scans; and
+    Layout: ``<case_id>.npy`` of shape ``(2 + level, z, y, x)`` float16 [SUV]: target, truth, then the scans; and
     ``<case_id>_labels.npy`` of shape ``(2, z, y, x)`` uint8: lesion number, focal mask.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    spacing = (case.draw.osem.plane_mm, case.draw.osem.pixel_mm, case.draw.osem.pixel_mm)
-    focal = focal_mask(case.noise_free, spacing)
-    rows, columns = _body_window(case.noise_free)
-    window = (slice(None), rows, columns)
-    images = np.concatenate([case.noise_free[None], case.truth[None], case.scans])[(slice(None), *window)]
-    labels = np.stack([case.lesion_labels, focal.astype(np.uint8)])[(slice(None), *window)]
+    focal = focal_mask(arrays.target, spacing_mm)
+    rows, columns = _body_window(arrays.target)
+    window = (slice(None), slice(None), rows, columns)
+    images = np.concatenate([arrays.target[None], arrays.truth[None], arrays.scans])[window]
+    labels = np.stack([arrays.lesion_labels, focal.astype(np.uint8)])[window]
     np.save(folder / f"{case_id}.npy", np.clip(images, -6e4, 6e4).astype(np.float16))
     np.save(folder / f"{case_id}_labels.npy", labels)
     record = {
@@ -38,13 +75,11 @@ def write_case(folder: Path, case_id: str, subject: str, split: str, case: Simul
         "case_id": case_id,
         "subject": subject,
         "split": split,
-        "spacing_mm": spacing,
-        "fractions": case.fractions,
-        "measured_cov": case.measured_cov,
-        "resolution_mm": image_resolution_mm(case.truth, case.noise_free, spacing),
+        "spacing_mm": spacing_mm,
+        "fractions": tuple(fractions),
         "shape": images.shape,
-        "n_lesions": int(np.unique(case.lesion_labels[case.lesion_labels > 0]).size),
-        "draw": case.draw.to_json(),
+        "n_lesions": int(np.unique(arrays.lesion_labels[arrays.lesion_labels > 0]).size),
+        **facts,
     }
     temporary = folder / f".{case_id}.json"
     temporary.write_text(json.dumps(record))

@@ -36,6 +36,8 @@ class Subject:
     z_range_mm: tuple[float, float]
     """First and last plane worth scanning [mm]."""
     render: Callable[[Grid], Phantom] = field(repr=False)
+    height_m: float = 1.72
+    sex: str = "O"
 
 
 def whole_body_subject(seed: int, *, randomised: bool = False, head: bool = False) -> Subject:
@@ -66,6 +68,8 @@ def whole_body_subject(seed: int, *, randomised: bool = False, head: bool = Fals
         field_mm=width,
         z_range_mm=(high - 250.0 if head else low, high),
         render=patient.render,
+        height_m=patient.frame.height_m,
+        sex=patient.frame.sex,
     )
 
 

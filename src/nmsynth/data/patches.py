@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import IterableDataset
 
+from nmsynth.core.errors import InputError
 from nmsynth.data.cohort import CohortCase
 from nmsynth.data.inserted import InsertionRanges, insert_in_patch
 
@@ -37,6 +38,11 @@ class PatchDataset(IterableDataset[Patch]):
         Lesions added to patches; none when unset.
     count_power
         A count level is drawn in proportion to this power of its count fraction; 0 draws all alike.
+
+    Raises
+    ------
+    InputError
+        If lesions are to be inserted and a case does not state its resolution.
     """
 
     def __init__(
@@ -50,6 +56,11 @@ class PatchDataset(IterableDataset[Patch]):
         insertion: InsertionRanges | None = None,
         count_power: float = 0.0,
     ) -> None:
+        if insertion is not None and any(case.record["resolution_mm"] is None for case in cases):
+            raise InputError(
+                "Lesions are put into patches at the resolution of the image, which the true activity tells; a case "
+                "has none. Add images of the role 'truth', or set inserted_lesions to 0."
+            )
         self.cases = cases
         self.patch = patch
         self.seed = seed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from nmsynth.core.provenance import Provenance
 from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
-from nmsynth.data.simulation import FINE, ScanDraw, fine_grid, simulate_case
+from nmsynth.data.simulation import FINE, ScanDraw, SimulatedCase, fine_grid, simulate_case
 from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
 from nmsynth.physics.projector import SinogramGeometry
@@ -158,12 +158,40 @@ def scan_phantom(
         lesions.update({lesion.index: lesion for lesion in phantom.lesions})
         cases.append(simulate_case(phantom, draw, generator=generator, calibrate=False))
         progress("scanning the phantom", (k + 1) / len(starts))
+    acquisition = scan_acquisition(draw, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex)
+    found = tuple(lesions[k] for k in sorted(lesions))
+    return assemble_scan(cases, acquisition, lesions=found, start_mm=z_range_mm[0], seed=seed)
+
+
+def assemble_scan(
+    cases: Sequence[SimulatedCase],
+    acquisition: Acquisition,
+    *,
+    lesions: tuple[Lesion, ...],
+    start_mm: float,
+    seed: int,
+) -> ScannedPhantom:
+    """Blocks of planes in SUV, scanned by one draw, as volumes in Bq/mL.
+
+    Parameters
+    ----------
+    cases
+        Blocks from the lowest on; they share a draw.
+    acquisition
+        As :func:`scan_acquisition` gives it.
+    lesions
+        Of all blocks.
+    start_mm
+        Where the first block starts, as given to :func:`nmsynth.data.simulation.fine_grid` [mm].
+    seed
+        Recorded with each image.
+    """
+    draw = cases[0].draw
     edge = -(draw.osem.n_pixels - 1) / 2 * draw.osem.pixel_mm
-    first_z = z_range_mm[0] + reference.plane_mm * (FINE - 1) / (2 * FINE)
+    first_z = start_mm + draw.osem.plane_mm * (FINE - 1) / (2 * FINE)
     affine = affine_from_axes(
-        spacing_mm=(reference.plane_mm, reference.voxel_mm, reference.voxel_mm), origin_mm=(edge, edge, first_z)
+        spacing_mm=(draw.osem.plane_mm, draw.osem.pixel_mm, draw.osem.pixel_mm), origin_mm=(edge, edge, first_z)
     )
-    acquisition = _acquisition(draw, reference, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex)
 
     def volume(parts: list[npt.NDArray[np.float32]], kind: str, fraction: float | None) -> Volume:
         """Blocks of an image in SUV as one volume in Bq/mL."""
@@ -172,13 +200,13 @@ def scan_phantom(
         return _volume(array, affine, stated, {"image": kind, "seed": seed, "count_fraction": fraction})
 
     return ScannedPhantom(
-        scans=tuple(volume([c.scans[k] for c in cases], "scan", fraction) for k, fraction in enumerate(fractions)),
+        scans=tuple(volume([c.scans[k] for c in cases], "scan", f) for k, f in enumerate(draw.fractions)),
         noise_free=volume([c.noise_free for c in cases], "noise-free (T1)", None),
         truth=volume([c.truth for c in cases], "true activity (T0)", None),
         lesion_labels=np.concatenate([c.lesion_labels for c in cases]),
         organ_labels=np.concatenate([c.organ_labels for c in cases]),
         mu_map=np.concatenate([c.mu_map for c in cases]),
-        lesions=tuple(lesions[k] for k in sorted(lesions)),
+        lesions=lesions,
         draw=draw,
     )
 
@@ -203,11 +231,9 @@ def _mean_decay_time_s(protocol: PetProtocol) -> float:
     return -math.log(protocol.mean_decay) * protocol.half_life_s / math.log(2)
 
 
-def _acquisition(
-    draw: ScanDraw, reference: ReferenceScan, *, body_mass_kg: float, height_m: float, sex: str
-) -> Acquisition:
-    """What the header of the simulated scan states."""
-    start = INJECTION_TIME + timedelta(seconds=reference.uptake_time_s)
+def scan_acquisition(draw: ScanDraw, *, body_mass_kg: float, height_m: float, sex: str) -> Acquisition:
+    """What the header of a simulated scan states."""
+    start = INJECTION_TIME + timedelta(seconds=draw.protocol.uptake_time_s)
     return Acquisition(
         radionuclide="F-18",
         radiopharmaceutical="Fluorodeoxyglucose F^18^",
@@ -223,7 +249,7 @@ def _acquisition(
         series_time=start,
         acquisition_times=(start,),
         frame_reference_times_s=(_mean_decay_time_s(draw.protocol),),
-        frame_durations_s=(reference.duration_s,),
+        frame_durations_s=(draw.protocol.duration_s,),
         manufacturer="nmsynth simulator",
         scanner="slice stack",
         reconstruction=f"OSEM {draw.osem.n_iterations}i{draw.osem.n_subsets}s, {draw.osem.filter_fwhm_mm:g} mm",

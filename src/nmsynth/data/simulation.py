@@ -166,6 +166,8 @@ class SimulatedCase:
     draw: ScanDraw
     measured_cov: float
     """Relative standard deviation of soft tissue at full counts, as it came out."""
+    count_scale: float = 1.0
+    """Counts of the full scan over those of the protocol, by which the wanted noise was reached."""
 
 
 def block_mean(array: FloatArray) -> FloatArray:
@@ -259,6 +261,7 @@ def simulate_case(
         mu_map=block_mean(phantom.mu_map[fine_inner]),
         draw=draw,
         measured_cov=soft_tissue_cov(images[1], images[0]),
+        count_scale=scale,
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nmsynth.data.scan import ScannedPhantom
     from nmsynth.physics.count_reduction import CountReducer
     from nmsynth.physics.noise_texture import NoiseTexture
-    from nmsynth.physics.phantom import Grid, Phantom
+    from nmsynth.physics.phantom import Grid, Lesion, Phantom
 
 SCHEMA_VERSION = 1
 """Version of ``simulation.json``."""
@@ -162,30 +162,70 @@ def write_mask(array: npt.NDArray[np.uint8], like: Volume, path: Path) -> None:
 
 def _write_scan(scan: Volume, work: Path, settings: SimulatePetSettings) -> None:
     """Write the scan in the format asked for."""
-    from nmsynth.io.nifti import write_nifti
-
-    if settings.file_format == "nifti":
-        work.mkdir(parents=True, exist_ok=True)
-        write_nifti(scan, work / "scan.nii.gz")
-        return
-    if scan.source is not None and scan.source.format == "dicom":
+    if settings.file_format == "dicom" and scan.source is not None and scan.source.format == "dicom":
         from nmsynth.io.writing import write
 
         write(scan, work, source=scan)
         return
+    work.mkdir(parents=True, exist_ok=True)
+    study = f"nmsynth simulate pet {settings.model_dump_json(exclude={'timestamp', 'count_fraction', 'file_format'})}"
+    write_pet_scan(
+        scan, work if settings.file_format == "dicom" else work / "scan", file_format=settings.file_format,
+        study=study, fraction=settings.count_fraction, timestamp=settings.timestamp,
+    )  # fmt: skip
+
+
+def write_pet_scan(
+    scan: Volume, stem: Path, *, file_format: str, study: str, fraction: float, timestamp: bool = False
+) -> Path:
+    """Write a simulated PET scan as a DICOM folder of that name, or as a NIfTI image; return which.
+
+    Parameters
+    ----------
+    scan
+        Image with its acquisition.
+    stem
+        Folder, or the name of the image without its ending.
+    file_format
+        ``dicom`` or ``nifti``.
+    study
+        Text from which the UIDs follow; the scans of one study share its patient and frame of reference.
+    fraction
+        Counts over those of the full scan.
+    timestamp
+        Whether the time of creation is written.
+    """
+    if file_format == "nifti":
+        from nmsynth.io.nifti import write_nifti
+
+        return write_nifti(scan, stem.with_name(f"{stem.name}.nii.gz"))
     from datetime import datetime
 
     from nmsynth.io.dicom_new import write_new_pet_series
 
-    study = f"nmsynth simulate pet {settings.model_dump_json(exclude={'timestamp', 'count_fraction', 'file_format'})}"
-    write_new_pet_series(
+    return write_new_pet_series(
         scan,
-        work,
-        seed_uid=f"{study} fraction {settings.count_fraction:g}",
+        stem,
+        seed_uid=f"{study} fraction {fraction:g}",
         study_seed=study,
-        description=f"simulated, {settings.count_fraction:g} of the counts",
-        created=datetime.now() if settings.timestamp else None,
+        description=f"simulated, {fraction:g} of the counts",
+        created=datetime.now() if timestamp else None,
     )
+
+
+def describe_lesions(lesions: Sequence[Lesion]) -> list[dict[str, Any]]:
+    """Lesions as JSON values."""
+    return [
+        {
+            "index": lesion.index,
+            "diameter_mm": lesion.diameter_mm,
+            "contrast": lesion.contrast,
+            "centre_mm_zyx": list(lesion.centre_mm),
+            "organ": lesion.organ,
+            "shape": lesion.shape,
+        }
+        for lesion in lesions
+    ]
 
 
 def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress) -> dict[str, Any]:
@@ -206,17 +246,7 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
         "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
         "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
         "scan": study.draw.to_json(),
-        "lesions": [
-            {
-                "index": lesion.index,
-                "diameter_mm": lesion.diameter_mm,
-                "contrast": lesion.contrast,
-                "centre_mm_zyx": list(lesion.centre_mm),
-                "organ": lesion.organ,
-                "shape": lesion.shape,
-            }
-            for lesion in study.lesions
-        ],
+        "lesions": describe_lesions(study.lesions),
     }
     write_json(folder / "simulation.json", record)
     progress("writing", 1.0)

@@ -56,6 +56,7 @@ def train_recipe(
     recipe: str | Path,
     *,
     output: Path,
+    data: Path | None = None,
     resume: bool = True,
     overrides: Mapping[str, Any] | None = None,
     progress: Progress = silent,
@@ -67,8 +68,10 @@ def train_recipe(
     recipe
         Name of a recipe of nmsynth, or a TOML file.
     output
-        Folder of the run: ``cohort`` (simulated cases), ``training``, ``refinement-1`` and so on (checkpoints, logs,
-        resolved recipe), ``calibration.json`` and ``package``.
+        Folder of the run: ``cohort`` (cases as training reads them), ``training``, ``refinement-1`` and so on
+        (checkpoints, logs, resolved recipe), ``calibration.json`` and ``package``.
+    data
+        Manifest of a dataset, or its folder; the cohort of the recipe is simulated when unset.
     resume
         Continue a run that was interrupted; complete cases and the last checkpoint are kept.
     overrides
@@ -86,11 +89,15 @@ def train_recipe(
         raise MissingExtraError(
             f"Training needs the extra 'train'; '{error.name}' is not installed. Run: pip install 'nmsynth[train]'"
         ) from error
-    from nmsynth.workflows.cohort import simulate_cohort
+    from nmsynth.workflows.cohort import import_cohort, simulate_cohort
 
     output = Path(output)
     cohort = output / "cohort"
-    simulate_cohort(resolved.simulation, cohort, progress=part_of(progress, 0.0, 0.3))
+    gathering = part_of(progress, 0.0, 0.3)
+    if data is None:
+        simulate_cohort(resolved.simulation, cohort, progress=gathering)
+    else:
+        import_cohort(Path(data), cohort, progress=gathering)
     network = train(_build(resolved), resolved, cohort, output / "training", resume=resume)
     for number, further in enumerate(resolved.refined(), 1):
         network = train(network, further, cohort, output / f"refinement-{number}", resume=resume)

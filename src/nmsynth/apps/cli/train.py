@@ -17,6 +17,13 @@ def train(
     context: typer.Context,
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe of nmsynth, or a TOML file.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("runs"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Manifest of a dataset, or its folder, as 'nmsynth simulate cohort' makes one.",
+            show_default="the cohort of the recipe, simulated",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume/--restart", help="Continue from the last checkpoint.")] = True,
     set_: options.Assignments = None,
     as_json: options.Json = False,
@@ -28,7 +35,7 @@ def train(
     changes = options.assignments(set_)
     with redirect_stdout(sys.stderr):  # the training loop draws its bar on stdout, which is for results
         package = train_recipe(
-            recipe, output=output, resume=resume, overrides=changes, progress=terminal.progress_lines()
+            recipe, output=output, data=data, resume=resume, overrides=changes, progress=terminal.progress_lines()
         )
     if as_json:
         terminal.print_json({"schema_version": 1, "package": str(package)})

@@ -1,0 +1,125 @@
+"""The table of a dataset: which image plays which part in which case."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+
+from nmsynth.core.errors import InputError
+
+ROLES = ("source", "target", "truth", "reference", "mask", "anatomy", "data")
+"""What an image is for: what a model gets; what it should give; the true activity (T0); another image to compare with;
+labels; CT, MR or attenuation; counts or tables that are no image."""
+SPLITS = ("train", "validation", "test")
+FILE_NAME = "manifest.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """One image of a case."""
+
+    case: str
+    """Pseudonym of the case."""
+    subject: str
+    """Pseudonym of the patient, who stands in one split only."""
+    split: str
+    role: str
+    name: str
+    """What tells images of one role apart, such as ``lesions`` of the masks."""
+    path: str
+    """Relative to the manifest, with slashes; a file, or a folder of DICOM files."""
+    count_fraction: float | None = None
+    """Counts of a scan over those of the full scan; empty where it is no scan."""
+    modality: str = ""
+    unit: str = ""
+
+
+_COLUMNS = tuple(f.name for f in fields(ManifestRow))
+_REQUIRED = ("case", "subject", "split", "role", "path")
+
+
+def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
+    """Write a manifest, in the order given."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        for row in rows:
+            values = [getattr(row, name) for name in _COLUMNS]
+            writer.writerow("" if v is None else f"{v:.9g}" if isinstance(v, float) else v for v in values)
+
+
+def read_manifest(path: Path) -> list[ManifestRow]:
+    """Read a manifest and check it before any image is opened.
+
+    Parameters
+    ----------
+    path
+        The CSV file, or the folder that holds ``manifest.csv``. Columns ``case``, ``subject``, ``split``, ``role`` and
+        ``path`` must be there; ``name``, ``count_fraction``, ``modality`` and ``unit`` may; others are not read.
+
+    Raises
+    ------
+    InputError
+        For the first row that does not fit: an unknown role or split, a missing file, a path out of the dataset's
+        folder, a subject in two splits.
+    """
+    path = Path(path)
+    path = path / FILE_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"A dataset needs its manifest; '{path.name}' is not there. Give the file or its folder.")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"A manifest must be CSV in UTF-8; '{path.name}' is not. Save it again.") from error
+    missing = [name for name in _REQUIRED if not table or name not in table[0]]
+    if missing:
+        raise InputError(
+            f"A manifest needs a row and the columns {', '.join(_REQUIRED)}; missing: {', '.join(missing)}."
+        )
+    rows = [_row(values, number, path.parent) for number, values in enumerate(table, 2)]
+    _check_splits(rows)
+    return rows
+
+
+def _row(values: dict[str, str | None], line: int, folder: Path) -> ManifestRow:
+    """A row, or what is wrong with it."""
+    text = {name: (values.get(name) or "").strip() for name in _COLUMNS}
+    where = f"Line {line} of the manifest"
+    for name in _REQUIRED:
+        if not text[name]:
+            raise InputError(f"{where} needs a value for '{name}'; it is empty. Fill it in.")
+    for name, allowed in (("role", ROLES), ("split", SPLITS)):
+        if text[name] not in allowed:
+            raise InputError(f"{where}: '{name}' must be one of {', '.join(allowed)}; found '{text[name]}'.")
+    inside = PurePosixPath(text["path"])
+    if inside.is_absolute() or ".." in inside.parts:
+        raise InputError(
+            f"{where}: a path must lie below the manifest's folder; found one that does not. Move the data."
+        )
+    if not (folder / inside).exists():
+        raise InputError(f"{where}: the image '{inside.name}' of case '{text['case']}' is not there. Put it back.")
+    fraction = None
+    if text["count_fraction"]:
+        try:
+            fraction = float(text["count_fraction"])
+        except ValueError:
+            fraction = -1.0
+        if not 0 < fraction <= 1:
+            raise InputError(
+                f"{where}: a count fraction must lie above 0 and at most at 1; found '{text['count_fraction']}'."
+            )
+    return ManifestRow(**{**text, "count_fraction": fraction})  # type: ignore[arg-type]
+
+
+def _check_splits(rows: Iterable[ManifestRow]) -> None:
+    """Refuse a subject in two splits."""
+    seen: dict[str, str] = {}
+    for row in rows:
+        if seen.setdefault(row.subject, row.split) != row.split:
+            raise InputError(
+                f"A subject must stand in one split only; '{row.subject}' is in '{seen[row.subject]}' and "
+                f"'{row.split}'. Move all of its cases to one."
+            )

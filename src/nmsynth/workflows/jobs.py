@@ -1,0 +1,82 @@
+"""Many independent computations over processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.progress import Progress, silent
+
+Argument = TypeVar("Argument")
+
+
+def run_jobs(
+    job: Callable[[Argument], None],
+    arguments: Sequence[Argument],
+    *,
+    workers: int | None = None,
+    stage: str = "",
+    done: int = 0,
+    progress: Progress = silent,
+) -> None:
+    """Call a function once for each argument, over processes, in any order.
+
+    Each call has one thread, so that its result does not depend on the number of workers. Where one fails, no further
+    ones are begun, and its error is raised; a job that writes its result whole or not at all can be taken up again.
+
+    The processes are those of joblib: inside ``with joblib.parallel_config(backend="dask")``, or another backend that
+    is registered with it, the same call runs on a cluster.
+
+    Parameters
+    ----------
+    job
+        A function of a module, and with it everything it needs, can be pickled.
+    arguments
+        One for each call.
+    workers
+        Processes; one for each core when unset.
+    stage, done
+        What progress calls the work, and how many calls an earlier run has completed.
+    progress
+        Told after each call.
+
+    Raises
+    ------
+    InputError
+        If there is not at least one worker.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(f"Jobs need at least one worker; found {workers}. Leave it unset for one for each core.")
+    if not arguments:
+        return
+    import joblib
+
+    total = done + len(arguments)
+    parallel = joblib.Parallel(
+        n_jobs=min(workers or os.cpu_count() or 1, len(arguments)), return_as="generator_unordered"
+    )
+    for _ in parallel(joblib.delayed(_one_thread)(job, argument) for argument in arguments):
+        done += 1
+        progress(stage, done / total)
+
+
+def _one_thread(job: Callable[[Argument], None], argument: Argument) -> None:
+    """One call with one thread of torch."""
+    with single_thread():
+        job(argument)
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """One thread for torch, and the number before when the block ends."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

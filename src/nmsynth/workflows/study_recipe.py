@@ -1,0 +1,179 @@
+"""Recipes of studies: which command of ``nmsynth simulate`` is called for each subject, and what is drawn for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nmsynth.core.config import override, read_toml, resolve
+from nmsynth.core.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nmsynth.data.manifest import ManifestRow
+
+STUDIES = "nmsynth.recipes"
+"""Package whose folder ``studies`` holds the recipes."""
+_ROLES = {
+    "scan": "source",
+    "noise_free": "target",
+    "truth": "truth",
+    "lesions": "mask",
+    "organs": "mask",
+    "segments": "mask",
+    "regions": "mask",
+    "mu_map": "anatomy",
+    "ct": "anatomy",
+    "mr": "anatomy",
+}
+"""Role of an image by its name; others are references."""
+
+
+class StudyRecipe(BaseModel):
+    """Studies of one kind."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    name: str
+    kind: Literal["pet", "spect", "planar", "dynamic"]
+    """Command of ``nmsynth simulate``."""
+    validation_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of subjects held for validation."""
+    settings: dict[str, Any] = {}
+    """Of that command, the same for all subjects."""
+    draws: dict[str, tuple[Any, ...]] = {}
+    """Values of which one is drawn for each subject, all alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPlan:
+    """One study; a function of the recipe, the seed and its number."""
+
+    case_id: str
+    kind: str
+    split: str
+    settings: dict[str, Any]
+
+
+def study_recipe_names() -> list[str]:
+    """Names of the recipes of studies that come with nmsynth."""
+    folder = resources.files(STUDIES) / "studies"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_study_recipe(recipe: str, overrides: Mapping[str, Any] | None = None) -> StudyRecipe | None:
+    """The recipe of studies of a name or in a TOML file; ``None`` where it is none."""
+    path = Path(recipe)
+    if path.suffix == ".toml":
+        values = read_toml(path)
+        if "kind" not in values:
+            return None
+    elif recipe in study_recipe_names():
+        with resources.as_file(resources.files(STUDIES) / "studies" / f"{recipe}.toml") as bundled:
+            values = read_toml(bundled)
+    else:
+        return None
+    return resolve(StudyRecipe, override(values, overrides or {}), where=f"the recipe '{path.name}'")
+
+
+def plan_studies(recipe: StudyRecipe, n_subjects: int, seed: int) -> list[StudyPlan]:
+    """The first subjects of an endless series; the first is for training and the second for validation.
+
+    Raises
+    ------
+    InputError
+        If a setting is unknown or a value does not fit, before anything is simulated.
+    """
+    import numpy as np
+
+    model, _ = _workflow(recipe.kind)
+    plans = []
+    for k in range(n_subjects):
+        rng = np.random.default_rng((seed, 43, k))
+        drawn = {name: values[int(rng.integers(len(values)))] for name, values in sorted(recipe.draws.items())}
+        split = "validation" if k == 1 or (k > 1 and rng.random() < recipe.validation_share) else "train"
+        settings = {**recipe.settings, **drawn, "seed": 1_000_000 + seed * 100_000 + k}
+        resolved = resolve(model, settings, where=f"the recipe '{recipe.name}'")
+        plans.append(StudyPlan(f"{recipe.name}-{k:05d}", recipe.kind, split, resolved.model_dump(mode="json")))
+    return plans
+
+
+def _workflow(kind: str) -> tuple[type[BaseModel], Callable[..., dict[str, Any]]]:
+    """Settings and workflow of a kind of study."""
+    if kind == "pet":
+        from nmsynth.workflows.simulation import SimulatePetSettings, simulate_pet
+
+        return SimulatePetSettings, simulate_pet
+    if kind == "spect":
+        from nmsynth.workflows.spect_simulation import SimulateSpectSettings, simulate_spect
+
+        return SimulateSpectSettings, simulate_spect
+    if kind == "dynamic":
+        from nmsynth.workflows.dynamic_simulation import SimulateDynamicSettings, simulate_dynamic
+
+        return SimulateDynamicSettings, simulate_dynamic
+    raise InputError(f"A study is pet, spect or dynamic; found '{kind}'. Correct the recipe.")
+
+
+def simulate_study(plan: StudyPlan, work: Path, *, file_format: str) -> tuple[list[ManifestRow], dict[str, Any]]:
+    """Simulate a study into a folder, and say what lies in it.
+
+    Parameters
+    ----------
+    plan
+        What is simulated.
+    work
+        Folder of the case; gets a folder ``study``.
+    file_format
+        ``nifti`` or ``dicom``, where the kind of study can be written so.
+    """
+    model, simulate = _workflow(plan.kind)
+    stated = dict(plan.settings)
+    if "file_format" in model.model_fields:
+        stated["file_format"] = file_format
+    elif file_format == "dicom":
+        raise InputError(f"Studies of the kind '{plan.kind}' are written as NIfTI; DICOM was asked for. Leave it out.")
+    settings = resolve(model, stated, where="the recipe")
+    simulate(settings, work / "study")
+    return _rows(plan, work), {"case": plan.case_id, "settings": settings.model_dump(mode="json")}
+
+
+def _rows(plan: StudyPlan, work: Path) -> list[ManifestRow]:
+    """What a study wrote, as rows of a manifest."""
+    from nmsynth.data.manifest import ManifestRow
+
+    fraction = float(plan.settings.get("count_fraction", 1.0))
+    root = work / "study"
+    rows = []
+
+    def add(role: str, name: str, path: Path, of: float | None) -> None:
+        """A row with unit and modality of the image's sidecar."""
+        sidecar = path.with_name(f"{name}.json")
+        facts = {}
+        if path.name.endswith(".nii.gz") and sidecar.is_file():
+            facts = json.loads(sidecar.read_text(encoding="utf-8")).get("nmsynth", {})
+        rows.append(
+            ManifestRow(
+                plan.case_id, plan.case_id, plan.split, role, name, path.relative_to(work).as_posix(), of,
+                facts.get("modality") or "", facts.get("unit") or "",
+            )
+        )  # fmt: skip
+
+    if any(root.glob("*.dcm")):
+        add("source", "scan", root, fraction)
+    for path in sorted([*root.glob("*.nii.gz"), *root.glob("*.npy"), *root.glob("reference/*.nii.gz")]):
+        name = path.name.removesuffix(".nii.gz")
+        if path.suffix == ".npy":
+            add("data", path.stem, path, fraction)
+            continue
+        role = _ROLES.get(name, "source" if path.parent == root else "reference")
+        add(role, name, path, fraction if role == "source" else 1.0 if name == "full_count" else None)
+    return rows
