@@ -64,19 +64,24 @@ def run_jobs(
 
 
 def _one_thread(job: Callable[[Argument], None], argument: Argument) -> None:
-    """One call with one thread of torch."""
+    """One call with one thread."""
     with single_thread():
         job(argument)
 
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """One thread for torch, and the number before when the block ends."""
+    """One thread for torch and for the linear algebra of numpy, and the numbers before when the block ends.
+
+    A sum over several threads is rounded in another order, so that the last bits of a result depend on their number.
+    """
     import torch
+    from threadpoolctl import threadpool_limits
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         torch.set_num_threads(before)
