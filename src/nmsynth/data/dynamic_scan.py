@@ -24,7 +24,7 @@ from nmsynth.physics.input_function import FloatArray, InputFunction, fine_minut
 from nmsynth.physics.kinetics import RateConstants, frame_means, late_frames, tissue_curve
 from nmsynth.physics.pet import PetProtocol, expected_scan, reconstruct_fractions
 from nmsynth.physics.phantom import WholeBodyPatient
-from nmsynth.physics.rate_constants import varied
+from nmsynth.physics.rate_constants import subject_rates, varied
 
 __all__ = ["FDG_HOUR_S", "ScannedDynamic", "scan_head_dynamic", "scan_labels_dynamic"]
 
@@ -197,7 +197,10 @@ def _scan(
     minutes = fine_minutes(float(plan.frames_min[-1, 1]))
     plasma, whole_blood = plan.blood.plasma(minutes), plan.blood.whole_blood(minutes)
     mean_rates = plan.tracer.rates(plan.severity)
-    drawn = {region: varied(rates, plan.rng) for region, rates in mean_rates.items()}
+    if plan.tracer.graded:
+        drawn = subject_rates(mean_rates, plan.rng)
+    else:
+        drawn = {region: varied(rates, plan.rng) for region, rates in mean_rates.items()}
     rates = tuple(drawn.get(name, drawn["other"]) for name in head.names)
     means = np.zeros((len(plan.frames_s), len(rates)))
     for k, constants in enumerate(rates):
@@ -275,9 +278,7 @@ def _volume(
     )  # fmt: skip
 
 
-def _facts(
-    head: DynamicHead, plan: _Plan, rates: tuple[RateConstants, ...], bqml_per_suv: float
-) -> dict[str, Any]:
+def _facts(head: DynamicHead, plan: _Plan, rates: tuple[RateConstants, ...], bqml_per_suv: float) -> dict[str, Any]:
     """What is recorded of a scan, JSON values only."""
     fields = ("k1", "k2", "k3", "k4", "blood_volume")
     blood = {name: getattr(plan.blood, name) for name in ("a1", "a2", "a3", "delay_min", "whole_blood_ratio")}

@@ -13,7 +13,7 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.dynamic_scan import ScannedDynamic
 from nmsynth.metrics.suvr import SUVR_RULES, suvr
 from nmsynth.physics.brain_regions import BRAIN, REFERENCE_REGIONS
-from nmsynth.physics.kinetics import RateConstants, patlak_image
+from nmsynth.physics.kinetics import patlak_image
 from nmsynth.physics.reference_models import logan_reference, patlak_reference
 from nmsynth.physics.reference_tissue_image import srtm_image
 from nmsynth.physics.static_window import static_image
@@ -105,36 +105,29 @@ def parametric_images(study: ScannedDynamic, frames: Volume, kind: str) -> Image
 def true_images(study: ScannedDynamic) -> Images:
     """Parametric images that follow from the rate constants.
 
-    ``ki_true``: ``(1 - V_b) K_i``, the slope of a Patlak plot if nothing leaves again. ``ki_reference_true``: the same
-    over the reference's ``(1 - V_b) K1 / k2``. ``dvr_true``: ``(1 - V_b) V_T`` over that of the reference, ``bp_true``
-    that less one, in the brain alone. Texture scales them as it scales activity.
+    ``ki_true``: ``(1 - V_b) K_i``, the slope of a Patlak plot if nothing leaves again. ``ki_reference_true``: ``K_i``
+    over the reference's ``K1 / k2``. ``dvr_true``: ``V_T`` over that of the reference, ``bp_true`` that less one, in
+    the brain alone. Texture scales them as it scales activity.
     """
-    slopes = np.array([(1 - r.blood_volume) * r.influx for r in study.rates])
     if study.tracer.analysis == "plasma":
+        slopes = [(1 - r.blood_volume) * r.influx for r in study.rates]
         return {"ki_true": study.image(study.by_region(slopes), "true influx", Unit.INFLUX)}
     region = reference_of(study, study.tracer.reference)
-    free = next(
-        (r for r, name in zip(study.rates, study.head.names, strict=True) if name in REFERENCE_REGIONS[region])
-    )
+    free = next((r for r, name in zip(study.rates, study.head.names, strict=True) if name in REFERENCE_REGIONS[region]))
     stated = {"reference_region": region}
     if study.tracer.analysis == "influx":
-        image = study.by_region(slopes / ((1 - free.blood_volume) * free.k1 / free.k2))
-        return {
-            "ki_reference_true": study.image(image, "true influx relative to reference", Unit.PER_MINUTE, **stated)
-        }
-    ratios = [_ratio(r, free) if name in BRAIN else 0.0 for r, name in zip(study.rates, study.head.names, strict=True)]
+        image = study.by_region([r.influx * free.k2 / free.k1 for r in study.rates])
+        return {"ki_reference_true": study.image(image, "true influx relative to reference", Unit.PER_MINUTE, **stated)}
+    ratios = [
+        r.distribution_volume / free.distribution_volume if name in BRAIN else 0.0
+        for r, name in zip(study.rates, study.head.names, strict=True)
+    ]
     volume = study.by_region(ratios)
     binding = np.where(np.isin(study.head.labels, _brain_indices(study)), volume - 1, 0.0)
     return {
         "dvr_true": study.image(volume, "true DVR", Unit.UNITLESS, **stated),
         "bp_true": study.image(binding, "true BP", Unit.UNITLESS, **stated),
     }
-
-
-def _ratio(rates: RateConstants, reference: RateConstants) -> float:
-    """Distribution volume of a voxel's tissue over that of the reference, blood left out."""
-    own = (1 - rates.blood_volume) * rates.distribution_volume
-    return own / ((1 - reference.blood_volume) * reference.distribution_volume)
 
 
 def _brain_indices(study: ScannedDynamic) -> list[int]:

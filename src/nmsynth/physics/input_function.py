@@ -34,9 +34,7 @@ class ParentFraction:
 
     def __post_init__(self) -> None:
         if not (0 <= self.final <= 1 and 0 < self.half_min < np.inf and 0 < self.power < np.inf):
-            raise InputError(
-                f"A parent fraction ends between 0 and 1, with a time and a power above 0; found {self}."
-            )
+            raise InputError(f"A parent fraction ends between 0 and 1, with a time and a power above 0; found {self}.")
 
     def at(self, minutes: npt.ArrayLike) -> FloatArray:
         """Fraction at times after injection [min]."""
@@ -91,7 +89,7 @@ class InputFunction:
             )
 
     def total_plasma(self, minutes: npt.ArrayLike) -> FloatArray:
-        """Activity concentration of plasma with metabolites [SUV] at times after injection [min]; 0 before it arrives."""
+        """Activity concentration of plasma with metabolites [SUV] at times after injection [min], 0 before it."""
         s = np.maximum(np.asarray(minutes, dtype=np.float64) - self.delay_min, 0.0)
         fast, slow, slowest = self.rates_per_min
         rise = (self.a1 * s - self.a2 - self.a3) * np.exp(-fast * s)
@@ -107,7 +105,7 @@ class InputFunction:
         return self.whole_blood_ratio * self.total_plasma(minutes)
 
     def varied(self, rng: np.random.Generator) -> InputFunction:
-        """The input of one subject: level by 12 %, clearance by 8 %, arrival by 0.1 min, metabolism by 15 % (chosen)."""
+        """One subject's: level by 12 %, clearance by 8 %, arrival by 0.1 min, metabolism by 15 % (all chosen)."""
         level = float(np.exp(0.12 * rng.standard_normal()))
         fast, slow, slowest = np.array(self.rates_per_min) * np.exp(0.08 * rng.standard_normal(3))
         delay = float(max(0.0, self.delay_min + rng.uniform(-0.1, 0.1)))

@@ -15,7 +15,7 @@ Published:
 Chosen: every other region, blood volumes of FDG, everything outside the brain, all of florbetapir, free exchange of
 FDOPA. The rates of florbetapir are such that its SUVR from 50 to 70 minutes at BP 0.19, 0.23 and 0.29 is within 3 % of
 1.28, 1.34 and 1.43, the pairs of thresholds of [Ebenau2021]_. FDG of organs outside the head has K1 and k2 of the order
-that is reported and a k3 chosen so that SUV after 60 minutes is the median of the uptake table in ``phantom/organs.py``.
+that is reported and a k3 with which SUV after 60 minutes is the median of the uptake table in ``phantom/organs.py``.
 
 References
 ----------
@@ -220,6 +220,35 @@ def varied(rates: RateConstants, rng: np.random.Generator, spread: float = SPREA
     mean = np.array([rates.k1, rates.k2, rates.k3, rates.k4])
     k1, k2, k3, k4 = mean * np.exp(spread * rng.standard_normal(4))
     return replace(rates, k1=float(k1), k2=float(k2), k3=float(k3), k4=float(k4))
+
+
+def subject_rates(rates: Rates, rng: np.random.Generator) -> Rates:
+    """Rate constants of one subject, in which regions vary together.
+
+    Delivery, free volume and release vary by 10 % between subjects, everywhere alike, and delivery by 5 %, free volume
+    by 2 % and binding by 5 % between the regions of one (chosen): ratios to a reference vary less than what they are
+    made of, as they do in patients.
+    """
+    delivery, volume, release = np.exp(SPREAD * rng.standard_normal(3))
+    return {region: _regional(r, rng, delivery, volume, release) for region, r in rates.items()}
+
+
+def _regional(
+    rates: RateConstants, rng: np.random.Generator, delivery: float, volume: float, release: float
+) -> RateConstants:
+    """Rate constants of a region of a subject with these common factors."""
+    own = np.exp(np.array([0.05, 0.02, 0.05]) * rng.standard_normal(3))
+    if rates.k1 == 0:
+        return rates
+    faster = delivery * own[0]
+    k3, k4 = rates.k3 * own[2], rates.k4
+    return replace(
+        rates,
+        k1=float(rates.k1 * faster),
+        k2=float(rates.k2 * faster / (volume * own[1])),
+        k3=float(k3 * release) if k4 else float(k3),
+        k4=float(k4 * release),
+    )
 
 
 def _check(tracer: str, known: dict[str, object] | dict[str, AmyloidRates], severity: float) -> None:

@@ -108,7 +108,7 @@ def logan_reference(
     start_min: float,
     k2_reference_per_min: float | None = None,
 ) -> FloatArray:
-    """Slope of ``integral C / C`` against ``(integral C_r + C_r / k2') / C``: the distribution volume ratio [Logan1996]_.
+    """Distribution volume ratio: slope of ``integral C / C`` against ``(integral C_r + C_r / k2') / C`` [Logan1996]_.
 
     Noise in ``C`` stands on both axes and lowers the slope, more so where binding is high [Slifstein2000]_.
 

@@ -59,8 +59,8 @@ def srtm_image(
 ) -> ReferenceImages:
     """Fit ``C = R1 C_r + (k2 - R1 k2a) C_r * exp(-k2a t)`` in every voxel by basis functions [Gunn1997]_.
 
-    Linear in two coefficients for each ``k2a`` of a logarithmic grid; frames weigh by their length. The squared error of
-    the grid's best three is a parabola in ``log k2a``, and the parameters are taken at its lowest point.
+    Linear in two coefficients for each ``k2a`` of a logarithmic grid; frames weigh by their length. A parabola in
+    ``log k2a`` goes through the squared errors of the grid's best three; the parameters are taken at its lowest point.
 
     Parameters
     ----------
@@ -125,7 +125,9 @@ def _fit(
         here = best == k
         near = (k - 1, k, k + 1)
         parts = [np.linalg.solve(orthogonal[n][1], orthogonal[n][0].T @ y[:, here].astype(np.float64)) for n in near]
-        errors = [((y[:, here] - (designs[n] * weights[:, None]) @ p) ** 2).sum(0) for n, p in zip(near, parts, strict=True)]
+        errors = [
+            ((y[:, here] - (designs[n] * weights[:, None]) @ p) ** 2).sum(0) for n, p in zip(near, parts, strict=True)
+        ]
         curvature = errors[0] - 2 * errors[1] + errors[2]
         shift = np.where(curvature > 0, 0.5 * (errors[0] - errors[2]) / np.where(curvature > 0, curvature, 1.0), 0.0)
         shift = np.clip(shift, -1.0, 1.0)
