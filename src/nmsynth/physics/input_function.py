@@ -93,7 +93,8 @@ class InputFunction:
         s = np.maximum(np.asarray(minutes, dtype=np.float64) - self.delay_min, 0.0)
         fast, slow, slowest = self.rates_per_min
         rise = (self.a1 * s - self.a2 - self.a3) * np.exp(-fast * s)
-        return np.asarray(rise + self.a2 * np.exp(-slow * s) + self.a3 * np.exp(-slowest * s))
+        total = rise + self.a2 * np.exp(-slow * s) + self.a3 * np.exp(-slowest * s)
+        return np.maximum(total, 0.0)  # at arrival the amplitudes cancel but for rounding
 
     def plasma(self, minutes: npt.ArrayLike) -> FloatArray:
         """Activity concentration of unchanged tracer in plasma [SUV]; 0 before the bolus arrives."""

@@ -85,7 +85,8 @@ def simulate_dynamic(
             "schema_version": SCHEMA_VERSION,
             "settings": settings.model_dump(mode="json", exclude={"labels"}),
             "reference": "known truth: T0 truth, T1 noise_free, parameters by region and as images",
-            "images": {name: _described(volume) for name, volume in {**derived, **known}.items()},
+            "images": {name: _described(volume) for name, volume in derived.items()},
+            "reference_images": {name: _described(volume) for name, volume in known.items()},
             **study.facts,
         }
         write_json(folder / "simulation.json", record)
