@@ -90,7 +90,7 @@ def test_images_of_the_scan_follow_those_of_the_truth(amyloid):
 
 
 def test_one_seed_is_one_study():
-    short = {"frames_s": (60.0, 300.0, 300.0, 300.0), "length_mm": 60.0}
+    short = {"frames_s": (60.0, 300.0, 300.0, 300.0, 300.0), "length_mm": 60.0}
     one, again, other = (scanned("FDG", seed=seed, **short) for seed in (1, 1, 2))
     assert np.array_equal(one.scan.array, again.scan.array)
     assert not np.array_equal(one.scan.array, other.scan.array)
@@ -120,6 +120,6 @@ def test_what_cannot_be_scanned_is_refused():
         scanned("FDG", 0.5)
     with pytest.raises(InputError, match="two frames"):
         scanned("florbetaben", frames_s=(60.0,))
-    top = scanned("florbetaben", length_mm=60.0, frames_s=(60.0, 300.0, 300.0, 300.0))
+    top = scanned("florbetaben", length_mm=60.0, frames_s=(60.0, 300.0, 300.0, 300.0, 300.0))
     with pytest.raises(InputError, match="cerebellar grey in the scan; found none"):
         parametric_images(top, top.scan, "")
