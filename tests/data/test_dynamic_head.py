@@ -5,7 +5,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.data.dynamic_head import labelled_head
 from nmsynth.data.dynamic_scan import scan_labels_dynamic
-from nmsynth.data.parametric import parametric_images, reference_of, static_images, true_images
+from nmsynth.data.parametric import left_out, parametric_images, static_images, true_images
 from nmsynth.data.scan import ReferenceScan
 from nmsynth.data.simulation import block_mean
 
@@ -100,13 +100,14 @@ def test_one_seed_is_one_study():
 
 def test_dopa_is_compared_with_what_is_there_of_its_references():
     study = scanned("FDOPA", 0.0, frames_s=(60.0,) * 5 + (600.0,) * 6)
-    assert reference_of(study, study.tracer.reference) == "cerebellar grey"  # the map has no occipital parcels
+    assert study.reference == "cerebellar grey"  # the map has no occipital parcels
     found, true = parametric_images(study, study.truth, ""), true_images(study)
     assert found["patlak_reference"].unit is Unit.PER_MINUTE
     influx = mean_of(study, true["ki_reference_true"], "putamen")
     assert 0.007 < influx < 0.013
     assert mean_of(study, found["patlak_reference"], "putamen") == pytest.approx(influx, rel=0.25)
     assert "suvr" not in static_images(study, study.truth, "")
+    assert "no window" in left_out(study)["suvr"]
 
 
 def test_what_cannot_be_scanned_is_refused():
@@ -120,6 +121,14 @@ def test_what_cannot_be_scanned_is_refused():
         scanned("FDG", 0.5)
     with pytest.raises(InputError, match="two frames"):
         scanned("florbetaben", frames_s=(60.0,))
-    top = scanned("florbetaben", length_mm=60.0, frames_s=(60.0, 300.0, 300.0, 300.0, 300.0))
-    with pytest.raises(InputError, match="cerebellar grey in the scan; found none"):
-        parametric_images(top, top.scan, "")
+    with pytest.raises(InputError, match="cerebellar grey in the scan; found too little"):
+        scanned("florbetaben", length_mm=60.0)
+
+
+def test_what_a_short_scan_lacks_is_left_out_and_said():
+    top = scanned("FDG", length_mm=60.0, frames_s=(60.0,) * 10 + (300.0,) * 10)
+    assert set(static_images(top, top.truth, "")) == {"early", "late"}
+    assert "less than 1 mL of pons" in left_out(top)["suvr"]
+    brief = scanned("FDG", length_mm=60.0, frames_s=(60.0,) * 12)
+    assert set(static_images(brief, brief.truth, "")) == {"early"}
+    assert set(left_out(brief)) == {"late", "suvr"}

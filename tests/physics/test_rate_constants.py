@@ -136,7 +136,7 @@ def test_what_is_unknown_is_refused():
         regions_of_labels(np.array([0, 515]))
     with pytest.raises(InputError, match="between 0 and 1"):
         amyloid_rates("florbetaben", 1.5)
-    with pytest.raises(InputError, match="known for florbetaben"):
+    with pytest.raises(InputError, match="amyloid are known for florbetaben"):
         amyloid_rates("FDG", 0.0)
     with pytest.raises(InputError, match="severity 0"):
         dynamic_tracer("FDG").rates(0.5)

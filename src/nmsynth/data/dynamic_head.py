@@ -11,13 +11,16 @@ from scipy import ndimage
 from nmsynth.core.errors import InputError
 from nmsynth.data.scan import ReferenceScan
 from nmsynth.data.simulation import FINE, block_mean, majority_label
-from nmsynth.physics.brain_regions import ORGAN_OF_REGION, REGION_OF_ORGAN, regions_of_labels
+from nmsynth.metrics.suvr import MINIMUM_REFERENCE_ML
+from nmsynth.physics.brain_regions import ORGAN_OF_REGION, REFERENCE_REGIONS, REGION_OF_ORGAN, regions_of_labels
 from nmsynth.physics.phantom import Grid, Organ, Phantom, WholeBodyPatient
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.label_tables import mu_of
 from nmsynth.physics.phantom.labels import overlap_matrix
 
 FloatArray = npt.NDArray[np.float32]
+
+_STAND_INS = {"pons": ("brainstem", "cerebellar grey")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +59,22 @@ class DynamicHead:
     organs: npt.NDArray[np.uint8]
     first_z_mm: float
     body_mass_kg: float
+
+    def mask_of(self, region: str) -> npt.NDArray[np.bool_]:
+        """Voxels of the reconstruction in a region or reference region, shape ``(z, y, x)``."""
+        parts = REFERENCE_REGIONS.get(region, (region,))
+        return np.isin(self.labels, [k for k, name in enumerate(self.names) if name in parts])
+
+    def reference(self, regions: tuple[str, ...], voxel_volume_ml: float) -> str | None:
+        """The first reference region of which enough was scanned to bear a ratio; None if there is none.
+
+        A head knows no pons of its own; the brainstem takes its place, then cerebellar grey matter.
+        """
+        for region in regions:
+            for candidate in (region, *_STAND_INS.get(region, ())):
+                if float(self.mask_of(candidate).sum()) * voxel_volume_ml >= MINIMUM_REFERENCE_ML:
+                    return candidate
+        return None
 
     def fill(self, values: npt.ArrayLike) -> FloatArray:
         """Values by region, shape ``(region,)``, with the head's texture on the fine grid, shape ``(z, y, x)``."""
@@ -151,7 +170,7 @@ def _cropped(
     """The box that holds the head, its middle on the scanner's axis."""
     box = ndimage.find_objects((indices > 0).astype(np.uint8))[0]
     inside = np.ascontiguousarray(indices[box])
-    return inside, Grid.centred(inside.shape, tuple(float(s) for s in spacing_mm))
+    return inside, Grid.centred(inside.shape, spacing_mm)
 
 
 def _grid(start_mm: float, n_planes: int, n: int, reference: ReferenceScan, factor: int) -> Grid:

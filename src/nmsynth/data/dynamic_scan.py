@@ -51,6 +51,8 @@ class ScannedDynamic:
     fit_start_min: float
     """Frames from here on are fitted by graphical analyses [min]."""
     bqml_per_suv: float
+    reference: str
+    """Reference region of the models; empty for a tracer that is compared with plasma."""
     facts: dict[str, Any]
 
     @property
@@ -194,6 +196,7 @@ def _scan(
     head: DynamicHead, plan: _Plan, reference: ReferenceScan, draw: ScanDraw, progress: Progress
 ) -> ScannedDynamic:
     """Scan a head by a plan."""
+    region = _reference(head, plan.tracer, reference)  # refused now rather than after the scan
     minutes = fine_minutes(float(plan.frames_min[-1, 1]))
     plasma, whole_blood = plan.blood.plasma(minutes), plan.blood.whole_blood(minutes)
     mean_rates = plan.tracer.rates(plan.severity)
@@ -214,13 +217,26 @@ def _scan(
     study = ScannedDynamic(
         scan=scan, noise_free=scan, truth=scan, head=head, tracer=plan.tracer, rates=rates,
         frames_min=plan.frames_min, minutes=minutes, plasma_suv=plasma, fit_start_min=plan.fit_start_min,
-        bqml_per_suv=at_injection, facts=_facts(head, plan, rates, at_injection),
+        bqml_per_suv=at_injection, reference=region, facts=_facts(head, plan, rates, at_injection),
     )  # fmt: skip
     return replace(
         study,
         noise_free=study.image(noise_free, "noise-free (T1)"),
         truth=study.image(truth * np.float32(at_injection), "true activity (T0)"),
     )
+
+
+def _reference(head: DynamicHead, tracer: DynamicTracer, scan: ReferenceScan) -> str:
+    """Reference region of a tracer's models in this head."""
+    if tracer.analysis == "plasma":
+        return ""
+    found = head.reference(tracer.reference, scan.plane_mm * scan.voxel_mm**2 / 1000.0)
+    if found is None:
+        raise InputError(
+            f"The analysis of {tracer.name} needs {' or '.join(tracer.reference)} in the scan; found too little. "
+            "Scan a greater length, or use a label map that has it."
+        )
+    return found
 
 
 def _scan_frames(

@@ -5,49 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.dynamic_scan import ScannedDynamic
-from nmsynth.metrics.suvr import SUVR_RULES, suvr
+from nmsynth.metrics.suvr import MINIMUM_REFERENCE_ML, SUVR_RULES, suvr
 from nmsynth.physics.brain_regions import BRAIN, REFERENCE_REGIONS
 from nmsynth.physics.kinetics import patlak_image
 from nmsynth.physics.reference_models import logan_reference, patlak_reference
 from nmsynth.physics.reference_tissue_image import srtm_image
 from nmsynth.physics.static_window import static_image
 
-_STAND_INS = {"pons": ("brainstem", "cerebellar grey")}
-"""What takes the place of a reference region that the head does not have."""
-
 Images = dict[str, Volume]
 """Images by the name of their file."""
-
-
-def reference_mask(study: ScannedDynamic, region: str) -> npt.NDArray[np.bool_]:
-    """Voxels of a reference region of a study, shape ``(z, y, x)``."""
-    parts = REFERENCE_REGIONS.get(region, (region,))
-    wanted = [k for k, name in enumerate(study.head.names) if name in parts]
-    return np.isin(study.head.labels, wanted)
-
-
-def reference_of(study: ScannedDynamic, regions: tuple[str, ...]) -> str:
-    """The first reference region that the head has, with stand-ins for those that no head has.
-
-    Raises
-    ------
-    InputError
-        If it has none.
-    """
-    for region in regions:
-        for candidate in (region, *_STAND_INS.get(region, ())):
-            if reference_mask(study, candidate).any():
-                return candidate
-    raise InputError(
-        f"The analysis of {study.tracer.name} needs one of the regions {', '.join(regions)} in the scan; found none. "
-        "Scan a greater length, or use a label map that has it."
-    )
 
 
 def windows_of(study: ScannedDynamic) -> dict[str, tuple[float, float]]:
@@ -58,20 +28,39 @@ def windows_of(study: ScannedDynamic) -> dict[str, tuple[float, float]]:
 
 
 def static_images(study: ScannedDynamic, frames: Volume, kind: str) -> Images:
-    """Early and late image of a dynamic one, and its SUVR where the tracer has a rule and was scanned long enough."""
+    """Early and late image of a dynamic one, and its SUVR.
+
+    What the frames do not cover is left out, and SUVR where the tracer has no rule or less than 1 mL of its reference
+    region was scanned; see :func:`left_out`.
+    """
     images: Images = {}
     for name, window in windows_of(study).items():
         array = static_image(frames.array, study.frames_min, window)
         images[name] = study.image(array, f"{name} {kind}", window_min=list(window))
     rule = SUVR_RULES.get(study.tracer.name)
-    if rule is not None and "late" in images:
-        region = reference_of(study, rule.references)
-        mask = reference_mask(study, region)
+    region = None if rule is None else study.head.reference(rule.references, study.scan.voxel_volume_ml)
+    if region is not None and "late" in images:
+        mask = study.head.mask_of(region)
         ratio = suvr(images["late"].array, mask, voxel_volume_ml=study.scan.voxel_volume_ml)
         images["suvr"] = study.image(
             ratio, f"SUVR {kind}", Unit.SUVR, window_min=list(study.tracer.late_min), reference_region=region
         )
     return images
+
+
+def left_out(study: ScannedDynamic) -> dict[str, str]:
+    """Why an image of the list is not there, by its name."""
+    missing = {
+        name: "the frames do not cover its window" for name in ("early", "late") if name not in windows_of(study)
+    }
+    rule = SUVR_RULES.get(study.tracer.name)
+    if rule is None:
+        missing["suvr"] = f"no window and reference region are in use for {study.tracer.name}"
+    elif "late" in missing:
+        missing["suvr"] = missing["late"]
+    elif study.head.reference(rule.references, study.scan.voxel_volume_ml) is None:
+        missing["suvr"] = f"less than {MINIMUM_REFERENCE_ML:g} mL of {' or '.join(rule.references)} was scanned"
+    return missing
 
 
 def parametric_images(study: ScannedDynamic, frames: Volume, kind: str) -> Images:
@@ -86,8 +75,8 @@ def parametric_images(study: ScannedDynamic, frames: Volume, kind: str) -> Image
             frames.array / np.float32(study.bqml_per_suv), spans, study.plasma_suv, study.minutes, start_min=start
         )
         return {"patlak": study.image(slope, f"Patlak slope {kind}", Unit.INFLUX, fit_start_min=start)}
-    region = reference_of(study, study.tracer.reference)
-    curve = frames.array[:, reference_mask(study, region)].mean(axis=1, dtype=np.float64)
+    region = study.reference
+    curve = frames.array[:, study.head.mask_of(region)].mean(axis=1, dtype=np.float64)
     stated: dict[str, Any] = {"reference_region": region}
     if study.tracer.analysis == "influx":
         slope = patlak_reference(frames.array, spans, curve, start_min=start)
@@ -112,7 +101,7 @@ def true_images(study: ScannedDynamic) -> Images:
     if study.tracer.analysis == "plasma":
         slopes = [(1 - r.blood_volume) * r.influx for r in study.rates]
         return {"ki_true": study.image(study.by_region(slopes), "true influx", Unit.INFLUX)}
-    region = reference_of(study, study.tracer.reference)
+    region = study.reference
     free = next((r for r, name in zip(study.rates, study.head.names, strict=True) if name in REFERENCE_REGIONS[region]))
     stated = {"reference_region": region}
     if study.tracer.analysis == "influx":
@@ -123,13 +112,9 @@ def true_images(study: ScannedDynamic) -> Images:
         for r, name in zip(study.rates, study.head.names, strict=True)
     ]
     volume = study.by_region(ratios)
-    binding = np.where(np.isin(study.head.labels, _brain_indices(study)), volume - 1, 0.0)
+    brain = np.isin(study.head.labels, [k for k, name in enumerate(study.head.names) if name in BRAIN])
+    binding = np.where(brain, volume - 1, 0.0)
     return {
         "dvr_true": study.image(volume, "true DVR", Unit.UNITLESS, **stated),
         "bp_true": study.image(binding, "true BP", Unit.UNITLESS, **stated),
     }
-
-
-def _brain_indices(study: ScannedDynamic) -> list[int]:
-    """Indices of the regions of the brain."""
-    return [k for k, name in enumerate(study.head.names) if name in BRAIN]

@@ -146,7 +146,9 @@ def amyloid_rates(tracer: str, severity: float) -> Rates:
     InputError
         If the tracer is unknown or the severity not from 0 to 1.
     """
-    _check(tracer, AMYLOID, severity)
+    if tracer not in AMYLOID:
+        raise InputError(f"Rate constants of amyloid are known for {', '.join(AMYLOID)}; found '{tracer}'.")
+    _check_severity(severity)
     t = AMYLOID[tracer]
     rates: Rates = {}
     for region, burden in _BURDEN.items():
@@ -194,7 +196,7 @@ def dopa_rates(severity: float) -> Rates:
     severity
         From 0, controls, to 1, Parkinson's disease; the influx lies between the two linearly.
     """
-    _check("FDOPA", {"FDOPA": None}, severity)
+    _check_severity(severity)
     k1, k2 = _DOPA_EXCHANGE
     rates: Rates = {}
     for region, (healthy, ill) in DOPA_INFLUX_PER_MIN.items():
@@ -251,9 +253,7 @@ def _regional(
     )
 
 
-def _check(tracer: str, known: dict[str, object] | dict[str, AmyloidRates], severity: float) -> None:
-    """Refuse an unknown tracer and a severity outside 0 to 1."""
-    if tracer not in known:
-        raise InputError(f"Rate constants are known for {', '.join(known)}; found '{tracer}'.")
+def _check_severity(severity: float) -> None:
+    """Refuse a severity outside 0 to 1."""
     if not 0 <= severity <= 1:
         raise InputError(f"The severity must lie between 0 and 1; found {severity}.")

@@ -57,7 +57,7 @@ def simulate_dynamic(
     -------
         What ``simulation.json`` holds.
     """
-    from nmsynth.data.parametric import parametric_images, static_images, true_images
+    from nmsynth.data.parametric import left_out, parametric_images, static_images, true_images
     from nmsynth.io.nifti import write_nifti
 
     with staged_output(Path(output), overwrite=overwrite, inputs=(settings.labels,)) as work:
@@ -87,6 +87,7 @@ def simulate_dynamic(
             "reference": "known truth: T0 truth, T1 noise_free, parameters by region and as images",
             "images": {name: _described(volume) for name, volume in derived.items()},
             "reference_images": {name: _described(volume) for name, volume in known.items()},
+            "left_out": left_out(study),
             **study.facts,
         }
         write_json(folder / "simulation.json", record)

@@ -64,6 +64,8 @@ def dynamic(
         terminal.print_json(record)
         return
     terminal.print_line(f"Wrote {output} (simulated, {len(record['frames_s'])} frames)")
+    for name, reason in record["left_out"].items():
+        terminal.print_line(f"No {name}: {reason}")
     terminal.print_line(f"What is known of it: {output / 'reference'}")
 
 
