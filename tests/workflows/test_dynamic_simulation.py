@@ -6,6 +6,7 @@ import pytest
 import nmsynth
 from nmsynth.apps.cli.main import run
 from nmsynth.core.errors import InputError
+from nmsynth.core.geometry import affine_from_axes
 from nmsynth.data.dynamic_scan import scan_head_dynamic
 from nmsynth.physics.phantom import LesionPlan, Organ, whole_body_patient
 from nmsynth.workflows.dynamic_simulation import SimulateDynamicSettings, simulate_dynamic
@@ -31,8 +32,10 @@ def test_frames_and_what_is_known_are_written(study):
     assert [f.duration_s for f in scan.frames] == list(SMALL.frames_s)
     assert scan.frames[5].start_s == 300.0
     assert scan.provenance.simulated
-    influx = nmsynth.read(output / "reference" / "influx.nii.gz")
+    influx = nmsynth.read(output / "reference" / "ki_true.nii.gz")
     assert influx.unit.value == "mL/cm3/min"
+    assert record["images"]["suvr"]["window_min"] == [30.0, 60.0]
+    assert record["reference_images"]["suvr"]["image"] == "SUVR true (T0)"
     assert json.loads((output / "reference" / "simulation.json").read_text()) == json.loads(json.dumps(record))
     assert (output / "plasma.csv").read_text().startswith("minutes,plasma_suv\n")
 
@@ -51,7 +54,7 @@ def test_grey_matter_traps_more_than_white_and_the_images_follow_the_truth(study
 def test_patlak_of_the_scan_is_near_the_influx_less_what_leaves(study):
     output, _ = study
     slope = nmsynth.read(output / "patlak.nii.gz").array
-    influx = nmsynth.read(output / "reference" / "influx.nii.gz").array
+    influx = nmsynth.read(output / "reference" / "ki_true.nii.gz").array
     grey = regions(output)["grey"]
     assert 0.5 * influx[grey].mean() < slope[grey].mean() < influx[grey].mean()
 
@@ -63,6 +66,51 @@ def test_early_frames_are_noisier(study):
     grey = regions(output)["grey"]
     relative = [(scan[k] - noise_free[k])[grey].std() / noise_free[k][grey].mean() for k in (1, 10)]
     assert relative[0] > 2 * relative[1]
+
+
+def test_early_and_late_images_and_their_ratio_are_written_for_scan_and_truth(study):
+    output, _ = study
+    grey, white = regions(output).values()
+    for folder in (output, output / "reference"):
+        early, late, ratio = (nmsynth.read(folder / f"{name}.nii.gz") for name in ("early", "late", "suvr"))
+        assert early.unit is late.unit is nmsynth.Unit.BQML
+        assert ratio.unit is nmsynth.Unit.SUVR
+        assert ratio.provenance.settings["reference_region"] == "cerebellar grey"
+        with pytest.raises(nmsynth.SuvError, match="this is PT in SUVR"):
+            ratio.to_suv()
+        # delivery differs less between grey and white matter than what is trapped in the end
+        assert late.array[grey].mean() > early.array[grey].mean()
+        assert (
+            1
+            < early.array[grey].mean() / early.array[white].mean()
+            < late.array[grey].mean() / late.array[white].mean()
+        )
+    truth = nmsynth.read(output / "reference" / "truth.nii.gz").array
+    late = nmsynth.read(output / "reference" / "late.nii.gz").array
+    # 30 to 60 minutes of frames from 25, 35, 45 and 55 minutes on
+    assert np.allclose(late, (0.5 * truth[7] + truth[8] + truth[9] + 0.5 * truth[10]) / 3, rtol=1e-4)
+
+
+def test_label_map_and_tracer_come_from_the_command_line(tmp_path, capsys):
+    from tests.data.test_dynamic_head import head_map
+
+    labels = nmsynth.Volume(
+        array=head_map(), affine=affine_from_axes(spacing_mm=(4.0, 4.0, 4.0), origin_mm=(0.0, 0.0, 0.0)),
+        unit=nmsynth.Unit.UNITLESS, modality="MR",
+    )  # fmt: skip
+    nmsynth.write(labels, tmp_path / "map.nii.gz")
+    words = ["--labels", str(tmp_path / "map.nii.gz"), "--voxel-mm", "8", "--frames", "2x300,10x600", "--json"]
+    out = tmp_path / "out"
+    assert run(["simulate", "dynamic", str(out), "--tracer", "florbetaben", "--severity", "0.8", *words]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["tracer"] == "florbetaben"
+    assert record["reference_images"]["bp_true"]["reference_region"] == "cerebellar grey"
+    for name in ("r1", "bp", "dvr", "suvr", "early", "late", "reference/bp_true", "reference/dvr_true"):
+        image = nmsynth.read(out / f"{name}.nii.gz")
+        assert np.isfinite(image.array).all()
+        assert image.provenance.simulated
+    assert run(["simulate", "dynamic", str(tmp_path / "no"), "--tracer", "water", "--frames", "2x300"]) == 2
+    assert "one of FDG, florbetaben" in capsys.readouterr().err
 
 
 def test_impossible_frames_are_refused(capsys, tmp_path):

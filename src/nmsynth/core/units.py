@@ -32,6 +32,10 @@ class Unit(StrEnum):
     """Linear attenuation coefficient."""
     INFLUX = "mL/cm3/min"
     """Rate constant of uptake from plasma, ``K_i`` or ``K_1``."""
+    PER_MINUTE = "1/min"
+    """Rate constant of uptake relative to a reference tissue."""
+    SUVR = "SUVR"
+    """Activity over that of a reference region, which the provenance names; no SUV follows from it."""
     UNITLESS = "1"
     """A ratio."""
 

@@ -207,7 +207,7 @@ def late_frames(frames_min: npt.ArrayLike, start_min: float) -> npt.NDArray[np.b
     """
     late = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)[:, 0] >= start_min
     if late.sum() < 2:
-        raise InputError(f"A Patlak fit needs at least two frames from {start_min:g} min on; found {int(late.sum())}.")
+        raise InputError(f"A line needs at least two frames from {start_min:g} min on; found {int(late.sum())}.")
     return np.asarray(late)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -140,8 +140,13 @@ class SliceProjector(LinearOperator):
         if views is not None:
             bins = np.arange(geometry.n_bins)
             full = full[(np.asarray(views)[:, None] * geometry.n_bins + bins).ravel()]
+        self._rows = full
         self._matrix = to_torch(full)
-        self._transpose = to_torch(full.T.tocsr())
+
+    @cached_property
+    def _transpose(self) -> torch.Tensor:
+        """The adjoint's matrix, made when first needed: what only projects never sorts it."""
+        return to_torch(self._rows.T.tocsr())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Line integrals, shape ``(view, bin, plane)`` [value mm], of ``x``, shape ``(y, x, plane)``."""

@@ -1,14 +1,18 @@
-"""Simulate a dynamic PET study of a head and write it."""
+"""Simulate a dynamic PET study of a head and write it with what is known of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.simulation import REFERENCE_FOLDER, SCHEMA_VERSION, staged_output, write_json, write_mask
+
+if TYPE_CHECKING:
+    from nmsynth.core.volume import Volume
+    from nmsynth.data.dynamic_scan import ScannedDynamic
 
 
 class SimulateDynamicSettings(BaseModel):
@@ -16,8 +20,14 @@ class SimulateDynamicSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    tracer: str = "FDG"
+    """FDG, florbetaben, flutemetamol, florbetapir or FDOPA."""
+    severity: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Of disease: plaques for a tracer of amyloid, loss of striatal influx for FDOPA; FDG has none."""
+    labels: Path | None = None
+    """A NIfTI map of FreeSurfer numbers instead of a procedural head."""
     frames_s: tuple[float, ...] | None = None
-    """Lengths of the frames from the injection on [s]; 26 frames of an hour when unset."""
+    """Lengths of the frames from the injection on [s]; the tracer's own when unset."""
     voxel_mm: float = Field(default=3.0, ge=2.0, le=8.0)
     length_mm: float = Field(default=160.0, ge=24.0, le=300.0)
     """Length that is scanned, down from the top of the head [mm]."""
@@ -27,16 +37,19 @@ class SimulateDynamicSettings(BaseModel):
 def simulate_dynamic(
     settings: SimulateDynamicSettings, output: Path, *, overwrite: bool = False, progress: Progress = silent
 ) -> dict[str, Any]:
-    """Simulate a dynamic FDG study of a procedural patient's head and write it.
+    """Simulate a dynamic PET study of a head and write it.
 
     Parameters
     ----------
     settings
         What is simulated.
     output
-        Folder for ``scan.nii.gz`` (frames, Bq/mL, decay-corrected to the injection), ``plasma.csv`` (minutes, SUV) and
-        ``patlak.nii.gz``. Its folder ``reference`` gets ``noise_free`` (T1) and ``truth`` (T0) by frame, ``influx``,
-        ``organs`` and ``simulation.json``.
+        Folder for ``scan.nii.gz`` (frames, Bq/mL, decay-corrected to the injection) and ``plasma.csv`` (minutes, SUV);
+        ``early``, ``late`` and ``suvr``, where the frames cover their windows; and, by tracer, ``patlak`` (FDG),
+        ``patlak_reference`` (FDOPA) or ``r1``, ``bp`` and ``dvr`` (amyloid). Its folder ``reference`` gets
+        ``noise_free`` (T1) and ``truth`` (T0) by frame; ``early``, ``late`` and ``suvr`` of the truth (T0) and, with
+        ``_noise_free``, of T1; ``ki_true``, ``ki_reference_true`` or ``dvr_true`` and ``bp_true``; ``organs`` and
+        ``regions``; and ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
 
@@ -44,37 +57,73 @@ def simulate_dynamic(
     -------
         What ``simulation.json`` holds.
     """
-    from nmsynth.data.dynamic_scan import FDG_HOUR_S, scan_head_dynamic
-    from nmsynth.data.scan import ReferenceScan
+    from nmsynth.data.parametric import left_out, parametric_images, static_images, true_images
     from nmsynth.io.nifti import write_nifti
-    from nmsynth.physics.phantom import LesionPlan, WholeBodySettings, whole_body_patient
 
-    with staged_output(Path(output), overwrite=overwrite) as work:
-        study = scan_head_dynamic(
-            whole_body_patient(settings.seed, lesions=LesionPlan(count=0), settings=WholeBodySettings(arms="down")),
-            frames_s=settings.frames_s or FDG_HOUR_S,
-            reference=ReferenceScan(
-                voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=288.0, duration_s=1.0
-            ),
-            length_mm=settings.length_mm,
-            seed=settings.seed,
-            progress=part_of(progress, 0.0, 0.9),
-        )
+    with staged_output(Path(output), overwrite=overwrite, inputs=(settings.labels,)) as work:
+        study = dynamic_study(settings, progress=part_of(progress, 0.0, 0.85))
         folder = work / REFERENCE_FOLDER
         folder.mkdir(parents=True)
-        write_nifti(study.scan, work / "scan.nii.gz")
-        write_nifti(study.patlak, work / "patlak.nii.gz")
+        derived = {**static_images(study, study.scan, "of the scan"), **parametric_images(study, study.scan, "")}
+        known = {
+            "noise_free": study.noise_free,
+            "truth": study.truth,
+            **static_images(study, study.truth, "true (T0)"),
+            **{f"{n}_noise_free": v for n, v in static_images(study, study.noise_free, "noise-free (T1)").items()},
+            **true_images(study),
+        }
+        for name, volume in {"scan": study.scan, **derived}.items():
+            write_nifti(volume, work / f"{name}.nii.gz")
+        for name, volume in known.items():
+            write_nifti(volume, folder / f"{name}.nii.gz")
         rows = (f"{t:.5f},{p:.6f}" for t, p in zip(study.minutes, study.plasma_suv, strict=True))
         (work / "plasma.csv").write_text("minutes,plasma_suv\n" + "\n".join(rows) + "\n", encoding="utf-8")
-        for name in ("noise_free", "truth", "influx"):
-            write_nifti(getattr(study, name), folder / f"{name}.nii.gz")
-        write_mask(study.organ_labels, study.patlak, folder / "organs.nii.gz")
+        static = known["ki_true"] if "ki_true" in known else next(v for n, v in known.items() if n.endswith("_true"))
+        write_mask(study.organ_labels, static, folder / "organs.nii.gz")
+        write_mask(study.head.labels, static, folder / "regions.nii.gz")
         record = {
             "schema_version": SCHEMA_VERSION,
-            "settings": settings.model_dump(mode="json"),
-            "reference": "known truth: T0 truth, T1 noise_free, true influx",
+            "settings": settings.model_dump(mode="json", exclude={"labels"}),
+            "reference": "known truth: T0 truth, T1 noise_free, parameters by region and as images",
+            "images": {name: _described(volume) for name, volume in derived.items()},
+            "reference_images": {name: _described(volume) for name, volume in known.items()},
+            "left_out": left_out(study),
             **study.facts,
         }
         write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
+
+
+def dynamic_study(settings: SimulateDynamicSettings, *, progress: Progress = silent) -> ScannedDynamic:
+    """Scan the head of the settings, in memory."""
+    from nmsynth.data.dynamic_scan import scan_head_dynamic, scan_labels_dynamic
+    from nmsynth.data.families import read_upright
+    from nmsynth.data.scan import ReferenceScan
+    from nmsynth.physics.phantom import LesionPlan, WholeBodySettings, whole_body_patient
+
+    shared: dict[str, Any] = {
+        "tracer": settings.tracer,
+        "severity": settings.severity,
+        "frames_s": settings.frames_s,
+        "reference": ReferenceScan(
+            voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=288.0, duration_s=1.0
+        ),
+        "length_mm": settings.length_mm,
+        "seed": settings.seed,
+        "progress": progress,
+    }
+    if settings.labels is not None:
+        labels, spacing = read_upright(settings.labels, unit="1", modality="MR")
+        return scan_labels_dynamic(labels, spacing, **shared)
+    patient = whole_body_patient(settings.seed, lesions=LesionPlan(count=0), settings=WholeBodySettings(arms="down"))
+    return scan_head_dynamic(patient, **shared)
+
+
+def _described(volume: Volume) -> dict[str, Any]:
+    """Unit of an image and how it was made."""
+    kept = {k: v for k, v in volume.provenance.settings.items() if k in ("image", *_STATED)}
+    return {"unit": volume.unit.value, **kept}
+
+
+_STATED = ("window_min", "reference_region", "fit_start_min")

@@ -16,11 +16,24 @@ from nmsynth.core.errors import InputError
 def dynamic(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write the scan to.")],
+    tracer: Annotated[
+        str, typer.Option(help="FDG, florbetaben, flutemetamol, florbetapir (amyloid) or FDOPA.")
+    ] = "FDG",
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="MAP", help="NIfTI map of FreeSurfer numbers instead of a procedural head."),
+    ] = None,
+    severity: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Of disease: plaques (amyloid), loss of striatal uptake (FDOPA); FDG has none."
+        ),
+    ] = 0.0,
     frames: Annotated[
         str | None,
         typer.Option(
             help="Frames from the injection on, as number x seconds: '6x10,4x30,10x300'.",
-            show_default="6x10,4x30,2x60,5x120,9x300",
+            show_default="the tracer's own, an hour to 110 minutes",
         ),
     ] = None,
     voxel_mm: Annotated[float, typer.Option("--voxel-mm", min=2.0, max=8.0, help="Voxel size in mm.")] = 3.0,
@@ -31,14 +44,18 @@ def dynamic(
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Simulate a dynamic FDG PET scan of a head, from the injection on, with its rate constants known.
+    """Simulate a dynamic PET scan of a head, from the injection on, with its rate constants known.
 
-    OUTPUT gets scan.nii.gz (frames), plasma.csv and patlak.nii.gz, and in its folder 'reference' the noise-free and
-    true frames, the true influx, organs and simulation.json.
+    OUTPUT gets scan.nii.gz (frames), plasma.csv, early and late images, the ratio to the tracer's reference region
+    (suvr) and parametric images: patlak (FDG), patlak_reference (FDOPA) or r1, bp and dvr (amyloid). Its folder
+    'reference' gets the noise-free and the true frames, the truth of each image, regions and simulation.json.
     """
     from nmsynth.workflows.dynamic_simulation import SimulateDynamicSettings, simulate_dynamic
 
-    values = {"frames_s": _frames(frames), "voxel_mm": voxel_mm, "length_mm": length_mm, "seed": seed}
+    values = {
+        "tracer": tracer, "severity": severity, "labels": labels, "frames_s": _frames(frames), "voxel_mm": voxel_mm,
+        "length_mm": length_mm, "seed": seed,
+    }  # fmt: skip
     settings = resolve(SimulateDynamicSettings, {k: v for k, v in values.items() if v is not None}, where="the options")
     terminal = terminal_of(context)
     with terminal.progress() as progress:
@@ -47,6 +64,8 @@ def dynamic(
         terminal.print_json(record)
         return
     terminal.print_line(f"Wrote {output} (simulated, {len(record['frames_s'])} frames)")
+    for name, reason in record["left_out"].items():
+        terminal.print_line(f"No {name}: {reason}")
     terminal.print_line(f"What is known of it: {output / 'reference'}")
 
 

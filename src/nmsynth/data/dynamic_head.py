@@ -1,0 +1,235 @@
+"""Heads whose regions each follow a curve: a procedural one, or one of a label map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from nmsynth.core.errors import InputError
+from nmsynth.data.scan import ReferenceScan
+from nmsynth.data.simulation import FINE, block_mean, majority_label
+from nmsynth.metrics.suvr import MINIMUM_REFERENCE_ML
+from nmsynth.physics.brain_regions import ORGAN_OF_REGION, REFERENCE_REGIONS, REGION_OF_ORGAN, regions_of_labels
+from nmsynth.physics.phantom import Grid, Organ, Phantom, WholeBodyPatient
+from nmsynth.physics.phantom.fields import SmoothField
+from nmsynth.physics.phantom.label_tables import mu_of
+from nmsynth.physics.phantom.labels import overlap_matrix
+
+FloatArray = npt.NDArray[np.float32]
+
+_STAND_INS = {"pons": ("brainstem", "cerebellar grey")}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DynamicHead:
+    """A head that can be filled with any activity by region.
+
+    Attributes
+    ----------
+    names
+        Name of each region by its index; index 0 is ``"outside"``.
+    indices
+        Region of each voxel of the head's own grid, shape ``(z, y, x)``.
+    shares
+        Texture: activity of a voxel over that of its region, same shape.
+    to_fine
+        For each axis, share of each own voxel in each voxel of the scan's fine grid, shape ``(fine, own)``; empty where
+        the grids are one.
+    mu_map
+        Attenuation at 511 keV on the fine grid [1/cm].
+    labels
+        Region with the largest part of each voxel of the reconstruction.
+    organs
+        Structures of a procedural head on the same grid; as ``labels`` for a label map.
+    first_z_mm
+        Height of the first plane of the reconstruction [mm].
+    body_mass_kg
+        Of the patient [kg].
+    """
+
+    names: tuple[str, ...]
+    indices: npt.NDArray[np.uint8]
+    shares: FloatArray
+    to_fine: tuple[FloatArray, ...]
+    mu_map: FloatArray
+    labels: npt.NDArray[np.uint8]
+    organs: npt.NDArray[np.uint8]
+    first_z_mm: float
+    body_mass_kg: float
+
+    def mask_of(self, region: str) -> npt.NDArray[np.bool_]:
+        """Voxels of the reconstruction in a region or reference region, shape ``(z, y, x)``."""
+        parts = REFERENCE_REGIONS.get(region, (region,))
+        return np.isin(self.labels, [k for k, name in enumerate(self.names) if name in parts])
+
+    def reference(self, regions: tuple[str, ...], voxel_volume_ml: float) -> str | None:
+        """The first reference region of which enough was scanned to bear a ratio; None if there is none.
+
+        A head knows no pons of its own; the brainstem takes its place, then cerebellar grey matter.
+        """
+        for region in regions:
+            for candidate in (region, *_STAND_INS.get(region, ())):
+                if float(self.mask_of(candidate).sum()) * voxel_volume_ml >= MINIMUM_REFERENCE_ML:
+                    return candidate
+        return None
+
+    def fill(self, values: npt.ArrayLike) -> FloatArray:
+        """Values by region, shape ``(region,)``, with the head's texture on the fine grid, shape ``(z, y, x)``."""
+        table = np.asarray(values, dtype=np.float32)
+        image = table[self.indices] * self.shares
+        return _averaged(image, self.to_fine) if self.to_fine else image
+
+
+def n_planes_of(reference: ReferenceScan, length_mm: float) -> int:
+    """Planes of the reconstruction over a length, 8 at least."""
+    return max(8, round(length_mm / reference.plane_mm))
+
+
+def procedural_head(patient: WholeBodyPatient, reference: ReferenceScan, n: int, length_mm: float) -> DynamicHead:
+    """The head of a procedural patient, drawn on the fine grid; at borders a voxel belongs to one structure whole.
+
+    Parameters
+    ----------
+    n
+        Pixels along a side of the reconstruction.
+    length_mm
+        Length that is scanned, down from the top of the head [mm].
+    """
+    phantom, first_z = _drawn(patient, reference, n, length_mm)
+    shares, organs = _shares(phantom)
+    regions = [REGION_OF_ORGAN.get(organ, "other") for organ in organs]
+    names = ("outside", *dict.fromkeys(regions))
+    table = np.zeros(256, dtype=np.uint8)
+    for organ, region in zip(organs, regions, strict=True):
+        table[organ] = names.index(region)
+    coarse = majority_label(phantom.labels, 0.5)
+    return DynamicHead(
+        names, table[phantom.labels], shares, (), phantom.mu_map, table[coarse], coarse, first_z, patient.body_mass_kg
+    )
+
+
+def labelled_head(
+    labels: npt.NDArray[np.number],
+    spacing_mm: tuple[float, float, float],
+    *,
+    reference: ReferenceScan,
+    n: int,
+    length_mm: float,
+    seed: int,
+    body_mass_kg: float = 75.0,
+) -> DynamicHead:
+    """A head from a map of FreeSurfer numbers, each voxel of the scan holding its regions by their volumes.
+
+    Parameters
+    ----------
+    labels
+        Shape ``(z, y, x)`` with z upwards, y to posterior, x to the left.
+    spacing_mm
+        Voxel edges ``(z, y, x)`` [mm].
+    n, length_mm
+        As :func:`procedural_head` takes them.
+    seed
+        Of the texture within regions.
+    """
+    if np.ndim(labels) != 3 or len(spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing_mm):
+        raise InputError(
+            f"A label map needs axes (z, y, x) and a spacing above 0; found shape {np.shape(labels)}, {spacing_mm} mm."
+        )
+    indices, names = regions_of_labels(labels)
+    indices, own = _cropped(indices, spacing_mm)
+    rng = np.random.default_rng((seed, 47))
+    sd = float(rng.uniform(0.03, 0.06))
+    coarse_field = SmoothField.random(rng, float(rng.uniform(18, 35))).on_axes(*own.axes())
+    fine_field = SmoothField.random(rng, float(rng.uniform(6, 10)), 48).on_axes(*own.axes())
+    shares = np.clip(1 + sd * (0.8 * coarse_field + 0.6 * fine_field), 0.5, 1.5).astype(np.float32)
+    shares[indices == 0] = 0.0
+    top = own.origin_mm[0] + (own.shape[0] - 0.5) * own.spacing_mm[0] + 2 * reference.plane_mm
+    n_planes = n_planes_of(reference, length_mm)
+    fine = _grid(top - n_planes * reference.plane_mm, n_planes, n, reference, FINE)
+    to_fine = _matrices(fine, own)
+    mu = mu_of(np.array([_organ(name) for name in names], dtype=np.uint8)).astype(np.float32)
+    coarse = _grid(top - n_planes * reference.plane_mm, n_planes, n, reference, 1)
+    regions = _largest(indices, _matrices(coarse, own), coarse.shape)
+    return DynamicHead(
+        names, indices, shares, to_fine, _averaged(mu[indices], to_fine), regions, regions, coarse.origin_mm[0],
+        body_mass_kg,
+    )  # fmt: skip
+
+
+def _organ(region: str) -> int:
+    """Structure whose attenuation a region has."""
+    return int(Organ.OUTSIDE if region == "outside" else ORGAN_OF_REGION.get(region, Organ.SOFT_TISSUE))
+
+
+def _cropped(
+    indices: npt.NDArray[np.uint8], spacing_mm: tuple[float, float, float]
+) -> tuple[npt.NDArray[np.uint8], Grid]:
+    """The box that holds the head, its middle on the scanner's axis."""
+    box = ndimage.find_objects((indices > 0).astype(np.uint8))[0]
+    inside = np.ascontiguousarray(indices[box])
+    return inside, Grid.centred(inside.shape, spacing_mm)
+
+
+def _grid(start_mm: float, n_planes: int, n: int, reference: ReferenceScan, factor: int) -> Grid:
+    """A grid ``factor`` times as fine as the reconstruction's, whose first face lies at ``start_mm``."""
+    pixel, plane = reference.voxel_mm / factor, reference.plane_mm / factor
+    shape = (n_planes * factor, n * factor, n * factor)
+    return Grid.centred(shape, (plane, pixel, pixel), start_mm + plane / 2)
+
+
+def _matrices(target: Grid, own: Grid) -> tuple[FloatArray, ...]:
+    """Share of each own voxel in each voxel of another grid, by axis."""
+    return tuple(
+        overlap_matrix(t, o, w, d)
+        for t, o, w, d in zip(target.axes(), own.axes(), target.spacing_mm, own.spacing_mm, strict=True)
+    )
+
+
+def _averaged(image: FloatArray, matrices: tuple[FloatArray, ...]) -> FloatArray:
+    """Mean of an image over the voxels of another grid, one axis at a time."""
+    planes = np.tensordot(matrices[0], image, axes=(1, 0))
+    return np.asarray(np.matmul(np.matmul(matrices[1], planes), matrices[2].T), dtype=np.float32)
+
+
+def _largest(
+    indices: npt.NDArray[np.uint8], matrices: tuple[FloatArray, ...], shape: tuple[int, int, int]
+) -> npt.NDArray[np.uint8]:
+    """The region with the largest part of each voxel; 0 where most lies outside."""
+    best = 1 - _averaged((indices > 0).astype(np.float32), matrices)
+    labels = np.zeros(shape, dtype=np.uint8)
+    for index, where in enumerate(ndimage.find_objects(indices), start=1):
+        if where is None:
+            continue
+        cut = tuple(m[:, s] for m, s in zip(matrices, where, strict=True))
+        filled = _averaged((indices[where] == index).astype(np.float32), cut)
+        wins = filled > best
+        best[wins], labels[wins] = filled[wins], index
+    return labels
+
+
+def _drawn(patient: WholeBodyPatient, reference: ReferenceScan, n: int, length_mm: float) -> tuple[Phantom, float]:
+    """The fine phantom of the head for ``n`` coarse pixels, and the height of its first coarse plane [mm]."""
+    n_planes = n_planes_of(reference, length_mm)
+    pixel, plane = reference.voxel_mm / FINE, reference.plane_mm / FINE
+    start = patient.extent_mm[1] - n_planes * reference.plane_mm
+    edge = -(n * FINE - 1) / 2 * pixel
+    phantom = patient.render(Grid((n_planes * FINE, n * FINE, n * FINE), (plane, pixel, pixel), (start, edge, edge)))
+    return phantom, start + plane * (FINE - 1) / 2
+
+
+def _shares(phantom: Phantom) -> tuple[FloatArray, list[int]]:
+    """Activity of each voxel over the mean of its structure, and the structures that are there."""
+    organs = [int(o) for o in np.unique(phantom.labels) if o != Organ.OUTSIDE]
+    mean = np.ones(256, np.float32)
+    for organ in organs:
+        mean[organ] = max(float(phantom.activity[phantom.labels == organ].mean()), 1e-6)
+    shares = phantom.activity / mean[phantom.labels]
+    return np.where(phantom.labels == Organ.OUTSIDE, 0.0, np.clip(shares, 0.0, 2.0)).astype(np.float32), organs
+
+
+def coarse_mean(head: DynamicHead, values: npt.ArrayLike) -> FloatArray:
+    """Values by region on the reconstruction's grid, each voxel the mean of what it holds."""
+    return block_mean(head.fill(values))
