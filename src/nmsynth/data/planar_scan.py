@@ -231,12 +231,10 @@ def _views_of(planar: Volume) -> tuple[str, ...]:
     return tuple(planar.provenance.settings.get("views", VIEWS))
 
 
-def _lay_out(
-    render: Callable[[Grid], Phantom], study: PlanarStudy, z_range_mm: tuple[float, float]
-) -> _Layout:
+def _lay_out(render: Callable[[Grid], Phantom], study: PlanarStudy, z_range_mm: tuple[float, float]) -> _Layout:
     """Find the body, and the grid that holds it and what scatters into the field."""
     pixel, (low, high) = study.pixel_mm, z_range_mm
-    n_kept = int(round((high - low) / pixel))
+    n_kept = round((high - low) / pixel)
     if n_kept < 1:
         raise InputError(f"A view needs at least one row of {pixel} mm; found {z_range_mm} mm.")
     if study.n_rows is not None and n_kept > study.n_rows:
@@ -322,9 +320,7 @@ def _most(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return out
 
 
-def _decay(
-    study: PlanarStudy, half_life_s: float, layout: _Layout, z_range_mm: tuple[float, float]
-) -> torch.Tensor:
+def _decay(study: PlanarStudy, half_life_s: float, layout: _Layout, z_range_mm: tuple[float, float]) -> torch.Tensor:
     """Mean activity of each plane while it is seen, over that at the start of the scan."""
     rate = math.log(2.0) / half_life_s
     z = layout.first_mm[0] + (torch.arange(layout.n_planes) + 0.5) * study.pixel_mm
@@ -364,7 +360,7 @@ class _Frame:
     @property
     def affine(self) -> npt.NDArray[np.float64]:
         """From indices ``(view, y, x)`` to LPS [mm] of the anterior view, in the coronal plane of the body's axis."""
-        pixel, (low, high) = self.study.pixel_mm, self.z_range_mm
+        pixel, low = self.study.pixel_mm, self.z_range_mm[0]
         n_seen = self.layout.kept.stop - self.layout.kept.start
         top = low + n_seen * pixel + ((self.study.n_rows or n_seen) - n_seen) // 2 * pixel
         affine = np.zeros((4, 4))

@@ -53,7 +53,7 @@ def complete_pet(dataset: Dataset, *, index: int, n_slices: int) -> None:
     for keyword in _EMPTY_TEXT:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
-    _orient_patient(dataset)
+    orient_patient(dataset)
     for keyword in _EMPTY_SEQUENCES:
         if keyword not in dataset:
             setattr(dataset, keyword, [])
@@ -73,7 +73,7 @@ def complete_pet(dataset: Dataset, *, index: int, n_slices: int) -> None:
         dataset.Laterality = None
 
 
-def _orient_patient(dataset: Dataset) -> None:
+def orient_patient(dataset: Dataset) -> None:
     """State the posture as codes; PatientPosition beside them is not allowed."""
     position = str(dataset.get("PatientPosition", "") or "")
     if not dataset.get("PatientOrientationCodeSequence", None):

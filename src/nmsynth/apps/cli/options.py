@@ -24,6 +24,13 @@ class PhantomName(StrEnum):
     CYLINDER = "cylinder"
 
 
+class OutputFormat(StrEnum):
+    """How images are written."""
+
+    DICOM = "dicom"
+    NIFTI = "nifti"
+
+
 class ReferenceKind(StrEnum):
     """What a reference is."""
 

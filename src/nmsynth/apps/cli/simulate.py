@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nmsynth.apps.cli import options, simulate_dynamic, simulate_spect
+from nmsynth.apps.cli import options, simulate_dynamic, simulate_planar, simulate_spect
 from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.config import resolve
 from nmsynth.core.errors import InputError
@@ -21,13 +21,6 @@ class LabelKind(StrEnum):
 
     ORGAN = "organ"
     BRAIN = "brain"
-
-
-class OutputFormat(StrEnum):
-    """How images are written."""
-
-    DICOM = "dicom"
-    NIFTI = "nifti"
 
 
 @app.callback()
@@ -125,7 +118,9 @@ def pet(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=_SCAN, help="Seed of what is drawn at random.")] = 0,
-    image_format: Annotated[OutputFormat, typer.Option("--format", help="Format of the scan.")] = OutputFormat.DICOM,
+    image_format: Annotated[
+        options.OutputFormat, typer.Option("--format", help="Format of the scan.")
+    ] = options.OutputFormat.DICOM,
     timestamp: Annotated[
         bool, typer.Option("--timestamp", help="Write the time of creation; else a seed always gives the same files.")
     ] = False,
@@ -183,4 +178,5 @@ def pet(
 
 
 app.command("spect")(simulate_spect.spect)
+app.command("planar")(simulate_planar.planar)
 app.command("dynamic")(simulate_dynamic.dynamic)
