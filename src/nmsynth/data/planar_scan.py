@@ -249,7 +249,8 @@ def _lay_out(render: Callable[[Grid], Phantom], study: PlanarStudy, z_range_mm: 
         raise InputError("A camera looks at a body; none lies in the field. Choose another region.")
     _, y_axis, x_axis = coarse.axes()
     y = y_axis[inside.any((0, 2))]
-    front, back = float(y.min()) - _OUTLINE_MM / 2, float(y.max()) + _OUTLINE_MM / 2
+    # the body may reach as far as the next voxel of the outline, whose middle is outside
+    front, back = float(y.min()) - _OUTLINE_MM, float(y.max()) + _OUTLINE_MM
     n_depth = math.ceil((back - front) / study.row_mm)
     reach = float(np.abs(x_axis[inside.any((0, 1))]).max()) + 30.0
     seen = min(study.field_mm[1], study.n_columns * pixel) / 2 + margin * pixel
@@ -259,7 +260,7 @@ def _lay_out(render: Callable[[Grid], Phantom], study: PlanarStudy, z_range_mm: 
     gaps = dict(zip(VIEWS, study.gaps_mm, strict=True))
     return _Layout(
         n_planes, n_bins, (low, middle - half, -n_bins * pixel / 2), n_depth, slice(margin, margin + n_kept),
-        tuple(half + gaps[view] for view in study.views), middle,
+        tuple((back - front) / 2 - _OUTLINE_MM / 2 + gaps[view] for view in study.views), middle,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import replace
 from datetime import datetime
@@ -17,7 +18,7 @@ from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.io.dicom_derived import copy_public, mark
 from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_number
-from nmsynth.io.dicom_marks import Marks, code
+from nmsynth.io.dicom_marks import DERIVED_MARK, SYNTHETIC_MARK, Marks, code
 from nmsynth.io.dicom_nm_module import (
     NM_IMAGE_STORAGE,
     one_slope,
@@ -26,7 +27,7 @@ from nmsynth.io.dicom_nm_module import (
     whole_counts,
     write_object,
 )
-from nmsynth.io.dicom_pet_module import orient_patient
+from nmsynth.io.dicom_pet_module import orient_patient, state_laterality
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -172,7 +173,7 @@ def _derived(
         marks = Marks(
             replace(provenance, parents=provenance.parents or (source_uid,)), moment, count_fraction=count_fraction
         )
-        dataset = copy_public(header)
+        dataset = copy_public(copy.deepcopy(header))  # elements are shared, and some are changed below
         for keyword in _OF_THE_SOURCE:
             dataset.pop(keyword, None)
         dataset.SOPClassUID = NM_IMAGE_STORAGE
@@ -184,7 +185,7 @@ def _derived(
         dataset.ContentDate = dataset.InstanceCreationDate = f"{moment:%Y%m%d}"
         dataset.ContentTime = dataset.InstanceCreationTime = f"{moment:%H%M%S.%f}"
         if description:
-            dataset.SeriesDescription = f"{description} {header.get('SeriesDescription', '') or ''}".strip()
+            dataset.SeriesDescription = f"{description} {_unmarked(header)}".strip()
         mark(dataset, marks)
         dataset.ImageType = ["DERIVED", "PRIMARY", *types[2:]]
         dataset.LossyImageCompression = str(header.get("LossyImageCompression", None) or "00")
@@ -206,14 +207,21 @@ def _complete(dataset: Dataset) -> None:
         for item in dataset.get(items, None) or []:
             if not item.get(keyword, None):
                 item.pop(keyword, None)
-    if "Laterality" not in dataset and "ImageLaterality" not in dataset:
-        dataset.Laterality = None
+    state_laterality(dataset)
     for keyword in (
         "AccessionNumber", "ReferringPhysicianName", "StudyID", "PatientBirthDate", "PatientSex", "PatientID",
         "PatientName", "StudyDate", "StudyTime", "Manufacturer",
     ):  # fmt: skip
         if keyword not in dataset:
             setattr(dataset, keyword, None)
+
+
+def _unmarked(header: Dataset) -> str:
+    """Description of the source without the mark that a simulated one begins with."""
+    said = str(header.get("SeriesDescription", "") or "")
+    for mark_text in (SYNTHETIC_MARK, DERIVED_MARK):
+        said = said.removeprefix(mark_text)
+    return said.lstrip(": ").removeprefix("simulated ")
 
 
 def _acquired(header: Dataset) -> datetime:

@@ -95,7 +95,7 @@ def detector_item(
     camera: NmCamera,
     *,
     orientation: Sequence[float] | None = None,
-    position_mm: Sequence[float] | None = None,
+    position_mm: npt.NDArray[np.float64] | None = None,
     view: str | None = None,
     radius_mm: float | None = None,
 ) -> Dataset:
@@ -110,7 +110,7 @@ def detector_item(
         item.FieldOfViewShape = "RECTANGLE"
         item.FieldOfViewDimensions = [round(camera.field_mm[1]), round(camera.field_mm[0])]
     item.ImageOrientationPatient = None if orientation is None else [decimal_string(v) for v in orientation]
-    item.ImagePositionPatient = None if position_mm is None else [decimal_string(v) for v in position_mm]
+    item.ImagePositionPatient = None if position_mm is None else [decimal_string(float(v)) for v in position_mm]
     if radius_mm is not None:
         item.RadialPosition = decimal_string(round(radius_mm, 3))
     if view is not None:

@@ -33,7 +33,7 @@ from nmsynth.io.dicom_nm_module import (
     whole_counts,
     write_object,
 )
-from nmsynth.io.dicom_pet_module import orient_patient
+from nmsynth.io.dicom_pet_module import orient_patient, state_laterality
 from nmsynth.io.dicom_phantom import describe_patient, identify, radiopharmaceutical_item
 from nmsynth.io.dicom_quantise import decimal_string
 
@@ -297,8 +297,7 @@ def _header(parts: _Parts, *, notes: tuple[str, ...] = ()) -> Dataset:
     dataset.SoftwareVersions = software_version()
     if acquisition.body_part:
         dataset.BodyPartExamined = ascii_text(acquisition.body_part, 16).upper()
-    if acquisition.body_part not in ("WHOLEBODY", "HEAD", "BRAIN", "CHEST", "ABDOMEN", "PELVIS"):
-        dataset.Laterality = None
+    state_laterality(dataset)
     acquired = (acquisition.acquisition_times[0] if acquisition.acquisition_times else reference).replace(tzinfo=None)
     dataset.StudyDate = dataset.SeriesDate = f"{reference:%Y%m%d}"
     dataset.StudyTime = dataset.SeriesTime = f"{reference:%H%M%S.%f}"

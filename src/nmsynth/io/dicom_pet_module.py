@@ -68,6 +68,11 @@ def complete_pet(dataset: Dataset, *, index: int, n_slices: int) -> None:
         dataset.pop("NumberOfTimeSlices", None)
     if dataset.get("DecayCorrection", None) == "NONE":
         dataset.pop("DecayFactor", None)
+    state_laterality(dataset)
+
+
+def state_laterality(dataset: Dataset) -> None:
+    """Add an empty Laterality where the body part may be one of a pair."""
     body_part = str(dataset.get("BodyPartExamined", "") or "")
     if body_part not in _UNPAIRED and "Laterality" not in dataset and "ImageLaterality" not in dataset:
         dataset.Laterality = None

@@ -40,7 +40,7 @@ class _Spot(NamedTuple):
 SPOTS: dict[str, _Spot] = {
     "neck": _Spot(0.85, 300.0, 1.2),
     "chest": _Spot(0.74, 240.0),
-    "lungs": _Spot(0.69, 120.0),
+    "lungs": _Spot(0.715, 120.0),
     "kidneys": _Spot(0.62, 300.0),
     "pelvis": _Spot(0.53, 240.0),
 }
