@@ -106,3 +106,12 @@ def test_homogeneous_sphere_needs_room():
     small = np.ones((3, 3, 3), dtype=bool)
     assert find_homogeneous_sphere(np.ones((3, 3, 3)), (4.0, 4.0, 4.0), small) is None
     assert find_homogeneous_sphere(np.ones((3, 3, 3)), (4.0, 4.0, 4.0), ~small) is None
+
+
+def test_dispersion_of_neighbours_is_one_for_counts_and_less_where_they_were_smoothed():
+    counts = np.random.default_rng(0).poisson(12.0, (200, 201))
+    assert noise.neighbour_dispersion(counts) == pytest.approx(1.0, abs=0.03)
+    assert noise.neighbour_dispersion(2 * counts) == pytest.approx(2.0, abs=0.06)
+    smoothed = np.rint((counts[:, 1:] + counts[:, :-1]) / 2)
+    assert noise.neighbour_dispersion(smoothed) < 0.6
+    assert noise.neighbour_dispersion(np.zeros((3, 4))) is None

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from nmsynth.core.errors import InputError
-from nmsynth.physics.planar import conjugate_orbit, conjugate_view_activity, planar_views
-from nmsynth.physics.spect import SpectProjector
+from nmsynth.physics.collimator import collimator_named
+from nmsynth.physics.planar import PlanarProjector, conjugate_orbit, conjugate_view_activity, planar_views, slabs
+from nmsynth.physics.spect import CameraResponse, SpectProjector
+from tests.physics.properties import assert_adjoint, assert_linear
 
 MU = 0.154
 
@@ -64,3 +66,63 @@ def test_impossible_views_are_refused():
         conjugate_view_activity(ones, ones, 0 * ones, counts_per_bq=1.0)
     with pytest.raises(InputError, match="view, bin, plane"):
         planar_views(ones)
+
+
+RESPONSE = CameraResponse(collimator_named("LEHR"))
+
+
+def random_stack(shape=(24, 24, 10), seed=0):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_planar_projector_is_linear_and_its_adjoint_exact():
+    mu = 0.15 * random_stack((9, 14, 6), 1)
+    projector = PlanarProjector(9, 3.0, 4.0, 5.0, faces_mm=(60.0, 70.0), response=RESPONSE, mu_map=mu)
+    assert_adjoint(projector, (9, 14, 6), (2, 14, 6))
+    assert_linear(projector, (9, 14, 6))
+
+
+def test_views_are_those_of_a_camera_that_turns():
+    x, mu = random_stack(), 0.15 * random_stack(seed=1)
+    turning = SpectProjector(24, 4.0, 4.0, conjugate_orbit(80.0, 90.0), response=RESPONSE, mu_map=mu)
+    planar = PlanarProjector(24, 4.0, 4.0, 4.0, faces_mm=(80.0, 90.0), response=RESPONSE, mu_map=mu)
+    assert torch.allclose(planar.forward(x), turning.forward(x), rtol=1e-3)
+
+
+def test_slabs_of_planes_add_up_to_the_whole():
+    x, mu = random_stack(), 0.15 * random_stack(seed=1)
+    pad = 14
+    padded = torch.nn.functional.pad
+    whole = PlanarProjector(
+        24, 4.0, 4.0, 4.0, faces_mm=(80.0, 90.0), response=RESPONSE, mu_map=padded(mu, (pad, pad))
+    ).forward(padded(x, (pad, pad)))
+    total = torch.zeros_like(whole)
+    parts = list(slabs(10, 4))
+    assert [(p.start, p.stop) for p in parts] == [(0, 4), (4, 8), (8, 10)]
+    for part in parts:
+        system = PlanarProjector(
+            24, 4.0, 4.0, 4.0, faces_mm=(80.0, 90.0), response=RESPONSE, mu_map=padded(mu[..., part], (pad, pad))
+        )
+        total[..., part.start : part.stop + 2 * pad] += system.forward(padded(x[..., part], (pad, pad)))
+    assert torch.allclose(total, whole, rtol=1e-4, atol=1e-4)
+
+
+def test_one_view_may_be_taken_alone():
+    x = random_stack((5, 6, 3))
+    both = PlanarProjector(5, 4.0, 4.0, 4.0, faces_mm=(60.0, 60.0)).forward(x)
+    back = PlanarProjector(5, 4.0, 4.0, 4.0, faces_mm=(60.0,), views=("posterior",)).forward(x)
+    assert torch.allclose(back[0], both[1])
+    assert torch.allclose(both[1], both[0].flip(0))
+
+
+def test_impossible_planar_cameras_are_refused():
+    with pytest.raises(InputError, match="some of anterior, posterior, each once; found lateral"):
+        PlanarProjector(4, 4.0, 4.0, 4.0, faces_mm=(60.0,), views=("lateral",))
+    with pytest.raises(InputError, match="sizes above 0"):
+        PlanarProjector(4, 0.0, 4.0, 4.0, faces_mm=(60.0, 60.0))
+    with pytest.raises(InputError, match="place of its face"):
+        PlanarProjector(4, 4.0, 4.0, 4.0, faces_mm=(60.0,))
+    with pytest.raises(InputError, match="finite and not negative"):
+        PlanarProjector(2, 4.0, 4.0, 4.0, faces_mm=(60.0, 60.0), mu_map=torch.full((2, 2, 2), -1.0))
+    with pytest.raises(InputError, match="slices of 4 rows"):
+        PlanarProjector(4, 4.0, 4.0, 4.0, faces_mm=(60.0, 60.0)).forward(torch.ones(3, 2, 2))

@@ -5,6 +5,7 @@ import pytest
 
 import nmsynth
 from nmsynth.core.errors import InputError
+from nmsynth.io.dicom_reader import read_nm_counts
 from nmsynth.workflows.spect_simulation import SimulateSpectSettings, simulate_spect
 
 SMALL = SimulateSpectSettings(
@@ -85,3 +86,17 @@ def test_perfusion_tracer_is_scanned_in_the_head(tmp_path):
     grey, white = (image.array[organs == o].mean() for o in (15, 16))
     assert 1.5 * white < grey
     assert max(record["scan"]["orbit"]["radius_mm"]) < 220
+
+
+def test_dicom_holds_the_scan_and_its_projections(study, tmp_path):
+    output, record = study
+    simulate_spect(SMALL.model_copy(update={"file_format": "dicom"}), tmp_path / "d")
+    ours, theirs = nmsynth.read(output / "scan.nii.gz"), nmsynth.read(tmp_path / "d" / "scan")
+    assert theirs.unit.value == "Bq/mL"
+    assert np.allclose(theirs.affine, ours.affine)
+    assert np.abs(theirs.array - ours.array).max() <= ours.array.max() / 131000
+    projections = read_nm_counts(tmp_path / "d" / "projections")
+    assert projections.kind == "TOMO"
+    assert (projections.counts == np.load(output / "projections.npy")[:, ::-1]).all()
+    rotation = projections.header.RotationInformationSequence[0]
+    assert np.allclose([float(r) for r in rotation.RadialPosition], record["scan"]["orbit"]["radius_mm"], atol=1e-3)

@@ -22,6 +22,8 @@ class Unit(StrEnum):
     """By body surface area (Du Bois); DICOM Units CM2ML."""
     SUV_IDEAL_BODY_WEIGHT = "SUVibw [g/mL]"
     """By ideal body weight; DICOM SUVType IBW."""
+    BECQUEREL = "Bq"
+    """Activity in all that lies under a pixel."""
     COUNTS = "counts"
     """Detected events; not calibrated."""
     RELATIVE = "relative"

@@ -49,7 +49,7 @@ def encode_series(headers: list[Dataset], series: DerivedSeries) -> list[bytes]:
     first = headers[0]
     # Before anything is decoded: a decoded element and one that is not cannot be compared.
     differing = [_differing(first, header) for header in headers]
-    before = encode_elements(_copy_public(first))
+    before = encode_elements(copy_public(first))
     derived = encode_elements(_derive(first, len(headers), series))
     shared = {**derived, **series.source_images}
     written = {tag for tag in before.keys() | shared.keys() if before.get(tag) != shared.get(tag)}
@@ -60,7 +60,7 @@ def encode_series(headers: list[Dataset], series: DerivedSeries) -> list[bytes]:
         absent = {int(tag) for tag in first.keys() if tag not in header}  # noqa: SIM118
         elements = {tag: code for tag, code in shared.items() if tag in written or tag not in absent}
         if index:
-            own = encode_elements(_copy_public(header, only=differing[index]), character_set=_charset(header))
+            own = encode_elements(copy_public(header, only=differing[index]), character_set=_charset(header))
             elements |= {tag: code for tag, code in own.items() if tag not in written}
         instance_uid = new_uid(f"{series.series_uid} {index}")
         elements |= encode_elements(_slice_level(header, series, index, instance_uid))
@@ -90,7 +90,7 @@ def _same(one: Any, other: Any) -> bool:
 
 def _derive(header: Dataset, n_slices: int, series: DerivedSeries) -> Dataset:
     """Header of the first slice of the output, without its own identity and pixels."""
-    dataset = _copy_public(header)
+    dataset = copy_public(header)
     dataset.update(_series_level(header, series))
     series.administration.apply(dataset)
     if series.unit_changed:
@@ -135,7 +135,7 @@ def _slice_level(header: Dataset, series: DerivedSeries, index: int, instance_ui
     return dataset
 
 
-def _copy_public(header: Dataset, *, only: Collection[int] | None = None) -> Dataset:
+def copy_public(header: Dataset, *, only: Collection[int] | None = None) -> Dataset:
     """Elements of a header that a derived image keeps: no private ones at any depth, no overlays and curves."""
     from pydicom.dataset import Dataset
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,16 +12,16 @@ import numpy as np
 from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.errors import InputError, NumericalError
 from nmsynth.core.geometry import directions_of, is_orthogonal, spacing_of
-from nmsynth.core.radionuclide import average_activity_time_s, find_radionuclide, frame_decay_correction
+from nmsynth.core.radionuclide import average_activity_time_s, frame_decay_correction
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.io.atomic import atomic_directory, check_output
 from nmsynth.io.dicom_administration import dicom_units
 from nmsynth.io.dicom_derived import mark, set_pixels
 from nmsynth.io.dicom_encoding import encode, is_own_output, write_files
-from nmsynth.io.dicom_identifiers import new_uid
 from nmsynth.io.dicom_marks import Marks, ascii_text, marks_of, plain, software_version
 from nmsynth.io.dicom_pet_module import PET_IMAGE_STORAGE, complete_pet
+from nmsynth.io.dicom_phantom import describe_patient, identify, radiopharmaceutical_item
 from nmsynth.io.dicom_quantise import QuantisedStack, decimal_string, quantise
 
 if TYPE_CHECKING:
@@ -142,12 +141,12 @@ def _slice(scan: _Scan, index: int) -> Dataset:
     dataset = Dataset()
     acquisition = scan.volume.acquisition
     _identify(dataset, scan, index)
-    _describe_patient(dataset, scan)
+    describe_patient(dataset, acquisition, name=scan.patient_name, study_seed=scan.study_seed)
     _describe_scanner(dataset, acquisition)
     _describe_corrections(dataset, scan)
     _describe_times(dataset, scan, index)
     _describe_geometry(dataset, scan.volume, index)
-    dataset.RadiopharmaceuticalInformationSequence = [_radiopharmaceutical(acquisition)]
+    dataset.RadiopharmaceuticalInformationSequence = [radiopharmaceutical_item(acquisition)]
     dataset.SeriesDescription = scan.description
     mark(dataset, scan.marks)
     complete_pet(dataset, index=index, n_slices=scan.volume.shape[0])
@@ -158,32 +157,12 @@ def _slice(scan: _Scan, index: int) -> Dataset:
 
 def _identify(dataset: Dataset, scan: _Scan, index: int) -> None:
     """UIDs and numbers, from the seed texts."""
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.SOPClassUID = PET_IMAGE_STORAGE
-    dataset.SOPInstanceUID = new_uid(f"{scan.seed_uid} image {index}")
-    dataset.SeriesInstanceUID = new_uid(f"{scan.seed_uid} series")
-    dataset.StudyInstanceUID = new_uid(f"{scan.study_seed} study")
-    dataset.FrameOfReferenceUID = new_uid(f"{scan.study_seed} frame of reference")
-    dataset.StudyID = "1"
-    dataset.SeriesNumber = scan.series_number
-    dataset.InstanceNumber = dataset.ImageIndex = index + 1
+    identify(
+        dataset, sop_class=PET_IMAGE_STORAGE, seed_uid=scan.seed_uid, study_seed=scan.study_seed,
+        series_number=scan.series_number, index=index, created=scan.marks.created,
+    )  # fmt: skip
+    dataset.ImageIndex = index + 1
     dataset.Modality = "PT"
-    dataset.ContentDate = dataset.InstanceCreationDate = f"{scan.marks.created:%Y%m%d}"
-    dataset.ContentTime = dataset.InstanceCreationTime = f"{scan.marks.created:%H%M%S.%f}"
-
-
-def _describe_patient(dataset: Dataset, scan: _Scan) -> None:
-    """The phantom as a patient."""
-    acquisition = scan.volume.acquisition
-    dataset.PatientName = scan.patient_name
-    dataset.PatientID = "PHANTOM-" + hashlib.sha256(scan.study_seed.encode()).hexdigest()[:12].upper()
-    dataset.PatientBirthDate = None
-    dataset.PatientSex = acquisition.sex
-    if acquisition.body_mass_kg is not None:
-        dataset.PatientWeight = decimal_string(acquisition.body_mass_kg)
-    if acquisition.height_m is not None:
-        dataset.PatientSize = decimal_string(acquisition.height_m)
-    dataset.PatientPosition = acquisition.patient_position or "HFS"
 
 
 def _describe_scanner(dataset: Dataset, acquisition: Acquisition) -> None:
@@ -257,26 +236,3 @@ def _describe_geometry(dataset: Dataset, volume: Volume, index: int) -> None:
     dataset.SliceThickness = decimal_string(size_z)
     dataset.SliceLocation = decimal_string(float(position[:3] @ along_z))
     dataset.PositionReferenceIndicator = None
-
-
-def _radiopharmaceutical(acquisition: Acquisition) -> Dataset:
-    """The tracer of the simulated administration; empty where the acquisition says nothing."""
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    nuclide = find_radionuclide(text=acquisition.radionuclide) if acquisition.radionuclide else None
-    item.RadionuclideCodeSequence = []
-    if nuclide is not None and nuclide.sct is not None:
-        named = Dataset()
-        named.CodeValue, named.CodingSchemeDesignator, named.CodeMeaning = nuclide.sct, "SCT", nuclide.name
-        item.RadionuclideCodeSequence = [named]
-    item.Radiopharmaceutical = plain(acquisition.radiopharmaceutical or "", 64) or None
-    if acquisition.half_life_s is not None:
-        item.RadionuclideHalfLife = decimal_string(acquisition.half_life_s)
-    item.RadionuclideTotalDose = (
-        None if acquisition.injected_activity_bq is None else decimal_string(acquisition.injected_activity_bq)
-    )
-    if acquisition.injection_time is not None:
-        item.RadiopharmaceuticalStartDateTime = f"{acquisition.injection_time:%Y%m%d%H%M%S.%f}"
-        item.RadiopharmaceuticalStartTime = f"{acquisition.injection_time:%H%M%S.%f}"
-    return item

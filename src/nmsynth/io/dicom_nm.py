@@ -34,6 +34,9 @@ _REFUSED = {
     "GATED TOMO": "gated raw projections; reconstruct them first",
     "RECON GATED TOMO": "a gated volume; nmsynth does not read it",
 }
+_MAPPED = {"bq/ml": Unit.BQML, "{counts}": Unit.COUNTS}
+"""Units of a real-world mapping, by their UCUM code in small letters."""
+_UNCALIBRATED = "NM pixels are counts, not calibrated; there is no SUV."
 _SINGLE = ("EnergyWindowVector", "PhaseVector", "RRIntervalVector", "TimeSlotVector", "TimeSliceVector")
 
 
@@ -98,13 +101,14 @@ def _check_vectors(header: Header, layout: PixelFormat) -> None:
 
 
 def _in_unit(header: Header, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Unit, tuple[str, ...]]:
-    """Values and unit: counts, unless a real-world mapping says Bq/mL."""
+    """Values and unit: counts, unless a real-world mapping says Bq/mL or scales the counts."""
     for item in header.items("RealWorldValueMappingSequence"):
         codes = item.items("MeasurementUnitsCodeSequence")
         slope, intercept = item.number("RealWorldValueSlope"), item.number("RealWorldValueIntercept")
-        if codes and (codes[0].text("CodeValue") or "").lower() == "bq/ml" and slope and slope > 0.0 and not intercept:
-            return values * np.float32(slope), Unit.BQML, ()
-    return values, Unit.COUNTS, ("NM pixels are counts, not calibrated; there is no SUV.",)
+        unit = _MAPPED.get((codes[0].text("CodeValue") or "").lower()) if codes else None
+        if unit is not None and slope and slope > 0.0 and not intercept:
+            return values * np.float32(slope), unit, () if unit is Unit.BQML else (_UNCALIBRATED,)
+    return values, Unit.COUNTS, (_UNCALIBRATED,)
 
 
 def _volume(header: Header, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:

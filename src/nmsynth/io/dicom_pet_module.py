@@ -53,7 +53,7 @@ def complete_pet(dataset: Dataset, *, index: int, n_slices: int) -> None:
     for keyword in _EMPTY_TEXT:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
-    _orient_patient(dataset)
+    orient_patient(dataset)
     for keyword in _EMPTY_SEQUENCES:
         if keyword not in dataset:
             setattr(dataset, keyword, [])
@@ -68,12 +68,17 @@ def complete_pet(dataset: Dataset, *, index: int, n_slices: int) -> None:
         dataset.pop("NumberOfTimeSlices", None)
     if dataset.get("DecayCorrection", None) == "NONE":
         dataset.pop("DecayFactor", None)
+    state_laterality(dataset)
+
+
+def state_laterality(dataset: Dataset) -> None:
+    """Add an empty Laterality where the body part may be one of a pair."""
     body_part = str(dataset.get("BodyPartExamined", "") or "")
     if body_part not in _UNPAIRED and "Laterality" not in dataset and "ImageLaterality" not in dataset:
         dataset.Laterality = None
 
 
-def _orient_patient(dataset: Dataset) -> None:
+def orient_patient(dataset: Dataset) -> None:
     """State the posture as codes; PatientPosition beside them is not allowed."""
     position = str(dataset.get("PatientPosition", "") or "")
     if not dataset.get("PatientOrientationCodeSequence", None):

@@ -21,6 +21,7 @@ from nmsynth.io.dicom_geometry import Grid, build_grid
 from nmsynth.io.dicom_header import Header
 from nmsynth.io.dicom_marks import find_provenance
 from nmsynth.io.dicom_nm import read_nm
+from nmsynth.io.dicom_nm_counts import NmCounts, measured_counts
 from nmsynth.io.dicom_parse import quiet_pydicom
 from nmsynth.io.dicom_pixels import PixelFormat, pixel_format, stored_values
 from nmsynth.io.dicom_quantity import Quantity, basic_acquisition, pet_quantity, same_text
@@ -122,6 +123,29 @@ def read_headers(path: Path, series_uid: str | None = None) -> list[Dataset]:
             header.dataset.file_meta = meta
             datasets.append(header.dataset)
     return datasets
+
+
+def read_nm_counts(path: Path, series_uid: str | None = None) -> NmCounts:
+    """Measured counts of an NM object of any kind that holds some: planar, dynamic, or raw projections.
+
+    Raises
+    ------
+    InputError
+        If there is no NM object, or several series and none is chosen.
+    UnsafeInputError
+        If its values are no measured counts.
+    """
+    found = scan(path)
+    with quiet_pydicom():
+        uid = choose(found, series_uid, _summaries(found))
+        headers = found.series[uid]
+        if _modality_of(headers) != "NM" or len(headers) != 1:
+            raise InputError(
+                f"Counts are read from one NM object; the series holds {len(headers)} {_modality_of(headers)} files. "
+                "Give a planar NM series or raw projections."
+            )
+        provenance, fraction = _provenance(headers[0])
+        return measured_counts(headers[0], provenance, fraction)
 
 
 def read_quantity(path: Path, series_uid: str | None = None) -> Quantity:

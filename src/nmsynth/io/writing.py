@@ -13,7 +13,8 @@ def write(
 ) -> Path:
     """Write a volume: NIfTI where the path ends in ``.nii`` or ``.nii.gz``, else a folder with a DICOM series.
 
-    A volume that comes from a DICOM series becomes a series derived from it. A simulated PET volume without
+    A volume that comes from a DICOM series of single-slice PET images, or planar NM views, become a series derived from
+    it. A simulated PET volume without
     such a source becomes a new series of a phantom.
 
     Parameters
@@ -53,6 +54,10 @@ def write(
         from nmsynth.io.dicom_new import write_new_pet_series
 
         return write_new_pet_series(volume, path, seed_uid=volume.sha256, overwrite=overwrite)
+    if volume.modality == "NM" and volume.axes == ("view", "y", "x"):
+        from nmsynth.io.dicom_nm_derived import write_derived_planar
+
+        return write_derived_planar(volume, path, source=source, overwrite=overwrite)
     from nmsynth.io.dicom_writer import write_dicom
 
     return write_dicom(volume, path, source=source, overwrite=overwrite)

@@ -217,7 +217,7 @@ class SpectProjector(LinearOperator):
         """Blur ``(view, bin, plane)`` by what the point spread widens from one row to the next; self-adjoint."""
         variance = self._steps[:, row].to(x).view(-1, 1, 1)
         for axis, sample_mm in ((1, self.pixel_mm), (2, self.plane_mm)):
-            x = _spread(x, variance / sample_mm**2, axis)
+            x = spread(x, variance / sample_mm**2, axis)
         return x
 
     def _blur_nearest(self, x: torch.Tensor) -> torch.Tensor:
@@ -252,13 +252,13 @@ class SpectProjector(LinearOperator):
         return image.reshape(self.n_pixels, self.n_pixels, -1)
 
 
-def _spread(x: torch.Tensor, variance: torch.Tensor, axis: int) -> torch.Tensor:
-    """Convolve an axis with ``(a, 1 - 2 a, a)``, ``a`` half the variance [samples^2], zeros outside.
+def spread(x: torch.Tensor, variance: torch.Tensor, axis: int) -> torch.Tensor:
+    """Convolve an axis with ``(a, 1 - 2 a, a)``, ``a`` half the variance, zeros outside; self-adjoint.
 
     Parameters
     ----------
     variance
-        Broadcastable to ``x``.
+        [samples^2], broadcastable to ``x`` and constant along the axis; large ones are added in several steps.
     """
     largest = float(variance.max())
     if largest <= 0 or x.shape[axis] == 1:

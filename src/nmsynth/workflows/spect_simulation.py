@@ -63,6 +63,8 @@ class SimulateSpectSettings(BaseModel):
     length_mm: float = Field(default=390.0, gt=0)
     """Length that is scanned, about the middle of the body [mm]; of a head at most 240, down from its top."""
     seed: int = Field(default=0, ge=0)
+    file_format: Literal["dicom", "nifti"] = "nifti"
+    """Format of the scan and of its projections, which in NIfTI are a NumPy file."""
 
     @property
     def of_head(self) -> bool:
@@ -81,8 +83,9 @@ def simulate_spect(
     settings
         What is simulated.
     output
-        Folder for ``scan.nii.gz`` and ``projections.npy`` (counts, axes (view, plane, bin), float32). Its folder
-        ``reference`` gets ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions``, ``organs`` and
+        Folder for ``scan.nii.gz`` and ``projections.npy`` (counts, axes (view, plane, bin), float32), or in DICOM the
+        folders ``scan`` (RECON TOMO, Bq/mL) and ``projections`` (TOMO, counts). Its folder ``reference`` gets
+        ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions``, ``organs`` and
         ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
@@ -91,16 +94,13 @@ def simulate_spect(
     -------
         What ``simulation.json`` holds.
     """
-    import numpy as np
-
     from nmsynth.io.nifti import write_nifti
 
     with staged_output(Path(output), overwrite=overwrite) as work:
         study = scan_spect_study(settings, progress=part_of(progress, 0.0, 0.9))
         folder = work / REFERENCE_FOLDER
         folder.mkdir(parents=True)
-        write_nifti(study.scans[-1], work / "scan.nii.gz")
-        np.save(work / "projections.npy", study.projections[-1])
+        _write_scan(settings, study, work)
         for name in ("noise_free", "truth", "mu_map"):
             write_nifti(getattr(study, name), folder / f"{name}.nii.gz")
         write_nifti(study.scans[0], folder / "full_count.nii.gz")
@@ -119,6 +119,39 @@ def simulate_spect(
         write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
+
+
+def _write_scan(settings: SimulateSpectSettings, study: ScannedSpect, work: Path) -> None:
+    """Write scan and projections in the format asked for."""
+    import numpy as np
+
+    from nmsynth.io.nifti import write_nifti
+
+    scan, projections = study.scans[-1], study.projections[-1]
+    if settings.file_format == "nifti":
+        write_nifti(scan, work / "scan.nii.gz")
+        np.save(work / "projections.npy", projections)
+        return
+    from nmsynth.io.dicom_nm_module import NmCamera, NmRotation
+    from nmsynth.io.dicom_nm_new import NewSeries, write_new_projections, write_new_tomogram
+
+    of_study = study_of(settings)
+    orbit, seconds = study.facts["orbit"], settings.seconds_per_view * settings.count_fraction
+    radii = orbit["radius_mm"] if isinstance(orbit["radius_mm"], tuple) else (orbit["radius_mm"],) * settings.n_views
+    rotation = NmRotation(orbit["first_deg"], orbit["arc_deg"], tuple(radii), seconds)
+    camera = NmCamera(of_study.camera.window.bounds_kev, of_study.camera.collimator)
+    seed = f"nmsynth simulate spect {settings.model_dump_json(exclude={'count_fraction', 'file_format'})}"
+    of_scan = f"{seed} fraction {settings.count_fraction:g}"
+    told = f"{settings.tracer}, {settings.count_fraction:g} of the counts"
+    write_new_tomogram(
+        scan, work / "scan", camera=camera, rotation=rotation,
+        series=NewSeries(f"{of_scan} volume", seed, 1, f"simulated SPECT {told}"),
+    )  # fmt: skip
+    write_new_projections(
+        projections, work / "projections", camera=camera, rotation=rotation,
+        series=NewSeries(f"{of_scan} projections", seed, 2, f"simulated projections {told}"),
+        pixel_mm=(settings.voxel_mm,) * 2, acquisition=scan.acquisition, provenance=scan.provenance,
+    )  # fmt: skip
 
 
 def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = silent) -> ScannedSpect:

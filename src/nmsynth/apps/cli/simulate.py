@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nmsynth.apps.cli import options, simulate_cohort, simulate_dynamic, simulate_spect
+from nmsynth.apps.cli import options, simulate_cohort, simulate_dynamic, simulate_planar, simulate_spect
 from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.config import resolve
 from nmsynth.core.errors import InputError
@@ -178,6 +178,7 @@ def pet(
 
 
 app.command("spect")(simulate_spect.spect)
+app.command("planar")(simulate_planar.planar)
 app.command("dynamic")(simulate_dynamic.dynamic)
 app.command("cohort")(simulate_cohort.cohort)
 app.command("recipes")(simulate_cohort.recipes)

@@ -82,14 +82,18 @@ def spect(
     length_mm: Annotated[
         float, typer.Option("--length-mm", min=8.0, help="Length in mm about the middle of the body.")
     ] = 390.0,
+    image_format: Annotated[
+        options.OutputFormat, typer.Option("--format", help="Format of the scan and its projections.")
+    ] = options.OutputFormat.NIFTI,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
     """Simulate a SPECT scan of a phantom, by a camera with attenuation, collimator response and scatter.
 
-    OUTPUT gets scan.nii.gz and the counts of the projections, and in its folder 'reference' what is known of it: full
-    counts, noise-free image, true activity, attenuation, organs, lesions; and simulation.json.
+    OUTPUT gets scan.nii.gz and the counts of the projections (in DICOM the folders scan and projections), and in its
+    folder 'reference' what is known of it: full counts, noise-free image, true activity, attenuation, organs, lesions;
+    and simulation.json.
     """
     from nmsynth.workflows.spect_simulation import SimulateSpectSettings, simulate_spect
 
@@ -108,6 +112,7 @@ def spect(
         "n_subsets": subsets,
         "filter_fwhm_mm": filter_mm,
         "lesions": lesions,
+        "file_format": image_format,
         "voxel_mm": voxel_mm,
         "length_mm": length_mm,
         "seed": seed,

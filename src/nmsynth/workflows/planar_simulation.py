@@ -1,0 +1,277 @@
+"""Simulate planar views of a phantom, or thin the counts of a measured NM series, and write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.simulation import REFERENCE_FOLDER, SCHEMA_VERSION, quality_phantom, staged_output, write_json
+from nmsynth.workflows.thinning import ThinSettings, thin_series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nmsynth.core.volume import Volume
+    from nmsynth.data.planar_scan import PlanarStudy, ScannedPlanar
+    from nmsynth.physics.phantom import Grid, Phantom
+
+FIELD_MM = (387.0, 533.0)
+"""What the crystal sees along the body and across it, as on a usual large-field camera [mm]."""
+LEG_MM = 0.0
+"""Where the procedural patient ends: mid-thigh [mm]."""
+
+Region = Literal["whole-body", "neck", "chest", "lungs", "kidneys", "pelvis"]
+PlanarTracer = Literal["MDP", "MAA", "MAA-SHUNT", "DMSA", "PERTECHNETATE"]
+
+
+class _Spot(NamedTuple):
+    """Where a spot view is centred, and how it is usually taken."""
+
+    height: float
+    """Of the centre above the soles, over stature."""
+    seconds: float
+    pixel_mm: float = 2.4
+
+
+SPOTS: dict[str, _Spot] = {
+    "neck": _Spot(0.85, 300.0, 1.2),
+    "chest": _Spot(0.74, 240.0),
+    "lungs": _Spot(0.715, 120.0),
+    "kidneys": _Spot(0.62, 300.0),
+    "pelvis": _Spot(0.53, 240.0),
+}
+"""Spot views. Times are usual ones, heights chosen so that the organ is whole; ``lungs`` holds the kidneys too."""
+USUAL_REGION = {
+    "MDP": "whole-body", "MAA": "lungs", "MAA-SHUNT": "lungs", "DMSA": "kidneys", "PERTECHNETATE": "neck",
+}  # fmt: skip
+"""Region that a tracer is imaged in."""
+
+
+class SimulatePlanarSettings(BaseModel):
+    """What is simulated; every image of one seed is the same on one machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    phantom: Literal["whole-body", "nema", "cylinder"] = "whole-body"
+    tracer: PlanarTracer = "MDP"
+    region: Region | None = None
+    """What of a patient is imaged; the one that suits the tracer when unset."""
+    views: tuple[Literal["anterior", "posterior"], ...] = ("anterior", "posterior")
+    collimator: Literal["LEHR", "LEUHR", "MEGP", "HEGP"] = "LEHR"
+    pixel_mm: float | None = Field(default=None, ge=1.0, le=10.0)
+    """2.4 mm, or 1.2 mm at the neck, when unset; the phantom is twice as fine."""
+    scan_speed_cm_min: float = Field(default=12.0, gt=0, le=100)
+    """Of a whole-body sweep; each point is seen for the length of the field over it."""
+    seconds: float | None = Field(default=None, gt=0)
+    """Of a spot view [s]; usual for the region when unset."""
+    count_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Counts of the scan over those of the protocol."""
+    lesions: int | None = Field(default=None, ge=0, le=60)
+    """Lesions in bone, for MDP only; drawn for a procedural patient when unset."""
+    seed: int = Field(default=0, ge=0)
+    file_format: Literal["dicom", "nifti"] = "dicom"
+    """One NM object, or one NIfTI image a view."""
+    timestamp: bool = False
+    """Write the time of creation; without it the same seed gives the same files."""
+
+    @property
+    def imaged(self) -> str:
+        """Region of a patient that is imaged."""
+        return self.region or USUAL_REGION[self.tracer]
+
+
+def simulate_planar(
+    settings: SimulatePlanarSettings | ThinSettings,
+    output: Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Simulate planar views and write them.
+
+    Parameters
+    ----------
+    settings
+        What is simulated; :class:`nmsynth.workflows.thinning.ThinSettings` to thin a measured series.
+    output
+        Folder for the scan: in DICOM its folder ``scan`` with one NM object, in NIfTI ``anterior.nii.gz`` and
+        ``posterior.nii.gz``, each an image of one slice as the camera sees it. The folder ``reference`` gets in NIfTI,
+        for each view, ``full_count``, ``noise_free`` (T1), ``primaries``, ``activity`` (T0, Bq under each pixel),
+        ``lesions`` and ``body``, such as ``noise_free_anterior.nii.gz``; and ``simulation.json``.
+    overwrite
+        Whether an existing output is replaced.
+
+    Returns
+    -------
+        What ``simulation.json`` holds.
+    """
+    if isinstance(settings, ThinSettings):
+        return thin_series(settings, output, overwrite=overwrite, progress=progress)
+    with staged_output(Path(output), overwrite=overwrite) as work:
+        study, scanned = scan_planar_study(settings, progress=part_of(progress, 0.0, 0.9))
+        folder = work / REFERENCE_FOLDER
+        folder.mkdir(parents=True)
+        _write_scan(settings, study, scanned, work)
+        known = {
+            "full_count": scanned.scans[0],
+            "noise_free": scanned.noise_free,
+            "primaries": scanned.primaries,
+            "activity": scanned.activity,
+            "lesions": _mask(scanned, scanned.lesion_labels),
+            "body": _mask(scanned, scanned.body),
+        }
+        for name, image in known.items():
+            _write_views(image, study.views, folder, prefix=f"{name}_")
+        record = {
+            "schema_version": SCHEMA_VERSION,
+            "settings": settings.model_dump(mode="json"),
+            "reference": "known truth: T0 activity, T1 noise_free, T2 full_count",
+            "region": settings.imaged,
+            "scan": scanned.facts,
+            "lesions": [
+                {
+                    "index": n.index,
+                    "diameter_mm": n.diameter_mm,
+                    "contrast": n.contrast,
+                    "centre_mm_zyx": list(n.centre_mm),
+                    "organ": n.organ,
+                }
+                for n in scanned.lesions
+            ],
+        }
+        write_json(folder / "simulation.json", record)
+    progress("writing", 1.0)
+    return record
+
+
+def scan_planar_study(
+    settings: SimulatePlanarSettings, *, progress: Progress = silent
+) -> tuple[PlanarStudy, ScannedPlanar]:
+    """Image the phantom of the settings at full counts and at the fraction asked for, in memory."""
+    from nmsynth.data.planar_scan import scan_planar
+    from nmsynth.physics import phantom as phantoms
+
+    if settings.lesions and (settings.tracer != "MDP" or settings.phantom != "whole-body"):
+        raise InputError(
+            f"Lesions are put into the bones of a patient with MDP; found {settings.tracer} in {settings.phantom}. "
+            "Leave them out."
+        )
+    study = study_of(settings)
+    facts: dict[str, Any] = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O"}
+    z_range = (-study.field_mm[0] / 2, study.field_mm[0] / 2)
+    if settings.phantom == "whole-body":
+        patient = phantoms.whole_body_patient(
+            settings.seed,
+            lesions=_lesion_plan(settings),
+            settings=phantoms.WholeBodySettings(arms="down" if settings.imaged != "lungs" else "random"),
+            tracer=settings.tracer,
+        )
+        facts = {
+            "body_mass_kg": patient.body_mass_kg,
+            "height_m": patient.frame.height_m,
+            "sex": patient.frame.sex,
+        }
+        render: Callable[[Grid], Phantom] = patient.render
+        if settings.imaged == "whole-body":
+            z_range = (LEG_MM, patient.extent_mm[1])
+        else:
+            middle = patient.frame.z(SPOTS[settings.imaged].height)
+            half = min(study.field_mm[0], (study.n_rows or 256) * study.pixel_mm) / 2
+            z_range = (middle - half, middle + half)
+    else:
+        if settings.region is not None:
+            raise InputError("A region belongs to a patient; found one with a phantom. Leave it out.")
+        render = quality_phantom(settings.phantom)
+    fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
+    scanned = scan_planar(
+        render, study=study, z_range_mm=z_range, fractions=fractions, seed=settings.seed, progress=progress, **facts
+    )
+    return study, scanned
+
+
+def study_of(settings: SimulatePlanarSettings) -> PlanarStudy:
+    """Camera, views and times of the settings."""
+    from nmsynth.data.planar_scan import PLANAR_SCATTER_FRACTION, PlanarStudy
+    from nmsynth.physics.energy_window import EnergyWindow
+    from nmsynth.physics.gamma_camera import GammaCamera
+    from nmsynth.physics.materials import PHOTON_KEV
+    from nmsynth.physics.phantom.tracers import tracer_named
+
+    tracer = tracer_named(settings.tracer)
+    spot = SPOTS.get(settings.imaged) if settings.phantom == "whole-body" else SPOTS["chest"]
+    pixel = settings.pixel_mm or (spot.pixel_mm if spot else 2.4)
+    speed = None if spot else settings.scan_speed_cm_min / 6.0
+    n_columns = 2 * round(614.4 / pixel / 2) if settings.pixel_mm else 256
+    return PlanarStudy(
+        tracer=tracer,
+        camera=GammaCamera(
+            collimator=settings.collimator,
+            window=EnergyWindow(PHOTON_KEV[tracer.radionuclide], 15.0),
+            scatter_fraction=PLANAR_SCATTER_FRACTION,
+        ),
+        views=settings.views,
+        pixel_mm=pixel,
+        n_columns=n_columns,
+        n_rows=n_columns if spot else None,
+        field_mm=(min(FIELD_MM[0], n_columns * pixel), min(FIELD_MM[1], n_columns * pixel)),
+        seconds=FIELD_MM[0] / speed if speed else settings.seconds or (spot.seconds if spot else 180.0),
+        scan_speed_mm_s=speed,
+    )
+
+
+def _lesion_plan(settings: SimulatePlanarSettings) -> Any:
+    """Bone lesions for a bone scan, none else; wider and weaker than those of PET, as such scans show them."""
+    from nmsynth.physics.phantom import LesionPlan
+
+    if settings.tracer != "MDP":
+        return LesionPlan(count=0)
+    return LesionPlan(count=settings.lesions, organs=("bone",), diameter_mm=(8.0, 40.0), contrast=(2.0, 8.0))
+
+
+def _mask(scanned: ScannedPlanar, labels: Any) -> Volume:
+    """Labels of all views as an image."""
+    from nmsynth.core.units import Unit
+
+    return scanned.noise_free.with_array(labels, unit=Unit.UNITLESS)
+
+
+def _write_views(image: Volume, views: tuple[str, ...], folder: Path, *, prefix: str = "") -> None:
+    """Write each view as an image of one slice."""
+    from nmsynth.data.planar_scan import view_image
+    from nmsynth.io.nifti import write_nifti
+
+    for index, view in enumerate(views):
+        write_nifti(view_image(image, index), folder / f"{prefix}{view}.nii.gz")
+
+
+def _write_scan(settings: SimulatePlanarSettings, study: PlanarStudy, scanned: ScannedPlanar, work: Path) -> None:
+    """Write the counts in the format asked for."""
+    if settings.file_format == "nifti":
+        _write_views(scanned.scans[-1], study.views, work)
+        return
+    from datetime import datetime
+
+    from nmsynth.io.dicom_nm_module import NmCamera
+    from nmsynth.io.dicom_nm_new import NewSeries, Sweep, write_new_planar
+
+    of_study = settings.model_dump_json(exclude={"timestamp", "count_fraction", "file_format"})
+    study_seed = f"nmsynth simulate planar {of_study}"
+    low, high = scanned.facts["z_range_mm"]
+    write_new_planar(
+        scanned.scans[-1],
+        work / "scan",
+        camera=NmCamera(study.camera.window.bounds_kev, settings.collimator, study.field_mm),
+        series=NewSeries(
+            f"{study_seed} fraction {settings.count_fraction:g}",
+            study_seed=study_seed,
+            description=f"{settings.tracer} {settings.imaged} {settings.count_fraction:g} counts",
+            created=datetime.now() if settings.timestamp else None,
+        ),
+        views=study.views,
+        faces_mm=scanned.faces_mm,
+        sweep=Sweep(study.scan_speed_mm_s, high - low) if study.scan_speed_mm_s else None,
+    )

@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pytest
+
+import nmsynth
+from nmsynth.core.errors import InputError
+from nmsynth.workflows.planar_simulation import SimulatePlanarSettings, simulate_planar
+
+SMALL = SimulatePlanarSettings(region="pelvis", pixel_mm=9.6, seed=3, lesions=4, count_fraction=0.25)
+KNOWN = ("full_count", "noise_free", "primaries", "activity", "lesions", "body")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    output = tmp_path_factory.mktemp("planar") / "study"
+    return output, simulate_planar(SMALL, output)
+
+
+def test_all_that_is_known_is_written(study):
+    output, record = study
+    names = {p.name for p in (output / "reference").iterdir()}
+    for name in KNOWN:
+        for view in ("anterior", "posterior"):
+            assert {f"{name}_{view}.nii.gz", f"{name}_{view}.json"} <= names
+    assert json.loads((output / "reference" / "simulation.json").read_text()) == json.loads(json.dumps(record))
+    scan = nmsynth.read(output / "scan")
+    assert scan.axes == ("view", "y", "x")
+    assert scan.provenance.simulated
+    assert (scan.array == np.round(scan.array)).all()
+    assert scan.array.sum((1, 2)).tolist() == record["scan"]["counts"][1]
+    assert sum(record["scan"]["counts"][1]) == pytest.approx(0.25 * sum(record["scan"]["counts"][0]), rel=0.02)
+    expected = nmsynth.read(output / "reference" / "noise_free_posterior.nii.gz").array[0]
+    assert scan.array[1].sum() == pytest.approx(0.25 * expected.sum(), rel=0.02)
+    assert 0 < len(record["lesions"]) <= 4
+
+
+def test_truth_lies_where_the_lesions_are(study):
+    output, record = study
+    for view in ("anterior", "posterior"):
+        labels = nmsynth.read(output / "reference" / f"lesions_{view}.nii.gz")
+        activity = nmsynth.read(output / "reference" / f"activity_{view}.nii.gz")
+        assert activity.unit.value == "Bq"
+        for lesion in record["lesions"]:
+            at = np.argwhere(labels.array == lesion["index"])
+            if len(at) < 3:  # hidden by another, or smaller than a pixel
+                continue
+            x, _, z = (labels.affine @ np.array([*at.mean(0), 1.0]))[:3]
+            assert abs(z - lesion["centre_mm_zyx"][0]) < 10
+            assert abs(x - lesion["centre_mm_zyx"][2]) < 10
+
+
+def test_the_same_seed_gives_the_same_files(study, tmp_path):
+    output, _ = study
+    simulate_planar(SMALL, tmp_path / "again")
+    for name in ("scan/00001.dcm", "reference/noise_free_anterior.nii.gz"):
+        assert (tmp_path / "again" / name).read_bytes() == (output / name).read_bytes()
+
+
+def test_views_in_nifti_hold_the_counts_of_dicom(study, tmp_path):
+    output, _ = study
+    simulate_planar(SMALL.model_copy(update={"file_format": "nifti"}), tmp_path / "n")
+    dicom = nmsynth.read(output / "scan").array
+    for index, view in enumerate(("anterior", "posterior")):
+        assert (nmsynth.read(tmp_path / "n" / f"{view}.nii.gz").array[0] == dicom[index]).all()
+
+
+def test_a_whole_body_is_swept_at_the_speed_asked_for(tmp_path):
+    settings = SimulatePlanarSettings(pixel_mm=10.0, seed=1, scan_speed_cm_min=15.0, lesions=0)
+    record = simulate_planar(settings, tmp_path / "o")
+    assert record["region"] == "whole-body"
+    assert record["scan"]["seconds_per_point"] == pytest.approx(387.0 / 2.5)
+    low, high = record["scan"]["z_range_mm"]
+    assert record["scan"]["duration_s"] == pytest.approx((high - low + 387.0) / 2.5)
+    scan = nmsynth.read(tmp_path / "o" / "scan")
+    assert scan.acquisition.body_part == "WHOLEBODY"
+    # the head is on top, and narrower than the hips at the bottom
+    body = nmsynth.read(tmp_path / "o" / "reference" / "body_anterior.nii.gz").array[0]
+    assert body[2].sum() < body[-20].sum()
+
+
+@pytest.mark.parametrize(("tracer", "region"), [("MAA-SHUNT", "lungs"), ("DMSA", "kidneys"), ("PERTECHNETATE", "neck")])
+def test_every_tracer_shows_its_organ_in_its_region(tracer, region, tmp_path):
+    settings = SimulatePlanarSettings(tracer=tracer, pixel_mm=10.0, seed=2, views=("posterior",))
+    record = simulate_planar(settings, tmp_path / "o")
+    assert record["region"] == region
+    activity = nmsynth.read(tmp_path / "o" / "reference" / "activity_posterior.nii.gz").array[0]
+    assert activity.max() > 5 * activity[activity > 0].mean()
+    assert nmsynth.read(tmp_path / "o" / "scan").shape[0] == 1
+
+
+def test_settings_that_contradict_each_other_are_refused(study, tmp_path):
+    output, _ = study
+    with pytest.raises(InputError, match="must not exist"):
+        simulate_planar(SMALL, output)
+    with pytest.raises(InputError, match="Lesions are put into the bones"):
+        simulate_planar(SimulatePlanarSettings(tracer="DMSA", lesions=2), tmp_path / "o")
+    with pytest.raises(InputError, match="A region belongs to a patient"):
+        simulate_planar(SimulatePlanarSettings(phantom="cylinder", region="chest"), tmp_path / "o")
+    assert not (tmp_path / "o").exists()
