@@ -224,7 +224,7 @@ def _upright(volume: Volume) -> Volume:
             "The axes of an image of activity or attenuation must run along head, back and left; these are oblique. "
             "Resample it first."
         )
-    flipped = [axis for axis in range(3) if axes[axis, axis] < 0]
+    flipped = tuple(axis for axis in range(3) if axes[axis, axis] < 0)
     affine = volume.affine.copy()
     for axis in flipped:
         affine[:3, 3] += affine[:3, axis] * (volume.shape[axis] - 1)
