@@ -77,8 +77,8 @@ class Subject:
     nuclide: str = "Tc-99m"
     collimator: str = "LEHR"
     voxel_mm: float = 3.0
-    n_views: int = 120
-    seconds_per_view: float = 20.0
+    n_views: int = 60
+    seconds_per_view: float = 40.0
     reconstruction: SpectReconstruction = field(default_factory=lambda: SpectReconstruction(8, 10))
     filter_mm: float = 6.0
     materials: dict[int, str] = field(default_factory=lambda: {1: "water"})
@@ -86,7 +86,9 @@ class Subject:
     plane_mm: float = 0.0
     """Height of the plane that is shown, from the middle [mm]."""
     scale: float = 1.0
-    """White of the picture over the highest true activity."""
+    """Black of the picture over the highest true activity."""
+    margin_mm: float = 6.0
+    """Around the activity in the picture."""
 
 
 def read_labels(path: Path, unit: str = "relative") -> Volume:
@@ -134,9 +136,7 @@ def read_subject(subject: Subject, data: Path) -> tuple[Volume, ActivityPhantom]
     if len(subject.materials) > 1:
         return head_phantom(subject, data)
     source, mu = read_labels(data / subject.activity), read_labels(data / subject.mu)
-    return source, activity_phantom(
-        source, mu, total_activity_bq=subject.total_mbq * 1e6, materials=subject.materials
-    )
+    return source, activity_phantom(source, mu, total_activity_bq=subject.total_mbq * 1e6, materials=subject.materials)
 
 
 def fine_grid(subject: Subject, phantom: ActivityPhantom) -> Grid:
@@ -214,9 +214,7 @@ def of_regions(names: dict[int, str]) -> Callable[..., list[dict[str, Any]]]:
     return measure
 
 
-def brain_rows(
-    labels: Volume, phantom: ActivityPhantom, grid: Grid, images: dict[str, Image]
-) -> list[dict[str, Any]]:
+def brain_rows(labels: Volume, phantom: ActivityPhantom, grid: Grid, images: dict[str, Image]) -> list[dict[str, Any]]:
     """Grey and white matter, and their ratio."""
     rows = of_regions({920: "grey matter", 230: "white matter", 1012: "striatum"})(labels, phantom, grid, images)
     ratio = {k: rows[0][k] / rows[1][k] * 920 / 230 for k in images}
@@ -236,9 +234,7 @@ def dat_rows(labels: Volume, phantom: ActivityPhantom, grid: Grid, images: dict[
         {"what": "binding ratio in the true striatum", "true": 7.0}
         | {k: mean_in(v, one) / mean_in(v, other) - 1 for k, v in images.items()},
         {"what": "binding ratio, counts within 10 mm over the true volume", "true": 7.0}
-        | {
-            k: float(((v - mean_in(v, other)) * large).sum()) / volume / mean_in(v, other) for k, v in images.items()
-        },
+        | {k: float(((v - mean_in(v, other)) * large).sum()) / volume / mean_in(v, other) for k, v in images.items()},
     ]
 
 
@@ -310,17 +306,17 @@ SUBJECTS = (
     ),
     Subject(
         "dopamine-transporter", "DaT_phantom.zip/DaT_Source_120x120x120.h33",
-        "DaT_phantom.zip/DaT_Attenuation_72x90x77.h33", 15.0, dat_rows, nuclide="I-123", seconds_per_view=30.0,
+        "DaT_phantom.zip/DaT_Attenuation_72x90x77.h33", 15.0, dat_rows, nuclide="I-123", seconds_per_view=60.0,
         materials={1: "cortical bone", 2: "soft tissue", 3: "soft tissue"}, filter_mm=7.0, plane_mm=10.0, scale=0.7,
     ),
     Subject(
         "derenzo", "Derenzo_phantoms.zip/Derenzo/Derenzo_220x220x161_with_bkg.h33",
         "Derenzo_phantoms.zip/Derenzo/Derenzo_222x222x161_Attn.h33", 1000.0, derenzo_rows, voxel_mm=2.0,
-        z_mm=(-20.0, 20.0), seconds_per_view=40.0, filter_mm=0.0, reconstruction=SpectReconstruction(16, 10),
+        z_mm=(-15.0, 15.0), n_views=120, filter_mm=0.0, reconstruction=SpectReconstruction(16, 10),
     ),
     Subject(
-        "jaszczak", "Jaszczak_phantom.zip/Jaszczak_238x237x134.h33", "Jaszczak_phantom.zip/Jaszczak_238x237x134_Atn.h33",
-        600.0, jaszczak_rows, plane_mm=-28.0, scale=1.2,
+        "jaszczak", "Jaszczak_phantom.zip/Jaszczak_238x237x134.h33",
+        "Jaszczak_phantom.zip/Jaszczak_238x237x134_Atn.h33", 600.0, jaszczak_rows, voxel_mm=3.6, plane_mm=-28.0, scale=1.2,
     ),
     Subject(
         "glioblastoma", "Glioblastoma_phantom.zip/Glioblastoma_Source_92x102x65.h33",
@@ -333,7 +329,7 @@ SUBJECTS = (
         of_regions({15000: "liver", 16000: "spleen", 17000: "left kidney", 18000: "right kidney", 19000: "tumour 1",
                     20000: "tumour 2", 21000: "tumour 3"}),
         nuclide="Lu-177", collimator="MEGP", voxel_mm=4.8, n_views=60, seconds_per_view=25.0,
-        reconstruction=SpectReconstruction(10, 6), plane_mm=60.0, scale=0.4,
+        reconstruction=SpectReconstruction(10, 6), plane_mm=60.0, scale=0.4, margin_mm=40.0,
     ),
 )  # fmt: skip
 
@@ -342,7 +338,8 @@ def measure_subject(subject: Subject, data: Path) -> tuple[dict[str, Any], dict[
     """Numbers of a phantom, and the images that are shown."""
     labels, phantom = read_subject(subject, data)
     grid = coarse_of(fine_grid(subject, phantom))
-    images: dict[str, Image] = {}
+    grid_truth = "truth on the grid"
+    images: dict[str, Image] = {grid_truth: np.empty(0, np.float32)}
     shown: dict[str, Image] = {}
     for kind, mismatch in (("matched", GammaMismatch()), ("mismatched", MISMATCH)):
         scan, truth = expected_of(subject, phantom, mismatch)
@@ -351,6 +348,10 @@ def measure_subject(subject: Subject, data: Path) -> tuple[dict[str, Any], dict[
             if kind == "mismatched" and variant != FULL:
                 continue
             images[f"{kind}, {variant}"] = to_image(reconstruct_spect(scan.prompts, scan, settings))
+        if kind == "matched":
+            longer = replace(subject.reconstruction, n_iterations=4 * subject.reconstruction.n_iterations)
+            images["matched, 4 x the iterations"] = to_image(reconstruct_spect(scan.prompts, scan, longer))
+        images[grid_truth] = truth
         if kind == "mismatched":
             counts = draw_counts(scan, torch.Generator().manual_seed(0))
             shown["truth"] = truth
@@ -378,7 +379,8 @@ def draw(subject: Subject, shown: dict[str, Image], grid: Grid, path: Path) -> N
     plane = int(np.argmin(np.abs(grid.axes()[0] - subject.plane_mm)))
     truth = shown["truth"]
     occupied = np.argwhere(truth.max(0) > 0)
-    (top, left), (bottom, right) = occupied.min(0) - 2, occupied.max(0) + 3
+    margin = round(subject.margin_mm / subject.voxel_mm)
+    (top, left), (bottom, right) = occupied.min(0) - margin, occupied.max(0) + margin + 1
     cut = np.s_[plane, max(top, 0) : bottom, max(left, 0) : right]
     high = float(truth[plane].max()) * subject.scale
     with rc_context(SETTINGS):
@@ -403,7 +405,13 @@ def to_markdown(record: dict[str, Any]) -> str:
     for name, found in record["phantoms"].items():
         facts = "; ".join(f"{k} {v:,.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in found["facts"].items())
         columns = [k for k in found["rows"][0] if k != "what"]
-        lines += ["", f"**{name}**: {facts}.", "", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        lines += [
+            "",
+            f"**{name}**: {facts}.",
+            "",
+            "| | " + " | ".join(columns) + " |",
+            "|---" * (len(columns) + 1) + "|",
+        ]
         lines += [f"| {r['what']} | " + " | ".join(f"{r[c]:.3g}" for c in columns) + " |" for r in found["rows"]]
     return "\n".join(lines).lstrip() + "\n"
 
