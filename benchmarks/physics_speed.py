@@ -5,6 +5,9 @@
 PET: line integrals of one slice against ``skimage.transform.radon``. SPECT: a view of attenuated, blurred integrals
 against a plain rotate-and-sum in torch (``grid_sample`` and one Gaussian convolution a row). Times are the best of
 several runs after one that is not counted; building a system is given apart.
+
+``--curves`` times size, views and subsets instead (``physics_curves.json``) and draws ``--figure`` from it; ``--tiny``
+shows on small sizes that it runs.
 """
 
 from __future__ import annotations
@@ -14,12 +17,12 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.physics_curves import TINY, CurveSizes, best_of, cost_curves, draw_curves
 from skimage.transform import radon
 from torch.nn import functional as F
 
@@ -38,17 +41,6 @@ from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector
 RESPONSE = CameraResponse(COLLIMATORS["LEHR"])
 PIXEL_MM = 4.8
 RADIUS_MM = 320.0
-
-
-def best_of(call: Callable[[], Any], times: int = 3) -> float:
-    """Seconds of the fastest call after one that is not counted."""
-    call()
-    found = []
-    for _ in range(times):
-        started = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - started)
-    return min(found)
 
 
 def plain_spect(image: torch.Tensor, mu_map: torch.Tensor, angle: float) -> torch.Tensor:
@@ -136,9 +128,18 @@ def main() -> None:
     """Time everything and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--curves", action="store_true", help="cost against size, views and subsets")
+    parser.add_argument("--figure", type=Path, help="figure of the curves")
+    parser.add_argument("--tiny", action="store_true", help="small sizes, times that mean nothing")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(os.cpu_count() or 1)
+    if options.curves:
+        panels = cost_curves(TINY if options.tiny else CurveSizes())
+        record = {"schema_version": 1, "threads": torch.get_num_threads(), "seconds": panels}
+        (options.out / "physics_curves.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        draw_curves(panels, options.figure or options.out / "cost.png")
+        return
     rows = [*pet_rows(), *spect_rows(64, 32), *spect_rows(128, 64)]
     record = {"schema_version": 1, "threads": torch.get_num_threads(), "rows": rows}
     (options.out / "physics_speed.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -142,11 +142,52 @@ def mu_at_energy(mu_511: npt.ArrayLike, energy_kev: float, *, soft_limit: float 
     -------
         [1/cm], same shape.
     """
-    mu = np.asarray(mu_511, dtype=np.float32)
+    mu = _checked_mu(mu_511)
+    soft_ratio, bone_ratio = _ratios(energy_kev)
+    soft = np.minimum(mu, soft_limit) * soft_ratio
+    hard = np.maximum(mu - soft_limit, 0.0) * bone_ratio
+    return np.asarray(soft + hard, dtype=np.float32)
+
+
+def mu_at_511(mu_map: npt.ArrayLike, energy_kev: float, *, soft_limit: float = 0.101) -> npt.NDArray[np.float32]:
+    """Attenuation map at 511 keV from one at another photon energy: the inverse of :func:`mu_at_energy`.
+
+    Parameters
+    ----------
+    mu_map
+        Attenuation at ``energy_kev`` [1/cm], any shape, not negative.
+    energy_kev
+        Energy of the map [keV].
+    soft_limit
+        Attenuation at 511 keV above which a voxel holds bone [1/cm].
+
+    Returns
+    -------
+        [1/cm], same shape.
+
+    Examples
+    --------
+    >>> round(float(mu_at_511(0.154, 140.5)), 3)
+    0.096
+    """
+    mu = _checked_mu(mu_map)
+    soft_ratio, bone_ratio = _ratios(energy_kev)
+    limit = soft_limit * soft_ratio
+    soft = np.minimum(mu, limit) / soft_ratio
+    hard = np.maximum(mu - limit, 0.0) / bone_ratio
+    return np.asarray(soft + hard, dtype=np.float32)
+
+
+def _checked_mu(mu_map: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """An attenuation map, if it is one."""
+    mu = np.asarray(mu_map, dtype=np.float32)
     if not np.isfinite(mu).all() or (mu < 0).any():
         raise InputError("An attenuation map must be finite and not negative; found NaN, infinity or less.")
+    return mu
+
+
+def _ratios(energy_kev: float) -> tuple[float, float]:
+    """Attenuation at an energy over that at 511 keV, of water, and of what bone adds to it."""
     water, bone = linear_attenuation("water", energy_kev), linear_attenuation("cortical bone", energy_kev)
     water_511, bone_511 = linear_attenuation("water", 511.0), linear_attenuation("cortical bone", 511.0)
-    soft = np.minimum(mu, soft_limit) * (water / water_511)
-    hard = np.maximum(mu - soft_limit, 0.0) * ((bone - water) / (bone_511 - water_511))
-    return np.asarray(soft + hard, dtype=np.float32)
+    return water / water_511, (bone - water) / (bone_511 - water_511)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.simulation import (
     REFERENCE_FOLDER,
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from nmsynth.data.spect_scan import ScannedSpect, SpectStudy
     from nmsynth.physics.phantom import Grid, Phantom
 
-COLLIMATOR = {"Tc-99m": "LEHR", "Lu-177": "MEGP"}
+COLLIMATOR = {"Tc-99m": "LEHR", "I-123": "LEHR", "Lu-177": "MEGP"}
 """Collimator that suits a radionuclide."""
-CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "Lu-177": 0.5}
+CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "I-123": 0.75, "Lu-177": 0.5}
 """Share of the photons in the window that 9.5 mm of NaI stop, by radionuclide."""
 HEAD_MM = 240.0
 """Most of a head that is scanned, down from its top [mm]."""
@@ -65,6 +67,27 @@ class SimulateSpectSettings(BaseModel):
     seed: int = Field(default=0, ge=0)
     file_format: Literal["dicom", "nifti"] = "nifti"
     """Format of the scan and of its projections, which in NIfTI are a NumPy file."""
+    window_kev: float | None = Field(default=None, gt=80, lt=600)
+    """Centre of the energy window [keV]; the radionuclide's usual photon when unset. Lu-177 has 112.9 and 208.4."""
+    window_percent: float = Field(default=20.0, gt=0, le=40)
+    """Whole width of the window over its centre [%]."""
+    activity: Path | None = None
+    """An activity image of the user's, NIfTI or Interfile, instead of a phantom; needs ``mu``."""
+    mu: Path | None = None
+    """Its attenuation."""
+    total_mbq: float | None = Field(default=None, gt=0)
+    """Activity in that image at the start of the scan [MBq]."""
+    radionuclide: Literal["Tc-99m", "I-123", "Lu-177"] | None = None
+    """Of that activity; the tracer's when unset."""
+    unit: str | None = None
+    mu_unit: str | None = None
+    """Units of the images where they state none."""
+    mu_kev: float | None = Field(default=None, ge=80, le=600)
+    """Photon energy of an attenuation in 1/cm [keV]."""
+    mu_materials: str | None = None
+    """Material of each number of the attenuation image, as ``1=water,2=cortical bone``."""
+    slice_unit: Literal["mm", "pixels"] | None = None
+    """What the slice thickness of an Interfile header is counted in."""
 
     @property
     def of_head(self) -> bool:
@@ -96,7 +119,7 @@ def simulate_spect(
     """
     from nmsynth.io.nifti import write_nifti
 
-    with staged_output(Path(output), overwrite=overwrite) as work:
+    with staged_output(Path(output), overwrite=overwrite, inputs=(settings.activity, settings.mu)) as work:
         study = scan_spect_study(settings, progress=part_of(progress, 0.0, 0.9))
         folder = work / REFERENCE_FOLDER
         folder.mkdir(parents=True)
@@ -108,7 +131,7 @@ def simulate_spect(
         write_mask(study.organ_labels, study.scans[-1], folder / "organs.nii.gz")
         record = {
             "schema_version": SCHEMA_VERSION,
-            "settings": settings.model_dump(mode="json"),
+            "settings": settings.model_dump(mode="json", exclude={"activity", "mu"}),
             "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
             "scan": study.facts,
             "lesions": [
@@ -159,6 +182,8 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
     from nmsynth.data.spect_scan import scan_spect
     from nmsynth.physics import phantom as phantoms
 
+    if settings.activity is not None or settings.mu is not None:
+        return _scan_activity(settings, progress)
     plan = phantoms.LesionPlan(count=settings.lesions, isolated=settings.lesions is not None)
     facts: dict[str, Any] = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O"}
     half = (min(settings.length_mm, HEAD_MM) if settings.of_head else settings.length_mm) / 2
@@ -183,23 +208,51 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
     )  # fmt: skip
 
 
+def _scan_activity(settings: SimulateSpectSettings, progress: Progress) -> ScannedSpect:
+    """Scan the user's activity in the user's attenuation."""
+    from nmsynth.data.activity_phantom import scan_activity_phantom
+    from nmsynth.workflows.activity_input import read_activity_phantom
+
+    if settings.activity is None or settings.mu is None:
+        raise InputError("A phantom of your own needs activity and attenuation; one is missing. Give both.")
+    phantom = read_activity_phantom(
+        settings.activity, settings.mu, total_mbq=settings.total_mbq, unit=settings.unit, mu_unit=settings.mu_unit,
+        mu_kev=settings.mu_kev, mu_materials=settings.mu_materials, slice_unit=settings.slice_unit,
+    )  # fmt: skip
+    low, high = phantom.z_range_mm
+    middle, half = (low + high) / 2, min(settings.length_mm, high - low) / 2
+    return scan_activity_phantom(
+        phantom,
+        study=replace(study_of(settings), field_mm=phantom.field_mm + 4 * settings.voxel_mm),
+        z_range_mm=(middle - half, middle + half),
+        fractions=(1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction),
+        seed=settings.seed,
+        progress=progress,
+    )
+
+
 def study_of(settings: SimulateSpectSettings) -> SpectStudy:
     """Camera, orbit and reconstruction of the settings."""
     from nmsynth.data.spect_scan import SpectStudy
-    from nmsynth.physics.energy_window import EnergyWindow
+    from nmsynth.physics.energy_window import EnergyWindow, crystal_efficiency
     from nmsynth.physics.gamma_camera import GammaCamera, SpectReconstruction
     from nmsynth.physics.materials import PHOTON_KEV
     from nmsynth.physics.phantom.tracers import tracer_named
     from nmsynth.physics.spect import SpectOrbit
 
     tracer = tracer_named(settings.tracer)
+    if settings.radionuclide is not None:
+        tracer = replace(tracer, radionuclide=settings.radionuclide)
     nuclide = tracer.radionuclide
+    window = EnergyWindow(settings.window_kev or PHOTON_KEV[nuclide], settings.window_percent)
     return SpectStudy(
         tracer=tracer,
         camera=GammaCamera(
             collimator=settings.collimator or COLLIMATOR[nuclide],
-            window=EnergyWindow(PHOTON_KEV[nuclide], 20.0),
-            crystal_efficiency=CRYSTAL_EFFICIENCY[nuclide],
+            window=window,
+            crystal_efficiency=(
+                CRYSTAL_EFFICIENCY[nuclide] if settings.window_kev is None else crystal_efficiency(window.centre_kev)
+            ),
         ),
         orbit=SpectOrbit(settings.n_views, settings.arc_deg, settings.first_deg, radius_mm=settings.radius_mm or 250.0),
         gap_mm=15.0 if settings.radius_mm is None else None,

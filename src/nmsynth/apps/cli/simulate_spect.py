@@ -37,6 +37,24 @@ class CollimatorName(StrEnum):
     HEGP = "HEGP"
 
 
+class RadionuclideName(StrEnum):
+    """A radionuclide that a gamma camera sees."""
+
+    TC_99M = "Tc-99m"
+    I_123 = "I-123"
+    LU_177 = "Lu-177"
+
+
+class SliceUnitName(StrEnum):
+    """What a slice thickness is counted in."""
+
+    MM = "mm"
+    PIXELS = "pixels"
+
+
+_OWN = "A phantom of your own"
+
+
 def spect(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write the scan to.")],
@@ -86,6 +104,67 @@ def spect(
         options.OutputFormat, typer.Option("--format", help="Format of the scan and its projections.")
     ] = options.OutputFormat.NIFTI,
     seed: options.Seed = 0,
+    window_kev: Annotated[
+        float | None,
+        typer.Option(
+            "--window-kev",
+            min=81.0,
+            max=599.0,
+            help="Centre of the energy window in keV; of Lu-177 112.9 or 208.4.",
+            show_default="the usual photon",
+        ),
+    ] = None,
+    window_percent: Annotated[
+        float, typer.Option("--window-percent", min=1.0, max=40.0, help="Width of the energy window in percent.")
+    ] = 20.0,
+    activity: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_OWN,
+            help="Activity of your own instead of a phantom, NIfTI or Interfile (.h33, also in a zip: "
+            "phantoms.zip/name.h33), on any grid. Needs --mu.",
+        ),
+    ] = None,
+    mu: Annotated[Path | None, typer.Option(rich_help_panel=_OWN, help="Its attenuation, on any grid.")] = None,
+    total_mbq: Annotated[
+        float | None,
+        typer.Option(
+            "--total-mbq", min=1e-6, rich_help_panel=_OWN, help="Scale the activity to this total at the scan, in MBq."
+        ),
+    ] = None,
+    radionuclide: Annotated[
+        RadionuclideName | None,
+        typer.Option(rich_help_panel=_OWN, help="Of that activity.", show_default="the tracer's"),
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(rich_help_panel=_OWN, help="Unit of an activity that states none: 'Bq/mL'.")
+    ] = None,
+    mu_unit: Annotated[
+        str | None,
+        typer.Option("--mu-unit", rich_help_panel=_OWN, help="Of a --mu that states none: 1/cm, HU."),
+    ] = None,
+    mu_kev: Annotated[
+        float | None,
+        typer.Option(
+            "--mu-kev",
+            min=80.0,
+            max=600.0,
+            rich_help_panel=_OWN,
+            help="Photon energy of a --mu in 1/cm, in keV.",
+        ),
+    ] = None,
+    mu_materials: Annotated[
+        str | None,
+        typer.Option(
+            "--mu-materials",
+            rich_help_panel=_OWN,
+            help="Materials where --mu holds their numbers, such as '1=cortical bone,2=soft tissue'; others are air.",
+        ),
+    ] = None,
+    slice_unit: Annotated[
+        SliceUnitName | None,
+        typer.Option("--slice-unit", rich_help_panel=_OWN, help="What an Interfile header counts slice thickness in."),
+    ] = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
@@ -116,6 +195,17 @@ def spect(
         "voxel_mm": voxel_mm,
         "length_mm": length_mm,
         "seed": seed,
+        "window_kev": window_kev,
+        "window_percent": window_percent,
+        "activity": activity,
+        "mu": mu,
+        "total_mbq": total_mbq,
+        "radionuclide": radionuclide,
+        "unit": unit,
+        "mu_unit": mu_unit,
+        "mu_kev": mu_kev,
+        "mu_materials": mu_materials,
+        "slice_unit": slice_unit,
     }
     settings = resolve(SimulateSpectSettings, {k: v for k, v in values.items() if v is not None}, where="the options")
     terminal = terminal_of(context)
@@ -126,6 +216,9 @@ def spect(
         return
     terminal.print_line(f"Wrote {output} (simulated, {record['scan']['counts'][-1]:,.0f} counts)")
     terminal.print_line(f"What is known of it: {output / 'reference'}")
+    share = record["scan"].get("share_in_field", 1.0)
+    if share < 0.99:
+        terminal.print_line(f"  warning: {share:.0%} of the activity lies in the field; the rest is not scanned.")
     penetration = record["scan"]["septal_penetration"]
     if penetration > 0.05:
         terminal.print_line(
