@@ -13,12 +13,14 @@ from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.frame import Frame
 from nmsynth.physics.phantom.grid import Grid, Phantom
 from nmsynth.physics.phantom.head import head_layers
+from nmsynth.physics.phantom.heart import HEART_LAYERS, Heart, HeartSettings, draw_heart
 from nmsynth.physics.phantom.layers import Fields, Layer, Painter, PointSampler
 from nmsynth.physics.phantom.lesions import LesionPlan, PlacedLesion, paint_lesions, place_lesions
+from nmsynth.physics.phantom.organs import Organ
 from nmsynth.physics.phantom.pelvis import bladder_layers
 from nmsynth.physics.phantom.skeleton import bone_layers
 from nmsynth.physics.phantom.torso import torso_layers
-from nmsynth.physics.phantom.tracers import tracer_named
+from nmsynth.physics.phantom.tracers import ABDOMINAL, scaled_uptakes, tracer_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,8 @@ class WholeBodyPatient:
         Structures in painting order.
     lesions
         Lesions with their shapes.
+    heart
+        Heart for perfusion imaging, in place of the plain one of the layers.
     """
 
     seed: int
@@ -120,6 +124,7 @@ class WholeBodyPatient:
     fields: Fields = field(repr=False)
     layers: tuple[Layer, ...] = field(repr=False)
     lesions: tuple[PlacedLesion, ...] = ()
+    heart: Heart | None = None
 
     @property
     def extent_mm(self) -> tuple[float, float]:
@@ -131,20 +136,31 @@ class WholeBodyPatient:
         """Body mass [kg]."""
         return self.frame.bmi * self.frame.height_m**2
 
-    def render(self, grid: Grid) -> Phantom:
+    def render(self, grid: Grid, *, gate: int | None = None) -> Phantom:
         """Rasterise on a grid; equal voxels get equal values whatever slab they are in.
 
         Parameters
         ----------
         grid
             Any grid; parts outside the patient are air.
+        gate
+            Part of the heart's beat, 0 to 7 from end diastole on; None for all of it. Only a heart for perfusion beats.
 
         Returns
         -------
             Edges are smooth over about a voxel, lesions are exact averages over voxels.
         """
         painter = Painter(grid, self.fields)
-        painter.paint(self.layers)
+        segments = None
+        if self.heart is None:
+            painter.paint(self.layers)
+        else:
+            first = next(i for i, layer in enumerate(self.layers) if layer.name in HEART_LAYERS)
+            body = [layer for layer in self.layers[:first] if layer.name not in HEART_LAYERS]
+            rest = [layer for layer in self.layers[first:] if layer.name not in HEART_LAYERS]
+            painter.paint(body, also_needed={layer.inside for layer in rest})
+            segments = self.heart.paint(painter, gate)
+            painter.paint(rest)
         lesion_labels, found = paint_lesions(grid, painter.activity, painter.mu_map, self.lesions)
         np.maximum(painter.activity, 0.0, out=painter.activity)
         return Phantom(
@@ -159,6 +175,7 @@ class WholeBodyPatient:
             sex=self.frame.sex,
             seed=self.seed,
             family="whole_body",
+            segment_labels=segments,
         )
 
     def grid(self, spacing_mm: tuple[float, float, float], *, width_mm: float = 600.0) -> Grid:
@@ -176,6 +193,7 @@ def whole_body_patient(
     lesions: LesionPlan | None = None,
     settings: WholeBodySettings | None = None,
     tracer: str = "FDG",
+    heart: HeartSettings | None = None,
 ) -> WholeBodyPatient:
     """Draw a patient.
 
@@ -190,6 +208,9 @@ def whole_body_patient(
         What to draw from; None for plausible adults.
     tracer
         One of :data:`nmsynth.physics.phantom.tracers.TRACERS`; the anatomy of a seed does not depend on it.
+    heart
+        What the heart is drawn from; None for the plain one, which has no segments and no defects. The anatomy around
+        it does not depend on it.
 
     Returns
     -------
@@ -205,7 +226,10 @@ def whole_body_patient(
         raise InputError(f"A phantom seed must not be negative, found {seed}.")
     settings = settings or WholeBodySettings()
     anatomy, field_rng, lesion_rng, extra = (np.random.default_rng([seed, k]) for k in range(4))
-    frame = replace(_draw_frame(anatomy, settings), uptakes=tracer_named(tracer).uptake)
+    uptakes = tracer_named(tracer).uptake
+    if heart is not None:
+        uptakes = scaled_uptakes(uptakes, ABDOMINAL, heart.abdominal_activity)
+    frame = replace(_draw_frame(anatomy, settings), uptakes=uptakes)
     fields = _draw_fields(field_rng, settings)
     layers = [
         *body_layers(frame),
@@ -222,7 +246,10 @@ def whole_body_patient(
         layers.append(injection_site(frame_extra))
     box = ((0.0, frame.z(1.0)), (-120.0, 120.0), (-210.0, 210.0))
     placed = place_lesions(lesion_rng, PointSampler(layers, fields), lesions or LesionPlan(), box)
-    return WholeBodyPatient(seed, frame, fields, tuple(layers), placed)
+    drawn = None if heart is None else draw_heart(seed, frame, fields, heart)
+    if drawn is not None:
+        layers = [n for n in layers if not (n.label == Organ.CLUTTER and drawn.covers(n))]
+    return WholeBodyPatient(seed, frame, fields, tuple(layers), placed, drawn)
 
 
 def _draw_frame(rng: np.random.Generator, settings: WholeBodySettings) -> Frame:
