@@ -30,10 +30,16 @@ if TYPE_CHECKING:
 
 MU_MUSCLE = 0.099
 """Myocardium at 511 keV [1/cm]."""
+MU_AROUND = 0.091
+"""Fat with some muscle at 511 keV [1/cm]."""
+_MUSCLE, _BLOOD, _FAT = 3, 4, 5
+_MU = {_MUSCLE: MU_MUSCLE, _BLOOD: MU_BLOOD, _FAT: MU_AROUND}
 HEART_LAYERS = ("right_wall", "right_pool", "left_wall", "left_pool")
 """Layers of the plain heart, whose place this one takes."""
 _WITH_DIAPHRAGM = 0.6
 """Movement of the heart over that of the diaphragm; chosen."""
+_FAT_MM = 6.0
+"""Fat and diaphragm about the left ventricle [mm]; chosen."""
 _VALVE_MM = 10.0
 """By which the cavity reaches through the plane of the base into the atrium [mm]."""
 
@@ -90,8 +96,8 @@ class Heart:
         Geometry of the left ventricle.
     defects
         What is less perfused.
-    uptake_suv, right_suv, blood_suv
-        Normal uptake of the left and right ventricle's wall, and of blood [g/mL].
+    uptake_suv, right_suv, blood_suv, fat_suv
+        Normal uptake of the left and right ventricle's wall, of blood, and of the fat around [g/mL].
     breathing_mm
         Path of the heart along z in breathing [mm].
     texture
@@ -103,6 +109,7 @@ class Heart:
     uptake_suv: float
     right_suv: float
     blood_suv: float
+    fat_suv: float
     settings: HeartSettings = field(default_factory=HeartSettings)
     breathing_mm: float = 0.0
     texture: float = 0.0
@@ -143,9 +150,9 @@ class Heart:
         mean = sum(self._composed(p, (z, y, x), width, texture) for p in poses) / np.float32(len(poses))
         if self.settings.breathing and self.breathing_mm > 0:
             mean = _breathed(np.asarray(mean), self.breathing_mm, painter.grid.spacing_mm[0])
-        keep, activity, mu, muscle, blood = mean
+        keep, activity, mu, muscle, blood, fat = mean
         painter.replace(where, keep=keep, activity=activity, mu=mu, parts={
-            Organ.HEART_WALL: muscle, Organ.BLOOD: blood
+            Organ.HEART_WALL: muscle, Organ.BLOOD: blood, Organ.FAT: fat,
         })  # fmt: skip
         pose = poses[0] if gate is not None else self.ventricle.pose()
         points = wall_points(pose, *self.ventricle.local(pose, z, y, x))
@@ -177,17 +184,18 @@ class Heart:
     def _composed(
         self, pose: VentriclePose, zyx: tuple[FloatArray, ...], width: float, texture: FloatArray | float
     ) -> FloatArray:
-        """What is left of the background, activity, attenuation, muscle and blood of one pose, ``(5, z, y, x)``."""
+        """What is left of the background, activity, attenuation, muscle, blood and fat of one pose, ``(6, z, y, x)``."""
         local = self.ventricle.local(pose, *zyx)
-        state = np.zeros((5, *zyx[0].shape), dtype=np.float32)
+        state = np.zeros((6, *zyx[0].shape), dtype=np.float32)
         state[0] = 1
-        for centre, radii, cut, suv, muscle in self._right_heart(pose):
-            _over(state, _occupied(_ellipsoid(local, centre, radii, cut), width), suv, muscle=muscle)
         points = wall_points(pose, *local)
+        _over(state, _occupied(points.outer_mm - np.float32(_FAT_MM), width), self.fat_suv, _FAT)
+        for centre, radii, cut, suv, part in self._right_heart(pose):
+            _over(state, _occupied(_ellipsoid(local, centre, radii, cut), width), suv, part)
         uptake = np.float32(self.uptake_suv) * texture * self.relative_uptake(pose, points)
-        _over(state, _occupied(points.outer_mm, width), uptake, muscle=True)
+        _over(state, _occupied(points.outer_mm, width), uptake, _MUSCLE)
         pool = np.maximum(points.inner_mm, -local[0] - np.float32(pose.base_mm + _VALVE_MM))
-        _over(state, _occupied(pool, width), self.blood_suv, muscle=False)
+        _over(state, _occupied(pool, width), self.blood_suv, _BLOOD)
         return state
 
     def relative_uptake(self, pose: VentriclePose, points: WallPoints) -> FloatArray:
@@ -195,8 +203,8 @@ class Heart:
         middles = [direction_of(pose, d.segment) for d in self.defects]
         return perfusion(self.defects, points.direction, points.depth, middles, rest=self.settings.rest)
 
-    def _right_heart(self, pose: VentriclePose) -> list[tuple[Point, Point, float, float, bool]]:
-        """Right ventricle and atria along the ventricle's axes: middle, half axes, cut at the base, uptake, muscle."""
+    def _right_heart(self, pose: VentriclePose) -> list[tuple[Point, Point, float, float, int]]:
+        """Right ventricle and atria along the ventricle's axes: middle, half axes, cut at the base, uptake, part."""
         still = self.ventricle.pose()
         k, moved = still.outer_radius_mm / 33.0, pose.outer_length_mm - still.outer_length_mm
         base, septum = still.base_mm, still.outer_radius_mm
@@ -204,10 +212,10 @@ class Heart:
         outer, inner = (44.0 * k, 30.0 * k, 27.0 * k), (40.5 * k, 26.5 * k, 23.5 * k)
         left_atrium, right_atrium = (moved - base - 20.0 * k, 0.0, 2.0 * k), (moved - base - 24.0 * k, 0.0, -50.0 * k)
         return [
-            (right_atrium, (26.0 * k, 26.0 * k, 24.0 * k), 1e3, self.blood_suv, False),
-            (right, outer, base + right[0], self.right_suv, True),
-            (right, inner, base + right[0] + 8.0, self.blood_suv, False),
-            (left_atrium, (20.0 * k, 22.0 * k, 26.0 * k), 1e3, self.blood_suv, False),
+            (right_atrium, (26.0 * k, 26.0 * k, 24.0 * k), 1e3, self.blood_suv, _BLOOD),
+            (right, outer, base + right[0], self.right_suv, _MUSCLE),
+            (right, inner, base + right[0] + 8.0, self.blood_suv, _BLOOD),
+            (left_atrium, (20.0 * k, 22.0 * k, 26.0 * k), 1e3, self.blood_suv, _BLOOD),
         ]
 
     def segment_uptake(self, *, spacing_mm: float = 1.5) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -307,21 +315,21 @@ def draw_heart(seed: int, frame: Frame, fields: Fields, settings: HeartSettings)
         ejection_fraction=float(rng.uniform(0.55, 0.72)), shortening_mm=float(rng.uniform(8.0, 14.0)) * s,
     )  # fmt: skip
     jitter = 5.0 * np.clip(rng.standard_normal(3), -2, 2)
-    wanted = np.array([frame.z(0.7295), -26.0 * frame.scale, 38.0 * frame.scale]) + jitter
+    wanted = np.array([frame.z(0.735), -26.0 * frame.scale, 38.0 * frame.scale]) + jitter
     # As a heart of layers would be, it is where the displaced coordinates of the body have this place.
     place = wanted.copy()
     for _ in range(20):
         place = wanted - fields.warp_mm * np.array([float(f.at(*place[:, None])[0]) for f in fields.warp])
     apex = place + ventricle.pose().outer_length_mm * ventricle.axes[0]
     ventricle = LeftVentricle(**{n: getattr(ventricle, n) for n in ventricle.__slots__} | {"apex_mm": _point(apex)})
-    uptake, blood = (frame.uptakes[n].draw(rng, frame.widen) for n in ("myocardium", "blood"))
+    uptake, blood, fat = (frame.uptakes[n].draw(rng, frame.widen) for n in ("myocardium", "blood", "fat"))
     texture, right = float(rng.uniform(*settings.texture)), float(rng.uniform(0.4, 0.6))
     grain = SmoothField.random(rng, float(rng.uniform(12.0, 20.0)))
     defects = settings.defects
     if defects is None:
         defects = draw_defects(np.random.default_rng([seed, 5]), settings.n_defects)
     return Heart(
-        ventricle, defects, uptake, max(blood, right * uptake), blood, settings,
+        ventricle, defects, uptake, max(blood, right * uptake), blood, fat, settings,
         breathing_mm=_WITH_DIAPHRAGM * frame.breathing_mm, texture=texture, texture_field=grain,
     )  # fmt: skip
 
@@ -352,12 +360,12 @@ def _ellipsoid(local: tuple[FloatArray, ...], centre: Point, radii: Point, cut: 
     return np.maximum(distance, -moved[0] - np.float32(cut)).astype(np.float32)
 
 
-def _over(state: FloatArray, occupied: FloatArray, suv: FloatArray | float, *, muscle: bool) -> None:
-    """Put a structure over a state of background left, activity, attenuation, muscle and blood."""
+def _over(state: FloatArray, occupied: FloatArray, suv: FloatArray | float, part: int) -> None:
+    """Put a structure over a state of background left, activity, attenuation, and fractions of each part."""
     state *= 1 - occupied
     state[1] += occupied * np.float32(1) * suv
-    state[2] += occupied * np.float32(MU_MUSCLE if muscle else MU_BLOOD)
-    state[3 if muscle else 4] += occupied
+    state[2] += occupied * np.float32(_MU[part])
+    state[part] += occupied
 
 
 def _breathed(state: FloatArray, path_mm: float, spacing_mm: float) -> FloatArray:

@@ -96,6 +96,8 @@ def _perfusion(**medians: float) -> dict[str, Uptake]:
     for name in ("gallbladder", "small_bowel", "bowel_content", "stomach_lumen"):
         median = found[name].median
         found[name] = Uptake(median, _BILE_SPREAD, median / 8, median * 8)
+    heart = found["myocardium"].median
+    found["myocardium"] = Uptake(heart, 0.2, heart / 2, heart * 2)
     return found
 
 
@@ -116,11 +118,11 @@ TRACERS = {
         Tracer("DOTATATE", "Lu-177", "Lutetium Lu^177^ dotatate", _table(0.4, _DOTATATE), 24 * 3600.0, 7.4e9),
         Tracer(
             "SESTAMIBI-STRESS", "Tc-99m", "Technetium Tc^99m^ sestamibi",
-            _perfusion(myocardium=5.4, liver=2.8, gallbladder=14.0, small_bowel=3.0), 2700.0, 740e6,
+            _perfusion(myocardium=5.4, liver=2.4, gallbladder=14.0, small_bowel=3.0), 2700.0, 740e6,
         ),
         Tracer(
             "SESTAMIBI-REST", "Tc-99m", "Technetium Tc^99m^ sestamibi",
-            _perfusion(myocardium=4.3, liver=4.5, gallbladder=18.0, small_bowel=3.5), 3600.0, 740e6,
+            _perfusion(myocardium=4.3, liver=3.6, gallbladder=18.0, small_bowel=3.5), 3600.0, 740e6,
         ),
         Tracer(
             "TETROFOSMIN-STRESS", "Tc-99m", "Technetium Tc^99m^ tetrofosmin",
