@@ -7,6 +7,7 @@ from nmsynth.physics.phantom.lesions import LesionPlan
 from nmsynth.physics.phantom.myocardial_segments import PerfusionDefect
 from nmsynth.physics.phantom.organs import Organ
 from nmsynth.physics.phantom.quality import image_quality, uniform_cylinder
+from nmsynth.physics.phantom.rods import derenzo, jaszczak
 from nmsynth.physics.phantom.whole_body import WholeBodyPatient, WholeBodySettings, whole_body_patient
 
 __all__ = [
@@ -20,9 +21,11 @@ __all__ = [
     "Phantom",
     "WholeBodyPatient",
     "WholeBodySettings",
+    "derenzo",
     "from_brain_labels",
     "from_organ_labels",
     "image_quality",
+    "jaszczak",
     "uniform_cylinder",
     "whole_body_patient",
 ]
