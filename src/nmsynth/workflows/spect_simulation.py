@@ -29,6 +29,8 @@ COLLIMATOR = {"Tc-99m": "LEHR", "Lu-177": "MEGP"}
 """Collimator that suits a radionuclide."""
 CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "Lu-177": 0.5}
 """Share of the photons in the window that 9.5 mm of NaI stop, by radionuclide."""
+BONE_SITES = ("spine", "ribs", "pelvis", "femur", "skull", "sternum", "shoulder")
+"""Where lesions of a bone scan lie."""
 HEAD_MM = 240.0
 """Most of a head that is scanned, down from its top [mm]."""
 
@@ -147,12 +149,20 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
         raise InputError("Settings of a heart belong to the phantom 'heart'. Set it, or leave them out.")
     if settings.heart is not None:
         return _scan_heart(settings, settings.heart, progress)
+    bone = settings.tracer == "MDP"
     plan = phantoms.LesionPlan(count=settings.lesions, isolated=settings.lesions is not None)
+    if bone:
+        plan = phantoms.LesionPlan(
+            count=settings.lesions, diameter_mm=(8.0, 35.0), contrast=(2.0, 8.0), shapes=("ellipsoid", "irregular"),
+            sites=BONE_SITES,
+        )  # fmt: skip
     facts: dict[str, Any] = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O"}
     half = (min(settings.length_mm, HEAD_MM) if settings.of_head else settings.length_mm) / 2
     middle = 0.0
     if settings.phantom == "whole-body":
-        anatomy = phantoms.WholeBodySettings(arms="down") if settings.of_head else None
+        anatomy = phantoms.WholeBodySettings(
+            arms="down" if settings.of_head else "random", degenerative=(0, 8) if bone else (0, 0)
+        )
         patient = phantoms.whole_body_patient(settings.seed, lesions=plan, settings=anatomy, tracer=settings.tracer)
         facts = {
             "body_mass_kg": patient.body_mass_kg,

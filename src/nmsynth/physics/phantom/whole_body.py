@@ -8,6 +8,8 @@ import numpy as np
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.phantom.body import body_layers, inner_layers
+from nmsynth.physics.phantom.bone_lesions import place_bone_lesions
+from nmsynth.physics.phantom.bone_sites import degenerative_layers, site_layers
 from nmsynth.physics.phantom.clutter import clutter_layers, injection_site, random_layers
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.frame import Frame
@@ -49,6 +51,8 @@ class WholeBodySettings:
         Range of the number of benign small structures: vessels, marrow islands, nodes, hot and cold spots.
     random_structures
         Range of the number of implausible blobs, tubes and shells, for training only.
+    degenerative
+        Range of the number of worn joints with more uptake than other bone, for bone scans.
     """
 
     height_m: tuple[float, float] = (1.50, 1.95)
@@ -62,6 +66,7 @@ class WholeBodySettings:
     injection_site_probability: float = 0.15
     clutter: tuple[int, int] = (10, 40)
     random_structures: tuple[int, int] = (0, 0)
+    degenerative: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         """Refuse impossible ranges."""
@@ -73,6 +78,7 @@ class WholeBodySettings:
             "breathing_mm": (0.0, 30.0),
             "clutter": (0, 500),
             "random_structures": (0, 500),
+            "degenerative": (0, 50),
         }
         for name, (low, high) in limits.items():
             a, b = getattr(self, name)
@@ -244,8 +250,16 @@ def whole_body_patient(
     layers += random_layers(frame_extra, int(extra.integers(*settings.random_structures, endpoint=True)))
     if extra.random() < settings.injection_site_probability:
         layers.append(injection_site(frame_extra))
+    if settings.degenerative[1]:
+        worn = np.random.default_rng([seed, 6])
+        layers += degenerative_layers(worn, frame, int(worn.integers(*settings.degenerative, endpoint=True)))
     box = ((0.0, frame.z(1.0)), (-120.0, 120.0), (-210.0, 210.0))
-    placed = place_lesions(lesion_rng, PointSampler(layers, fields), lesions or LesionPlan(), box)
+    plan, sample = lesions or LesionPlan(), PointSampler(layers, fields)
+    if plan.sites is None:
+        placed = place_lesions(lesion_rng, sample, plan, box)
+    else:
+        site_of = PointSampler(site_layers(layers, frame), fields)
+        placed = place_bone_lesions(lesion_rng, sample, site_of, plan, box)
     drawn = None if heart is None else draw_heart(seed, frame, fields, heart)
     if drawn is not None:
         layers = [n for n in layers if not (n.label == Organ.CLUTTER and drawn.covers(n))]
