@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmsynth.physics.phantom.bone_sites import SITE_ODDS, SITES, Sampler, bone_axes, turned
-from nmsynth.physics.phantom.grid import Lesion
+from nmsynth.physics.phantom.grid import Grid, Lesion
 from nmsynth.physics.phantom.lesions import (
     RING_MM,
     LesionPlan,
@@ -26,12 +26,19 @@ WITHIN = 0.85
 """Least share of a lesion's volume that lies in bone."""
 SMALLEST_MM = 5.0
 """Least equivalent diameter to which a lesion is shrunk so that it fits the bone [mm]."""
-_POINTS = 80000
+_POINTS = 60000
 _TRIES = 40
+_SIDE = 31
+"""Points along each side of the cube in which bone is looked up around a place."""
 
 
 def place_bone_lesions(
-    rng: np.random.Generator, sample: Sampler, site_of: Sampler, plan: LesionPlan, box: Box
+    rng: np.random.Generator,
+    sample: Sampler,
+    site_of: Sampler,
+    draw_sites: Callable[[Grid], NDArray[np.uint8]],
+    plan: LesionPlan,
+    box: Box,
 ) -> tuple[PlacedLesion, ...]:
     """Draw lesions into the sites of a plan.
 
@@ -43,6 +50,8 @@ def place_bone_lesions(
         Uptake and organ of the lesion-free body at points.
     site_of
         Same, with 1 + the index of the site in :data:`~nmsynth.physics.phantom.bone_sites.SITES` in place of the organ.
+    draw_sites
+        The same on a grid, site alone.
     plan
         Its sites, sizes and contrasts. A lesion whose diameter is drawn from a range shrinks until the bone holds it,
         one of a given diameter is left out where it fits nowhere.
@@ -65,7 +74,7 @@ def place_bone_lesions(
         for _ in range(_TRIES):
             site = str(rng.choice(names, p=odds / odds.sum()))
             centre = hosts[site][int(rng.integers(len(hosts[site])))]
-            found = _try(rng, sample, site_of, plan, (len(placed) + 1, site, centre, diameter, contrast), placed)
+            found = _try(rng, sample, draw_sites, plan, (len(placed) + 1, site, centre, diameter, contrast), placed)
             if found is not None:
                 placed.append(found)
                 break
@@ -75,19 +84,14 @@ def place_bone_lesions(
 def _try(
     rng: np.random.Generator,
     sample: Sampler,
-    site_of: Sampler,
+    draw_sites: Callable[[Grid], NDArray[np.uint8]],
     plan: LesionPlan,
     wanted: tuple[int, str, NDArray[np.float64], float, float],
     placed: Sequence[PlacedLesion],
 ) -> PlacedLesion | None:
     """Place one lesion, or None where the bone does not hold it or another is near."""
     index, site, centre, diameter, contrast = wanted
-    number = 1 + SITES.index(site)
-
-    def in_bone(at: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether points lie in the wanted bone."""
-        return np.asarray(site_of(at)[1] == number)
-
+    in_bone = _bone_around(draw_sites, 1 + SITES.index(site), centre, max(30.0, 1.25 * diameter))
     kind = str(rng.choice(plan.shapes))
     half, turn, waves = lesion_form(rng, kind, diameter)
     if kind != "sphere":
@@ -107,6 +111,22 @@ def _try(
     truth = replace(lesion.truth, suv=contrast * background, background_suv=background)
     texture = plan.texture if diameter >= 10 else 0.0
     return normalised(replace(lesion, truth=truth, texture=texture))
+
+
+def _bone_around(
+    draw_sites: Callable[[Grid], NDArray[np.uint8]], number: int, centre: NDArray[np.float64], reach_mm: float
+) -> Callable[[NDArray[np.float64]], NDArray[np.bool_]]:
+    """Whether points near a place lie in the wanted bone, from a cube that is drawn once."""
+    step = 2 * reach_mm / (_SIDE - 1)
+    origin = (float(centre[0]) - reach_mm, float(centre[1]) - reach_mm, float(centre[2]) - reach_mm)
+    bone = draw_sites(Grid((_SIDE,) * 3, (step,) * 3, origin)) == number
+
+    def look_up(at: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Value at the nearest point of the cube."""
+        index = np.clip(np.rint((at - centre + reach_mm) / step).astype(int), 0, _SIDE - 1)
+        return np.asarray(bone[index[:, 0], index[:, 1], index[:, 2]])
+
+    return look_up
 
 
 def _lesion(

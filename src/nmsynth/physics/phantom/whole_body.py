@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.phantom.body import body_layers, inner_layers
@@ -258,12 +260,21 @@ def whole_body_patient(
     if plan.sites is None:
         placed = place_lesions(lesion_rng, sample, plan, box)
     else:
-        site_of = PointSampler(site_layers(layers, frame), fields)
-        placed = place_bone_lesions(lesion_rng, sample, site_of, plan, box)
+        sites = site_layers(layers, frame)
+        placed = place_bone_lesions(
+            lesion_rng, sample, PointSampler(sites, fields), partial(_labels_on, sites, fields), plan, box
+        )
     drawn = None if heart is None else draw_heart(seed, frame, fields, heart)
     if drawn is not None:
         layers = [n for n in layers if not (n.label == Organ.CLUTTER and drawn.covers(n))]
     return WholeBodyPatient(seed, frame, fields, tuple(layers), placed, drawn)
+
+
+def _labels_on(layers: list[Layer], fields: Fields, grid: Grid) -> NDArray[np.uint8]:
+    """Labels of layers on a grid."""
+    painter = Painter(grid, fields)
+    painter.paint(layers)
+    return painter.labels
 
 
 def _draw_frame(rng: np.random.Generator, settings: WholeBodySettings) -> Frame:
