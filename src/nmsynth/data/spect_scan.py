@@ -85,6 +85,10 @@ class ScannedSpect:
     lesions: tuple[Lesion, ...]
     facts: dict[str, Any]
     """Study, imperfections and total counts. JSON values."""
+    segment_labels: npt.NDArray[np.uint8] | None = None
+    """Segments of the left ventricle, of a heart for perfusion."""
+    subject_facts: dict[str, Any] = field(default_factory=dict)
+    """What is known of the subject itself. JSON values."""
 
 
 def scan_spect(
@@ -97,6 +101,7 @@ def scan_spect(
     z_range_mm: tuple[float, float],
     fractions: tuple[float, ...],
     seed: int,
+    repeat: tuple[int, int] = (0, 0),
     progress: Progress = silent,
 ) -> ScannedSpect:
     """Scan a phantom by a rotating camera.
@@ -113,6 +118,8 @@ def scan_spect(
         Counts of each scan over those of the study.
     seed
         Of the imperfections and of the counting noise.
+    repeat
+        Which of the scans of one seed: a session, whose imperfections are its own, and a frame of it, whose noise is.
     """
     n = study.n_pixels
     n_planes = int((z_range_mm[1] - z_range_mm[0]) / study.voxel_mm)
@@ -135,7 +142,8 @@ def scan_spect(
     mu_fine = mu_at_energy(phantom.mu_map, study.camera.window.centre_kev)
     mu_stack = planes_last(mu_fine)
     orbit = study.orbit if study.gap_mm is None else contour_orbit(study.orbit, mu_stack, fine_mm, gap_mm=study.gap_mm)
-    mismatch = _draw_mismatch(np.random.default_rng((seed, 37)), study)
+    session = () if repeat[0] == 0 else (repeat[0],)
+    mismatch = _draw_mismatch(np.random.default_rng((seed, 37, *session)), study)
     expected = expected_gamma_scan(
         activity, mu_stack, fine_factor=FINE, camera=study.camera,
         protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=orbit, grid=grid,
@@ -161,7 +169,8 @@ def scan_spect(
             suv_rule=resolve_suv(stated, unit=Unit.BQML, time_rule="a"),
         )  # fmt: skip
 
-    generator = torch.Generator().manual_seed(seed)
+    noise_seed = seed if repeat == (0, 0) else int(np.random.SeedSequence((seed, *repeat)).generate_state(1)[0])
+    generator = torch.Generator().manual_seed(noise_seed)
     scans, projections = [], []
     for k, fraction in enumerate(fractions):
         counts = draw_counts(expected, generator, count_fraction=fraction)
@@ -178,6 +187,7 @@ def scan_spect(
         projections=tuple(projections),
         lesion_labels=majority_label(phantom.lesion_labels, 0.4),
         organ_labels=majority_label(phantom.labels, 0.5),
+        segment_labels=None if phantom.segment_labels is None else majority_label(phantom.segment_labels, 0.4),
         mu_map=Volume(
             array=block_mean(mu_fine),
             affine=affine,

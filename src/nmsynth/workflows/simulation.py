@@ -46,7 +46,7 @@ class SimulatePetSettings(BaseModel):
     unit: str | None = None
     modality: str | None = None
     """Unit and modality of a NIfTI source without a sidecar."""
-    phantom: Literal["whole-body", "nema", "cylinder"] = "whole-body"
+    phantom: Literal["whole-body", "nema", "cylinder", "derenzo", "jaszczak"] = "whole-body"
     labels: Path | None = None
     """A NIfTI label map instead of a phantom."""
     label_kind: Literal["organ", "brain"] = "organ"
@@ -297,11 +297,16 @@ def _patient(settings: SimulatePetSettings) -> tuple[Any, dict[str, Any]]:
     return quality_phantom(settings.phantom), facts
 
 
-def quality_phantom(name: Literal["nema", "cylinder"]) -> Callable[[Grid], Phantom]:
-    """What draws a quality phantom about the origin."""
+def quality_phantom(name: str) -> Callable[[Grid], Phantom]:
+    """What draws a quality phantom about the origin: ``nema``, ``cylinder``, ``derenzo`` or ``jaszczak``."""
     from nmsynth.physics import phantom as phantoms
 
-    draw = phantoms.image_quality if name == "nema" else phantoms.uniform_cylinder
+    draw: Callable[..., Phantom] = {
+        "nema": phantoms.image_quality,
+        "cylinder": phantoms.uniform_cylinder,
+        "derenzo": phantoms.derenzo,
+        "jaszczak": phantoms.jaszczak,
+    }[name]
     return lambda grid: draw(grid, centre_mm=(0.0, 0.0, 0.0))
 
 

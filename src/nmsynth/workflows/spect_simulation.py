@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.heart_simulation import HEART_DEFAULTS, HeartStudy, perfusion_tracer
 from nmsynth.workflows.simulation import (
     REFERENCE_FOLDER,
     SCHEMA_VERSION,
@@ -29,6 +30,8 @@ COLLIMATOR = {"Tc-99m": "LEHR", "I-123": "LEHR", "Lu-177": "MEGP"}
 """Collimator that suits a radionuclide."""
 CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "I-123": 0.75, "Lu-177": 0.5}
 """Share of the photons in the window that 9.5 mm of NaI stop, by radionuclide."""
+BONE_SITES = ("spine", "ribs", "pelvis", "femur", "skull", "sternum", "shoulder")
+"""Where lesions of a bone scan lie."""
 HEAD_MM = 240.0
 """Most of a head that is scanned, down from its top [mm]."""
 
@@ -38,8 +41,8 @@ class SimulateSpectSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    phantom: Literal["whole-body", "nema", "cylinder"] = "whole-body"
-    tracer: Literal["MDP", "HMPAO", "DOTATATE"] = "MDP"
+    phantom: Literal["whole-body", "heart", "nema", "cylinder", "derenzo", "jaszczak"] = "whole-body"
+    tracer: Literal["MDP", "HMPAO", "DOTATATE", "SESTAMIBI", "TETROFOSMIN"] = "MDP"
     region: Literal["trunk", "head"] | None = None
     """What of a patient is scanned; the head with HMPAO and the trunk else, when unset."""
     collimator: Literal["LEHR", "LEUHR", "MEGP", "HEGP"] | None = None
@@ -57,6 +60,8 @@ class SimulateSpectSettings(BaseModel):
     """Counts of the scan over those of the protocol."""
     n_iterations: int = Field(default=4, ge=1, le=50)
     n_subsets: int = Field(default=6, ge=1, le=60)
+    attenuation_correction: bool = True
+    """Whether the reconstruction knows the attenuation; the counts of a seed do not depend on it."""
     filter_fwhm_mm: float = Field(default=8.0, ge=0, le=30)
     """Gaussian applied to the image [mm]."""
     lesions: int | None = Field(default=None, ge=0, le=60)
@@ -64,6 +69,8 @@ class SimulateSpectSettings(BaseModel):
     voxel_mm: float = Field(default=4.8, ge=2.0, le=10.0)
     length_mm: float = Field(default=390.0, gt=0)
     """Length that is scanned, about the middle of the body [mm]; of a head at most 240, down from its top."""
+    heart: HeartStudy | None = None
+    """What of the heart is imaged, where the phantom is one."""
     seed: int = Field(default=0, ge=0)
     file_format: Literal["dicom", "nifti"] = "nifti"
     """Format of the scan and of its projections, which in NIfTI are a NumPy file."""
@@ -89,6 +96,14 @@ class SimulateSpectSettings(BaseModel):
     slice_unit: Literal["mm", "pixels"] | None = None
     """What the slice thickness of an Interfile header is counted in."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_heart(cls, values: Any) -> Any:
+        """Fill in the defaults of a perfusion study."""
+        if isinstance(values, dict) and values.get("phantom") == "heart":
+            return {**HEART_DEFAULTS, "heart": {}, **values}
+        return values
+
     @property
     def of_head(self) -> bool:
         """Whether a patient's head is scanned."""
@@ -108,8 +123,8 @@ def simulate_spect(
     output
         Folder for ``scan.nii.gz`` and ``projections.npy`` (counts, axes (view, plane, bin), float32), or in DICOM the
         folders ``scan`` (RECON TOMO, Bq/mL) and ``projections`` (TOMO, counts). Its folder ``reference`` gets
-        ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions``, ``organs`` and
-        ``simulation.json``.
+        ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions``, ``organs``, of a heart
+        ``segments``, and ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
 
@@ -129,11 +144,14 @@ def simulate_spect(
         write_nifti(study.scans[0], folder / "full_count.nii.gz")
         write_mask(study.lesion_labels, study.scans[-1], folder / "lesions.nii.gz")
         write_mask(study.organ_labels, study.scans[-1], folder / "organs.nii.gz")
+        if study.segment_labels is not None:
+            write_mask(study.segment_labels, study.scans[-1], folder / "segments.nii.gz")
         record = {
             "schema_version": SCHEMA_VERSION,
             "settings": settings.model_dump(mode="json", exclude={"activity", "mu"}),
             "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
             "scan": study.facts,
+            **study.subject_facts,
             "lesions": [
                 {"index": n.index, "diameter_mm": n.diameter_mm, "contrast": n.contrast, "organ": n.organ}
                 for n in study.lesions
@@ -184,12 +202,24 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
 
     if settings.activity is not None or settings.mu is not None:
         return _scan_activity(settings, progress)
+    if (settings.phantom == "heart") != (settings.heart is not None):
+        raise InputError("Settings of a heart belong to the phantom 'heart'. Set it, or leave them out.")
+    if settings.heart is not None:
+        return _scan_heart(settings, settings.heart, progress)
+    bone = settings.tracer == "MDP"
     plan = phantoms.LesionPlan(count=settings.lesions, isolated=settings.lesions is not None)
+    if bone:
+        plan = phantoms.LesionPlan(
+            count=settings.lesions, diameter_mm=(8.0, 35.0), contrast=(2.0, 8.0), shapes=("ellipsoid", "irregular"),
+            sites=BONE_SITES,
+        )  # fmt: skip
     facts: dict[str, Any] = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O"}
     half = (min(settings.length_mm, HEAD_MM) if settings.of_head else settings.length_mm) / 2
     middle = 0.0
     if settings.phantom == "whole-body":
-        anatomy = phantoms.WholeBodySettings(arms="down") if settings.of_head else None
+        anatomy = phantoms.WholeBodySettings(
+            arms="down" if settings.of_head else "random", degenerative=(0, 8) if bone else (0, 0)
+        )
         patient = phantoms.whole_body_patient(settings.seed, lesions=plan, settings=anatomy, tracer=settings.tracer)
         facts = {
             "body_mass_kg": patient.body_mass_kg,
@@ -231,6 +261,29 @@ def _scan_activity(settings: SimulateSpectSettings, progress: Progress) -> Scann
     )
 
 
+def _scan_heart(settings: SimulateSpectSettings, heart: HeartStudy, progress: Progress) -> ScannedSpect:
+    """Scan the heart of a patient."""
+    from dataclasses import replace
+
+    from nmsynth.data.spect_scan import scan_spect
+    from nmsynth.workflows import heart_simulation as hearts
+
+    if settings.lesions:
+        raise InputError(f"A heart has defects, not lesions; found {settings.lesions}. Leave them out.")
+    study = study_of(settings)
+    patient, drawn = hearts.perfusion_patient(settings.seed, heart, study.tracer.name)
+    z_range_mm = hearts.heart_range_mm(drawn, settings.length_mm)
+    study = replace(study, field_mm=hearts.heart_field_mm(patient, z_range_mm, settings.voxel_mm))
+    share = heart.count_share
+    found = scan_spect(
+        hearts.heart_render(patient, heart), study=study, body_mass_kg=patient.body_mass_kg,
+        height_m=patient.frame.height_m, sex=patient.frame.sex, z_range_mm=z_range_mm,
+        fractions=(share,) if settings.count_fraction == 1 else (share, share * settings.count_fraction),
+        seed=settings.seed, repeat=heart.repeat, progress=progress,
+    )  # fmt: skip
+    return replace(found, subject_facts={"heart": drawn.to_json()})
+
+
 def study_of(settings: SimulateSpectSettings) -> SpectStudy:
     """Camera, orbit and reconstruction of the settings."""
     from nmsynth.data.spect_scan import SpectStudy
@@ -240,7 +293,12 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
     from nmsynth.physics.phantom.tracers import tracer_named
     from nmsynth.physics.spect import SpectOrbit
 
-    tracer = tracer_named(settings.tracer)
+    name = settings.tracer
+    if settings.heart is not None:
+        name = perfusion_tracer(name, settings.heart)
+    elif name in ("SESTAMIBI", "TETROFOSMIN"):
+        raise InputError(f"{name} is imaged in the heart; found the phantom '{settings.phantom}'. Change one of them.")
+    tracer = tracer_named(name)
     if settings.radionuclide is not None:
         tracer = replace(tracer, radionuclide=settings.radionuclide)
     nuclide = tracer.radionuclide
@@ -257,8 +315,11 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         orbit=SpectOrbit(settings.n_views, settings.arc_deg, settings.first_deg, radius_mm=settings.radius_mm or 250.0),
         gap_mm=15.0 if settings.radius_mm is None else None,
         reconstruction=SpectReconstruction(
-            n_iterations=settings.n_iterations, n_subsets=settings.n_subsets, filter_fwhm_mm=settings.filter_fwhm_mm
-        ),
+            n_iterations=settings.n_iterations,
+            n_subsets=settings.n_subsets,
+            filter_fwhm_mm=settings.filter_fwhm_mm,
+            with_attenuation=settings.attenuation_correction,
+        ),  # fmt: skip
         seconds_per_view=settings.seconds_per_view,
         voxel_mm=settings.voxel_mm,
         field_mm=307.2 if settings.of_head else 614.4,

@@ -22,6 +22,8 @@ class PhantomName(StrEnum):
     WHOLE_BODY = "whole-body"
     NEMA = "nema"
     CYLINDER = "cylinder"
+    DERENZO = "derenzo"
+    JASZCZAK = "jaszczak"
 
 
 class OutputFormat(StrEnum):

@@ -8,9 +8,20 @@ from typing import Annotated
 
 import typer
 
-from nmsynth.apps.cli import options
+from nmsynth.apps.cli import heart_options, options
 from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.config import resolve
+
+
+class SpectPhantom(StrEnum):
+    """A phantom that a gamma camera scans."""
+
+    WHOLE_BODY = "whole-body"
+    HEART = "heart"
+    NEMA = "nema"
+    CYLINDER = "cylinder"
+    DERENZO = "derenzo"
+    JASZCZAK = "jaszczak"
 
 
 class SpectTracer(StrEnum):
@@ -19,6 +30,8 @@ class SpectTracer(StrEnum):
     MDP = "MDP"
     HMPAO = "HMPAO"
     DOTATATE = "DOTATATE"
+    SESTAMIBI = "SESTAMIBI"
+    TETROFOSMIN = "TETROFOSMIN"
 
 
 class Region(StrEnum):
@@ -58,11 +71,15 @@ _OWN = "A phantom of your own"
 def spect(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write the scan to.")],
-    phantom: Annotated[options.PhantomName, typer.Option(help="What is scanned.")] = options.PhantomName.WHOLE_BODY,
+    phantom: Annotated[SpectPhantom, typer.Option(help="What is scanned.")] = SpectPhantom.WHOLE_BODY,
     tracer: Annotated[
-        SpectTracer,
-        typer.Option(help="MDP: bone, HMPAO: brain perfusion, both Tc-99m; DOTATATE: Lu-177, a day after therapy."),
-    ] = SpectTracer.MDP,
+        SpectTracer | None,
+        typer.Option(
+            help="MDP: bone, HMPAO: brain perfusion, SESTAMIBI and TETROFOSMIN: heart, all Tc-99m; DOTATATE: Lu-177, a "
+            "day after therapy.",
+            show_default="MDP, SESTAMIBI for a heart",
+        ),
+    ] = None,
     region: Annotated[
         Region | None, typer.Option(help="What of a patient is scanned.", show_default="head with HMPAO, else trunk")
     ] = None,
@@ -70,10 +87,25 @@ def spect(
         CollimatorName | None, typer.Option(help="Collimator.", show_default="the one that suits the radionuclide")
     ] = None,
     views: Annotated[int, typer.Option(min=8, max=360, help="Views over the arc.")] = 60,
-    arc: Annotated[float, typer.Option(min=1.0, max=360.0, help="Angle over which the views are spread.")] = 360.0,
+    arc: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0,
+            max=360.0,
+            help="Angle over which the views are spread.",
+            show_default="360, 180 for a heart",
+        ),
+    ] = None,
     first_angle: Annotated[
-        float, typer.Option("--first-angle", min=-360.0, max=360.0, help="Of the first view: 0 front, 90 left.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            "--first-angle",
+            min=-360.0,
+            max=360.0,
+            help="Of the first view: 0 front, 90 left.",
+            show_default="0, -45 for a heart",
+        ),
+    ] = None,
     seconds_per_view: Annotated[float, typer.Option("--seconds-per-view", min=0.1, help="Time of each view.")] = 20.0,
     radius_mm: Annotated[
         float | None,
@@ -96,13 +128,34 @@ def spect(
     lesions: Annotated[
         int | None, typer.Option(min=0, max=60, help="Lesions put in.", show_default="drawn for a patient")
     ] = None,
-    voxel_mm: Annotated[float, typer.Option("--voxel-mm", min=2.0, max=10.0, help="Voxel size in mm.")] = 4.8,
+    voxel_mm: Annotated[
+        float | None,
+        typer.Option("--voxel-mm", min=2.0, max=10.0, help="Voxel size in mm.", show_default="4.8, 6.4 for a heart"),
+    ] = None,
     length_mm: Annotated[
-        float, typer.Option("--length-mm", min=8.0, help="Length in mm about the middle of the body.")
-    ] = 390.0,
+        float | None,
+        typer.Option(
+            "--length-mm",
+            min=8.0,
+            help="Length in mm about the middle of the body, or of the heart.",
+            show_default="390, 205 for a heart",
+        ),
+    ] = None,
     image_format: Annotated[
         options.OutputFormat, typer.Option("--format", help="Format of the scan and its projections.")
     ] = options.OutputFormat.NIFTI,
+    attenuation_correction: Annotated[
+        bool,
+        typer.Option(
+            "--attenuation-correction/--no-attenuation-correction",
+            help="Whether the image is corrected for attenuation; the counts of a seed do not depend on it.",
+        ),
+    ] = True,
+    rest: heart_options.Rest = None,
+    defect: heart_options.Defect = None,
+    defects: heart_options.Defects = None,
+    gate: heart_options.Gate = None,
+    abdominal_activity: heart_options.AbdominalActivity = None,
     seed: options.Seed = 0,
     window_kev: Annotated[
         float | None,
@@ -171,8 +224,8 @@ def spect(
     """Simulate a SPECT scan of a phantom, by a camera with attenuation, collimator response and scatter.
 
     OUTPUT gets scan.nii.gz and the counts of the projections (in DICOM the folders scan and projections), and in its
-    folder 'reference' what is known of it: full counts, noise-free image, true activity, attenuation, organs, lesions;
-    and simulation.json.
+    folder 'reference' what is known of it: full counts, noise-free image, true activity, attenuation, organs, lesions,
+    segments of a heart; and simulation.json.
     """
     from nmsynth.workflows.spect_simulation import SimulateSpectSettings, simulate_spect
 
@@ -194,6 +247,10 @@ def spect(
         "file_format": image_format,
         "voxel_mm": voxel_mm,
         "length_mm": length_mm,
+        "attenuation_correction": attenuation_correction,
+        "heart": heart_options.heart_values(
+            rest=rest, defect=defect, defects=defects, gate=gate, abdominal_activity=abdominal_activity
+        ),
         "seed": seed,
         "window_kev": window_kev,
         "window_percent": window_percent,

@@ -140,7 +140,10 @@ class Phantom:
     seed
         Number that made it.
     family
-        ``"whole_body"``, ``"organ_labels"``, ``"brain_labels"``, ``"cylinder"`` or ``"image_quality"``.
+        ``"whole_body"``, ``"organ_labels"``, ``"brain_labels"``, ``"cylinder"``, ``"image_quality"``, ``"derenzo"`` or
+        ``"jaszczak"``.
+    segment_labels
+        Segment of the left ventricle, 1 to 17, in its wall and 0 elsewhere; None without a heart for perfusion.
     """
 
     grid: Grid
@@ -154,3 +157,4 @@ class Phantom:
     sex: str
     seed: int
     family: str
+    segment_labels: NDArray[np.uint8] | None = None

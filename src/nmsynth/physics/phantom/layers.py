@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,9 +119,9 @@ class Painter:
             self._textures[index] = self.fields.textures[index].on_axes(*self._axes)
         return self._textures[index][where]
 
-    def paint(self, layers: Sequence[Layer]) -> None:
-        """Paint in order; a later layer hides an earlier one."""
-        needed = {layer.inside for layer in layers}
+    def paint(self, layers: Sequence[Layer], *, also_needed: Collection[str | None] = ()) -> None:
+        """Paint in order; a later layer hides an earlier one. Layers ``also_needed`` limit others painted later on."""
+        needed = {layer.inside for layer in layers} | set(also_needed)
         for layer in layers:
             found = self._layer_occupancy(layer)
             if layer.name in needed and layer.name not in self._masks:
@@ -132,6 +132,30 @@ class Painter:
             if layer.name in needed:
                 np.maximum(self._masks[layer.name][where], occupancy, out=self._masks[layer.name][where])
             self._blend(layer, where, occupancy)
+
+    def replace(
+        self, where: Slices, *, keep: FloatArray, activity: FloatArray, mu: FloatArray, parts: Mapping[int, FloatArray]
+    ) -> None:
+        """Leave a fraction ``keep`` of what a part of the grid holds, and add to it.
+
+        Parameters
+        ----------
+        where
+            Part of the grid; all arrays have its shape.
+        activity, mu
+            What is added [g/mL], [1/cm].
+        parts
+            Fraction of each voxel by label.
+        """
+        for image, added in ((self.activity, activity), (self.mu_map, mu)):
+            image[where] *= keep
+            image[where] += added
+        weight = self._weight[where]
+        weight *= keep
+        for label, fraction in parts.items():
+            wins = fraction > weight
+            np.copyto(weight, fraction, where=wins)
+            np.copyto(self.labels[where], np.uint8(label), where=wins)
 
     def _layer_occupancy(self, layer: Layer) -> tuple[Slices, FloatArray] | None:
         """Union of the layer's shapes: where, and the fraction filled."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmsynth.core.errors import InputError
+from nmsynth.physics.phantom.bone_sites import SITES
 from nmsynth.physics.phantom.grid import FloatArray, Grid, Lesion
 from nmsynth.physics.phantom.organs import Organ
 from nmsynth.physics.phantom.shapes import Box, rotation
@@ -65,6 +66,9 @@ class LesionPlan:
         Share of the uptake that varies within a lesion (relative standard deviation); 0 for uniform lesions.
     isolated
         Place only where the shell 7-14 mm outside the lesion holds one host structure and no other lesion.
+    sites
+        Parts of the skeleton to choose from (:data:`nmsynth.physics.phantom.bone_sites.SITES`): all lesions then lie in
+        bone, along it, with at least 85 % of their volume within it. Only procedural patients know them.
     """
 
     count: int | None = None
@@ -77,6 +81,7 @@ class LesionPlan:
     necrosis: float = 0.25
     texture: float = 0.1
     isolated: bool = False
+    sites: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible plans."""
@@ -94,6 +99,13 @@ class LesionPlan:
         unknown = sorted(set(self.organs or ()) - set(_HOSTS))
         if unknown:
             raise InputError(f"LesionPlan.organs knows {sorted(_HOSTS)}, found {unknown}.")
+        if self.sites is not None and (not self.sites or set(self.sites) - set(SITES)):
+            raise InputError(f"LesionPlan.sites knows {SITES}, found {self.sites}.")
+        if self.sites is not None and (self.organs is not None or self.isolated):
+            raise InputError(
+                "LesionPlan.sites puts lesions in bone, which is too thin to isolate them; found it with organs or "
+                "isolated. Leave these out."
+            )
         if not self.shapes or set(self.shapes) - {"sphere", "ellipsoid", "irregular"}:
             raise InputError(f"LesionPlan.shapes may hold 'sphere', 'ellipsoid', 'irregular', found {self.shapes}.")
         if not 0 <= self.necrosis <= 1 or not 0 <= self.texture <= 0.5:
@@ -144,7 +156,7 @@ class PlacedLesion:
         return level < 1, self.truth.suv * factor
 
 
-def _form(rng: np.random.Generator, kind: str, diameter_mm: float) -> tuple[NDArray[np.float64], ...]:
+def lesion_form(rng: np.random.Generator, kind: str, diameter_mm: float) -> tuple[NDArray[np.float64], ...]:
     """Half axes scaled to the wanted volume, rotation and surface waves."""
     radii, turn, waves = np.ones(3), np.eye(3), np.zeros((0, 5))
     if kind != "sphere":
@@ -153,15 +165,15 @@ def _form(rng: np.random.Generator, kind: str, diameter_mm: float) -> tuple[NDAr
     if kind == "irregular":
         n = int(rng.integers(4, 8))
         waves = np.column_stack([rng.normal(0, 2.2, (n, 3)), rng.uniform(0.04, 0.13, n), rng.uniform(0, 6.28, n)])
-    directions = _directions(4000)
-    surface = np.ones(len(directions))
+    rays = directions(4000)
+    surface = np.ones(len(rays))
     for w in waves:
-        surface = surface + w[3] * np.sin(directions @ w[:3] + w[4])
+        surface = surface + w[3] * np.sin(rays @ w[:3] + w[4])
     volume = radii.prod() * (surface**3).mean()
     return radii * (diameter_mm / 2) / volume ** (1 / 3), turn, waves
 
 
-def _directions(n: int) -> NDArray[np.float64]:
+def directions(n: int) -> NDArray[np.float64]:
     """Even directions on the unit sphere, a Fibonacci lattice."""
     k = np.arange(n) + 0.5
     z = 1 - 2 * k / n
@@ -177,7 +189,9 @@ def place_lesions(
     box: Box,
 ) -> tuple[PlacedLesion, ...]:
     """Draw lesions into plausible hosts, without overlap; the uptake follows from the local background."""
-    count = _count(rng, plan)
+    if plan.sites is not None:
+        raise InputError("Sites of bones are known of procedural patients only. Leave LesionPlan.sites out.")
+    count = lesion_count(rng, plan)
     if count == 0:
         return ()
     hosts = _candidates(rng, sample, box)
@@ -186,7 +200,7 @@ def place_lesions(
     if not names:
         return ()
     for i in range(count):
-        diameter, contrast = _size(rng, plan, i)
+        diameter, contrast = lesion_size(rng, plan, i)
         for host, centre in _places(rng, sample, plan, {n: hosts[n] for n in names}, diameter):
             lesion = _try(rng, sample, plan, (len(placed) + 1, host, centre, diameter, contrast), placed)
             if lesion is not None:
@@ -210,7 +224,7 @@ def _places(
         centres = np.array([hosts[n][int(rng.integers(len(hosts[n])))] for n in picks])
         if plan.isolated:
             radii = diameter_mm / 2 + np.array([0.0, *RING_MM])
-            around = (radii[:, None, None] * _directions(14)).reshape(-1, 3)
+            around = (radii[:, None, None] * directions(14)).reshape(-1, 3)
             _, labels = sample((centres[:, None] + around).reshape(-1, 3))
             fits = [np.isin(f, _HOSTS[n]).all() for n, f in zip(picks, labels.reshape(size, -1), strict=True)]
         else:
@@ -218,7 +232,7 @@ def _places(
         yield from ((n, c) for n, c, fit in zip(picks, centres, fits, strict=True) if fit)
 
 
-def _count(rng: np.random.Generator, plan: LesionPlan) -> int:
+def lesion_count(rng: np.random.Generator, plan: LesionPlan) -> int:
     """Number of lesions to try."""
     if plan.count is not None:
         return plan.count
@@ -228,7 +242,7 @@ def _count(rng: np.random.Generator, plan: LesionPlan) -> int:
     return 0 if rng.random() < 0.2 else int(rng.integers(1, 26))
 
 
-def _size(rng: np.random.Generator, plan: LesionPlan, i: int) -> tuple[float, float]:
+def lesion_size(rng: np.random.Generator, plan: LesionPlan, i: int) -> tuple[float, float]:
     """Diameter [mm] and contrast of lesion i."""
     drawn = [float(np.exp(rng.uniform(*np.log(limits)))) for limits in (plan.diameter_mm, plan.contrast)]
     for k, values in enumerate((plan.diameters_mm, plan.contrasts)):
@@ -262,7 +276,7 @@ def _try(
     index, host, centre, diameter, contrast = wanted
     radius = diameter / 2
     kind = str(rng.choice(plan.shapes))
-    radii, turn, waves = _form(rng, kind, diameter)
+    radii, turn, waves = lesion_form(rng, kind, diameter)
     reach = float(radii.max() * (1 + np.abs(waves[:, 3]).sum()))
     room = (2 * RING_MM[1]) if plan.isolated else 3.0
     for other in placed:
@@ -287,10 +301,10 @@ def _try(
         index, host, place, diameter, contrast, contrast * background, background, kind, isolated=plan.isolated
     )
     texture = plan.texture if diameter >= 10 else 0.0
-    return _normalised(PlacedLesion(truth, radii, turn, waves, core, cold, 1.0, texture, 0.096))
+    return normalised(PlacedLesion(truth, radii, turn, waves, core, cold, 1.0, texture, 0.096))
 
 
-def _normalised(lesion: PlacedLesion) -> PlacedLesion:
+def normalised(lesion: PlacedLesion) -> PlacedLesion:
     """Same lesion with its uptake scaled so that the mean over its volume is the recorded one."""
     axis = np.linspace(-lesion.reach_mm, lesion.reach_mm, 31)
     inside, uptake = lesion.uptake(np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1))
@@ -302,7 +316,7 @@ def _surroundings(
     sample: Sampler, centre: NDArray[np.float64], radius: float, n_directions: int
 ) -> tuple[tuple[FloatArray, NDArray[np.uint8]], tuple[FloatArray, NDArray[np.uint8]]]:
     """Uptake and label of the lesion-free body in the shell around a lesion and inside it."""
-    u = _directions(n_directions)
+    u = directions(n_directions)
     rings = np.linspace(radius + RING_MM[0], radius + RING_MM[1], 5)
     shell = np.concatenate([centre + r * u for r in rings])
     inner = np.concatenate([centre + f * radius * u for f in (0.35, 0.7, 1.0)])

@@ -44,15 +44,15 @@ def uniform_cylinder(
     -------
         Edges are averages over voxels. The recorded body mass is that of the water.
     """
-    _require_positive(radius_mm=radius_mm, length_mm=length_mm, suv=suv)
-    z0, y0, x0 = centre_mm or _middle(grid)
+    require_positive(radius_mm=radius_mm, length_mm=length_mm, suv=suv)
+    z0, y0, x0 = centre_mm or middle_of(grid)
 
     def inside(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.bool_]:
         return np.asarray((y - y0) ** 2 + (x - x0) ** 2 < radius_mm**2)
 
     filled = _extruded(grid, inside, (z0 - length_mm / 2, z0 + length_mm / 2))
     mass = math.pi * radius_mm**2 * length_mm / 1e6
-    return _object(grid, filled * np.float32(suv), filled * np.float32(MU_WATER), filled, mass, "cylinder")
+    return water_object(grid, filled * np.float32(suv), filled * np.float32(MU_WATER), filled, mass, "cylinder")
 
 
 def image_quality(
@@ -92,10 +92,10 @@ def image_quality(
     ----------
     .. [NEMA2018] NEMA Standards Publication NU 2-2018, section 7.
     """
-    _require_positive(contrast=contrast, background_suv=background_suv)
+    require_positive(contrast=contrast, background_suv=background_suv)
     if not 1 <= len(diameters_mm) <= 6 or not all(1.0 <= d <= 45.0 for d in diameters_mm):
         raise InputError(f"image_quality needs one to six diameters of 1-45 mm, found {diameters_mm}.")
-    z0, y0, x0 = centre_mm or _middle(grid)
+    z0, y0, x0 = centre_mm or middle_of(grid)
 
     def body(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.bool_]:
         v, u = y - y0 - 35.0, np.abs(x - x0)
@@ -113,7 +113,7 @@ def image_quality(
     mu_map = (filled - hole) * np.float32(MU_WATER) + hole * np.float32(_INSERT_MU)
     mass = float((math.pi * 147**2 / 2 + 140 * 77 + math.pi * 77**2 / 2) * 180 / 1e6)
     spheres = [_sphere(i, d, contrast, background_suv, (z0, y0, x0)) for i, d in enumerate(diameters_mm, start=1)]
-    phantom = _object(grid, activity, mu_map, filled, mass, "image_quality", spheres)
+    phantom = water_object(grid, activity, mu_map, filled, mass, "image_quality", spheres)
     phantom.labels[hole > 0.5] = Organ.LUNG
     return phantom
 
@@ -126,13 +126,13 @@ def _sphere(index: int, diameter: float, contrast: float, background: float, cen
     return PlacedLesion(truth, np.full(3, diameter / 2), np.eye(3), np.zeros((0, 5)), 0.0, 1.0, 1.0, 0.0, None)
 
 
-def _middle(grid: Grid) -> tuple[float, float, float]:
+def middle_of(grid: Grid) -> tuple[float, float, float]:
     """Middle of a grid [mm]."""
     z, y, x = (float(a.mean()) for a in grid.axes())
     return z, y, x
 
 
-def _require_positive(**values: float) -> None:
+def require_positive(**values: float) -> None:
     """Refuse sizes and activities that are not positive."""
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
@@ -145,19 +145,24 @@ def _extruded(
     span: tuple[float, float],
 ) -> FloatArray:
     """Filled fraction of each voxel for a section drawn out along z."""
-    z, y, x = grid.axes()
-    dz, dy, dx = grid.spacing_mm
+    _, y, x = grid.axes()
+    _, dy, dx = grid.spacing_mm
     inner = (np.arange(_SAMPLES) + 0.5) / _SAMPLES - 0.5
     fine_y, fine_x = (y[:, None] + dy * inner).ravel(), (x[:, None] + dx * inner).ravel()
     section = inside(fine_y[:, None], fine_x[None, :])
     section = np.broadcast_to(section, (len(fine_y), len(fine_x)))
-    area = section.reshape(len(y), _SAMPLES, len(x), _SAMPLES).mean(axis=(1, 3))
+    return extruded(grid, section.reshape(len(y), _SAMPLES, len(x), _SAMPLES).mean(axis=(1, 3)), span)
+
+
+def extruded(grid: Grid, area: NDArray[np.float64], span: tuple[float, float]) -> FloatArray:
+    """Filled fraction of each voxel for filled fractions of a plane ``(y, x)`` drawn out along z [mm]."""
+    z, dz = grid.axes()[0], grid.spacing_mm[0]
     along = np.clip(np.minimum(z + dz / 2, span[1]) - np.maximum(z - dz / 2, span[0]), 0, dz) / dz
     filled: FloatArray = (along[:, None, None] * area).astype(np.float32)
     return filled
 
 
-def _object(
+def water_object(
     grid: Grid,
     activity: FloatArray,
     mu_map: FloatArray,

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.phantom.body import body_layers, inner_layers
+from nmsynth.physics.phantom.bone_lesions import place_bone_lesions
+from nmsynth.physics.phantom.bone_sites import degenerative_layers, site_layers
 from nmsynth.physics.phantom.clutter import clutter_layers, injection_site, random_layers
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.frame import Frame
 from nmsynth.physics.phantom.grid import Grid, Phantom
 from nmsynth.physics.phantom.head import head_layers
+from nmsynth.physics.phantom.heart import HEART_LAYERS, Heart, HeartSettings, draw_heart
 from nmsynth.physics.phantom.layers import Fields, Layer, Painter, PointSampler
 from nmsynth.physics.phantom.lesions import LesionPlan, PlacedLesion, paint_lesions, place_lesions
+from nmsynth.physics.phantom.organs import Organ
 from nmsynth.physics.phantom.pelvis import bladder_layers
 from nmsynth.physics.phantom.skeleton import bone_layers
 from nmsynth.physics.phantom.torso import torso_layers
-from nmsynth.physics.phantom.tracers import tracer_named
+from nmsynth.physics.phantom.tracers import ABDOMINAL, scaled_uptakes, tracer_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class WholeBodySettings:
         Range of the number of benign small structures: vessels, marrow islands, nodes, hot and cold spots.
     random_structures
         Range of the number of implausible blobs, tubes and shells, for training only.
+    degenerative
+        Range of the number of worn joints with more uptake than other bone, for bone scans.
     """
 
     height_m: tuple[float, float] = (1.50, 1.95)
@@ -60,6 +68,7 @@ class WholeBodySettings:
     injection_site_probability: float = 0.15
     clutter: tuple[int, int] = (10, 40)
     random_structures: tuple[int, int] = (0, 0)
+    degenerative: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         """Refuse impossible ranges."""
@@ -71,6 +80,7 @@ class WholeBodySettings:
             "breathing_mm": (0.0, 30.0),
             "clutter": (0, 500),
             "random_structures": (0, 500),
+            "degenerative": (0, 50),
         }
         for name, (low, high) in limits.items():
             a, b = getattr(self, name)
@@ -113,6 +123,8 @@ class WholeBodyPatient:
         Structures in painting order.
     lesions
         Lesions with their shapes.
+    heart
+        Heart for perfusion imaging, in place of the plain one of the layers.
     """
 
     seed: int
@@ -120,6 +132,7 @@ class WholeBodyPatient:
     fields: Fields = field(repr=False)
     layers: tuple[Layer, ...] = field(repr=False)
     lesions: tuple[PlacedLesion, ...] = ()
+    heart: Heart | None = None
 
     @property
     def extent_mm(self) -> tuple[float, float]:
@@ -131,20 +144,31 @@ class WholeBodyPatient:
         """Body mass [kg]."""
         return self.frame.bmi * self.frame.height_m**2
 
-    def render(self, grid: Grid) -> Phantom:
+    def render(self, grid: Grid, *, gate: int | None = None) -> Phantom:
         """Rasterise on a grid; equal voxels get equal values whatever slab they are in.
 
         Parameters
         ----------
         grid
             Any grid; parts outside the patient are air.
+        gate
+            Part of the heart's beat, 0 to 7 from end diastole on; None for all of it. Only a heart for perfusion beats.
 
         Returns
         -------
             Edges are smooth over about a voxel, lesions are exact averages over voxels.
         """
         painter = Painter(grid, self.fields)
-        painter.paint(self.layers)
+        segments = None
+        if self.heart is None:
+            painter.paint(self.layers)
+        else:
+            first = next(i for i, layer in enumerate(self.layers) if layer.name in HEART_LAYERS)
+            body = [layer for layer in self.layers[:first] if layer.name not in HEART_LAYERS]
+            rest = [layer for layer in self.layers[first:] if layer.name not in HEART_LAYERS]
+            painter.paint(body, also_needed={layer.inside for layer in rest})
+            segments = self.heart.paint(painter, gate)
+            painter.paint(rest)
         lesion_labels, found = paint_lesions(grid, painter.activity, painter.mu_map, self.lesions)
         np.maximum(painter.activity, 0.0, out=painter.activity)
         return Phantom(
@@ -159,6 +183,7 @@ class WholeBodyPatient:
             sex=self.frame.sex,
             seed=self.seed,
             family="whole_body",
+            segment_labels=segments,
         )
 
     def grid(self, spacing_mm: tuple[float, float, float], *, width_mm: float = 600.0) -> Grid:
@@ -176,6 +201,7 @@ def whole_body_patient(
     lesions: LesionPlan | None = None,
     settings: WholeBodySettings | None = None,
     tracer: str = "FDG",
+    heart: HeartSettings | None = None,
 ) -> WholeBodyPatient:
     """Draw a patient.
 
@@ -190,6 +216,9 @@ def whole_body_patient(
         What to draw from; None for plausible adults.
     tracer
         One of :data:`nmsynth.physics.phantom.tracers.TRACERS`; the anatomy of a seed does not depend on it.
+    heart
+        What the heart is drawn from; None for the plain one, which has no segments and no defects. The anatomy around
+        it does not depend on it.
 
     Returns
     -------
@@ -205,7 +234,10 @@ def whole_body_patient(
         raise InputError(f"A phantom seed must not be negative, found {seed}.")
     settings = settings or WholeBodySettings()
     anatomy, field_rng, lesion_rng, extra = (np.random.default_rng([seed, k]) for k in range(4))
-    frame = replace(_draw_frame(anatomy, settings), uptakes=tracer_named(tracer).uptake)
+    uptakes = tracer_named(tracer).uptake
+    if heart is not None:
+        uptakes = scaled_uptakes(uptakes, ABDOMINAL, heart.abdominal_activity)
+    frame = replace(_draw_frame(anatomy, settings), uptakes=uptakes)
     fields = _draw_fields(field_rng, settings)
     layers = [
         *body_layers(frame),
@@ -220,9 +252,29 @@ def whole_body_patient(
     layers += random_layers(frame_extra, int(extra.integers(*settings.random_structures, endpoint=True)))
     if extra.random() < settings.injection_site_probability:
         layers.append(injection_site(frame_extra))
+    if settings.degenerative[1]:
+        worn = np.random.default_rng([seed, 6])
+        layers += degenerative_layers(worn, frame, int(worn.integers(*settings.degenerative, endpoint=True)))
     box = ((0.0, frame.z(1.0)), (-120.0, 120.0), (-210.0, 210.0))
-    placed = place_lesions(lesion_rng, PointSampler(layers, fields), lesions or LesionPlan(), box)
-    return WholeBodyPatient(seed, frame, fields, tuple(layers), placed)
+    plan, sample = lesions or LesionPlan(), PointSampler(layers, fields)
+    if plan.sites is None:
+        placed = place_lesions(lesion_rng, sample, plan, box)
+    else:
+        sites = site_layers(layers, frame)
+        placed = place_bone_lesions(
+            lesion_rng, sample, PointSampler(sites, fields), partial(_labels_on, sites, fields), plan, box
+        )
+    drawn = None if heart is None else draw_heart(seed, frame, fields, heart)
+    if drawn is not None:
+        layers = [n for n in layers if not (n.label == Organ.CLUTTER and drawn.covers(n))]
+    return WholeBodyPatient(seed, frame, fields, tuple(layers), placed, drawn)
+
+
+def _labels_on(layers: list[Layer], fields: Fields, grid: Grid) -> NDArray[np.uint8]:
+    """Labels of layers on a grid."""
+    painter = Painter(grid, fields)
+    painter.paint(layers)
+    return painter.labels
 
 
 def _draw_frame(rng: np.random.Generator, settings: WholeBodySettings) -> Frame:
