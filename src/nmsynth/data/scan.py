@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import affine_from_axes
 from nmsynth.core.progress import Progress, silent
 from nmsynth.core.provenance import Provenance
@@ -22,6 +23,7 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.simulation import FINE, ScanDraw, fine_grid, simulate_case
 from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
+from nmsynth.physics.phantom.brain_tracers import BrainTracer
 from nmsynth.physics.projector import SinogramGeometry
 from nmsynth.physics.psf import PlaneMixing
 from nmsynth.physics.reconstruction import OsemSettings
@@ -62,6 +64,28 @@ class ReferenceScan:
     of 200 mm would count ``0.017 * 200 / 700``, 4.9 per second and kBq. Chosen so that a patient of 75 kg shows a COV
     of 10 % in a liver sphere of 3 cm.
     """
+    radiopharmaceutical: str = "Fluorodeoxyglucose F^18^"
+    """As a header names it; labelled with F-18, for which the sensitivity holds."""
+    body_part: str = "WHOLEBODY"
+
+    def with_tracer(self, tracer: BrainTracer, *, body_mass_kg: float) -> ReferenceScan:
+        """The scan of a head by a tracer's own activity, uptake time and duration.
+
+        Raises
+        ------
+        InputError
+            If the tracer is not imaged by PET.
+        """
+        if not tracer.for_pet:
+            raise InputError(f"A PET tracer is labelled with F-18; found {tracer.name} with {tracer.radionuclide}.")
+        return replace(
+            self,
+            activity_per_mass_bq_kg=tracer.activity_bq / body_mass_kg,
+            uptake_time_s=tracer.uptake_time_s,
+            duration_s=tracer.duration_s,
+            radiopharmaceutical=tracer.agent,
+            body_part="HEAD",
+        )
 
     def draw(self, body_mass_kg: float, fractions: tuple[float, ...], rng: np.random.Generator) -> ScanDraw:
         """The scan of one patient; only the imperfections are drawn."""
@@ -210,7 +234,7 @@ def _acquisition(
     start = INJECTION_TIME + timedelta(seconds=reference.uptake_time_s)
     return Acquisition(
         radionuclide="F-18",
-        radiopharmaceutical="Fluorodeoxyglucose F^18^",
+        radiopharmaceutical=reference.radiopharmaceutical,
         half_life_s=draw.protocol.half_life_s,
         injected_activity_bq=draw.protocol.injected_activity_bq,
         injection_time=INJECTION_TIME,
@@ -227,6 +251,6 @@ def _acquisition(
         manufacturer="nmsynth simulator",
         scanner="slice stack",
         reconstruction=f"OSEM {draw.osem.n_iterations}i{draw.osem.n_subsets}s, {draw.osem.filter_fwhm_mm:g} mm",
-        body_part="WHOLEBODY",
+        body_part=reference.body_part,
         patient_position="HFS",
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nmsynth.apps.cli import options
+from nmsynth.apps.cli import brain_options, options
 from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.config import resolve
 
@@ -19,6 +19,7 @@ class SpectTracer(StrEnum):
     MDP = "MDP"
     HMPAO = "HMPAO"
     DOTATATE = "DOTATATE"
+    IOFLUPANE = "ioflupane"
 
 
 class Region(StrEnum):
@@ -43,8 +44,16 @@ def spect(
     phantom: Annotated[options.PhantomName, typer.Option(help="What is scanned.")] = options.PhantomName.WHOLE_BODY,
     tracer: Annotated[
         SpectTracer,
-        typer.Option(help="MDP: bone, HMPAO: brain perfusion, both Tc-99m; DOTATATE: Lu-177, a day after therapy."),
+        typer.Option(
+            help="MDP: bone, HMPAO: brain perfusion, both Tc-99m; DOTATATE: Lu-177, a day after therapy; ioflupane: "
+            "I-123, dopamine transporters, with --labels."
+        ),
     ] = SpectTracer.MDP,
+    labels: brain_options.BrainLabels = None,
+    disease: brain_options.DiseaseOption = None,
+    severity: brain_options.Severity = None,
+    atrophy: brain_options.Atrophy = None,
+    coupling: brain_options.CouplingOption = None,
     region: Annotated[
         Region | None, typer.Option(help="What of a patient is scanned.", show_default="head with HMPAO, else trunk")
     ] = None,
@@ -96,6 +105,11 @@ def spect(
     values = {
         "phantom": phantom,
         "tracer": tracer,
+        "labels": labels,
+        "disease": disease,
+        "severity": severity,
+        "atrophy": atrophy,
+        "coupling": coupling,
         "region": region,
         "collimator": collimator,
         "n_views": views,

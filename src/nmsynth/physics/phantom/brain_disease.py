@@ -242,12 +242,16 @@ def draw_brain_subject(
     """
     checked_disease(disease)
     if coupling not in COUPLINGS:
-        raise InputError(f"The coupling of atrophy and uptake must be one of {', '.join(COUPLINGS)}; found {coupling!r}.")
+        raise InputError(
+            f"The coupling of atrophy and uptake must be one of {', '.join(COUPLINGS)}; found {coupling!r}."
+        )
     for name, value in (("severity", severity), ("atrophy", atrophy)):
         if value is not None:
             checked_share(name, value)
     if disease == "normal" and severity:
-        raise InputError(f"A healthy brain has severity 0; found {severity}. Name a disease, or leave the severity out.")
+        raise InputError(
+            f"A healthy brain has severity 0; found {severity}. Name a disease, or leave the severity out."
+        )
     if coupling == "strong" and severity is not None and atrophy is not None and severity != atrophy:
         raise InputError(
             f"Strong coupling makes atrophy equal to severity; found {atrophy} and {severity}. Leave one of them out."
