@@ -72,7 +72,8 @@ def atrophied(
         return result
     where = ndimage.find_objects((regions > 0).astype(np.uint8))[0]
     box = tuple(slice(max(s.start - 2, 0), s.stop + 2) for s in where)
-    inner, part, target = labels[box], regions[box], result[box]
+    inner, part = labels[box], regions[box]
+    target = inner.copy()
     grain = _grain(inner.shape) * min(spacing_mm)
     depth = ndimage.distance_transform_edt(_solid(part), sampling=spacing_mm) + grain
     for side in (0, RIGHT):
@@ -82,11 +83,12 @@ def atrophied(
             own = part == region + side
             _take(target, own, _depth_of(own, spacing_mm) + grain, share * atrophy, _TEMPORAL_HORN[side])
         _widen(target, inner, side, spacing_mm, grain, VENTRICLE_GROWTH * atrophy)
+    result[box] = target
     return result
 
 
 def _solid(regions: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tissue of the brain, padded so that the edge of the array is no surface."""
+    """Tissue of the brain without choroid plexus."""
     solid: NDArray[np.bool_] = (regions > 0) & (regions % RIGHT != _B.CHOROID_PLEXUS)
     return solid
 

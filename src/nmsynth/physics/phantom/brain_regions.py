@@ -156,6 +156,12 @@ class BrainFrame:
         placed = _points(index, spacing_mm) @ self.linear.T + self.shift_mm
         return np.where(placed < 0, placed * self.stretch[:, 0], placed * self.stretch[:, 1])
 
+    def index(self, coordinates: FloatPoints, spacing_mm: tuple[float, float, float]) -> FloatPoints:
+        """Where coordinates ``(n, 3)`` lie in the map, as fractional ``(z, y, x)``; the inverse of `coordinates`."""
+        placed = np.where(coordinates < 0, coordinates / self.stretch[:, 0], coordinates / self.stretch[:, 1])
+        points = (placed - self.shift_mm) @ np.linalg.inv(self.linear).T
+        return np.stack([points[:, 2], -points[:, 1], -points[:, 0]], axis=1) / np.asarray(spacing_mm)
+
 
 def _points(index: NDArray[np.int64], spacing_mm: tuple[float, float, float]) -> FloatPoints:
     """Voxels ``(z up, y to posterior, x to the left)`` as right, anterior, superior [mm]."""
