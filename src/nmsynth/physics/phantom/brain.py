@@ -171,7 +171,8 @@ def brain_patient(
     regions = brain_regions(labels, spacing_mm)
     labels = atrophied(labels, regions, spacing_mm, subject.atrophy)
     regions = _kept(regions, labels)
-    volumes = np.bincount(regions.reshape(-1), minlength=256) * (math.prod(spacing_mm) / 1000.0)
+    count = np.bincount(regions.reshape(-1), minlength=256)
+    volumes = np.asarray(count * (math.prod(spacing_mm) / 1000.0), dtype=np.float64)
     if not _reference_volume(chosen, volumes):
         raise InputError(
             f"Uptake of {chosen.name} is relative to {' and '.join(r.name.lower() for r in chosen.reference)}, which "

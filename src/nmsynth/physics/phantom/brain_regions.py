@@ -160,7 +160,8 @@ class BrainFrame:
         """Where coordinates ``(n, 3)`` lie in the map, as fractional ``(z, y, x)``; the inverse of `coordinates`."""
         placed = np.where(coordinates < 0, coordinates / self.stretch[:, 0], coordinates / self.stretch[:, 1])
         points = (placed - self.shift_mm) @ np.linalg.inv(self.linear).T
-        return np.stack([points[:, 2], -points[:, 1], -points[:, 0]], axis=1) / np.asarray(spacing_mm)
+        index: FloatPoints = np.stack([points[:, 2], -points[:, 1], -points[:, 0]], axis=1) / np.asarray(spacing_mm)
+        return index
 
 
 def _points(index: NDArray[np.int64], spacing_mm: tuple[float, float, float]) -> FloatPoints:
@@ -180,7 +181,8 @@ def _similarity(source: FloatPoints, target: FloatPoints) -> tuple[FloatPoints, 
 
 def is_cortex(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Whether a FreeSurfer number is cerebral cortex, parcels included."""
-    return (labels == 3) | (labels == 42) | ((labels >= 1000) & (labels < 3000))
+    cortex: NDArray[np.bool_] = (labels == 3) | (labels == 42) | ((labels >= 1000) & (labels < 3000))
+    return cortex
 
 
 def brain_frame(labels: NDArray[np.int32], spacing_mm: tuple[float, float, float]) -> BrainFrame:
@@ -262,7 +264,8 @@ def _nearest(points: FloatPoints) -> NDArray[np.uint8]:
     seeds = np.array([p for group in _SEEDS.values() for p in group])
     names = np.array([region for region, group in _SEEDS.items() for _ in group], np.uint8)
     mirrored = np.stack([np.abs(points[:, 0]), points[:, 1], points[:, 2]], axis=1)
-    return names[cKDTree(seeds).query(mirrored)[1]]
+    nearest: NDArray[np.uint8] = names[cKDTree(seeds).query(mirrored)[1]]
+    return nearest
 
 
 def _divide(

@@ -133,7 +133,8 @@ def from_brain_labels(
     """
     if tracer.upper() != "FDG" or disease is not None or severity or atrophy:
         # imported here, as that module builds on this one
-        from nmsynth.physics.phantom.brain import BrainSubject, brain_patient
+        from nmsynth.physics.phantom.brain import brain_patient
+        from nmsynth.physics.phantom.brain_disease import BrainSubject
 
         return brain_patient(
             label_array, spacing_mm, seed=seed, tracer=tracer, lesions=lesions, body_mass_kg=body_mass_kg,
