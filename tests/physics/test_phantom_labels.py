@@ -93,7 +93,7 @@ def test_wrong_maps_are_refused():
         from_organ_labels(np.zeros((4, 4), int), SPACING, seed=1)
     with pytest.raises(InputError, match="is empty"):
         from_organ_labels(np.zeros((4, 4, 4), int), SPACING, seed=1)
-    with pytest.raises(InputError, match="tracer 'FDG'"):
+    with pytest.raises(InputError, match="must be one of FDG, florbetapir"):
         from_brain_labels(_head(), SPACING, seed=1, tracer="water")
     with pytest.raises(InputError, match="labels' shape"):
         from_organ_labels(_body(), SPACING, seed=1, ct_hu=np.zeros((2, 2, 2)))

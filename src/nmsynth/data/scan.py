@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import affine_from_axes
 from nmsynth.core.progress import Progress, silent
 from nmsynth.core.provenance import Provenance
@@ -22,6 +23,7 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.simulation import FINE, ScanDraw, SimulatedCase, fine_grid, simulate_case
 from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
+from nmsynth.physics.phantom.brain_tracers import BrainTracer
 from nmsynth.physics.projector import SinogramGeometry
 from nmsynth.physics.psf import PlaneMixing
 from nmsynth.physics.reconstruction import OsemSettings
@@ -62,6 +64,28 @@ class ReferenceScan:
     of 200 mm would count ``0.017 * 200 / 700``, 4.9 per second and kBq. Chosen so that a patient of 75 kg shows a COV
     of 10 % in a liver sphere of 3 cm.
     """
+    radiopharmaceutical: str = "Fluorodeoxyglucose F^18^"
+    """As a header names it; labelled with F-18, for which the sensitivity holds."""
+    body_part: str = "WHOLEBODY"
+
+    def with_tracer(self, tracer: BrainTracer, *, body_mass_kg: float) -> ReferenceScan:
+        """The scan of a head by a tracer's own activity, uptake time and duration.
+
+        Raises
+        ------
+        InputError
+            If the tracer is not imaged by PET.
+        """
+        if not tracer.for_pet:
+            raise InputError(f"A PET tracer is labelled with F-18; found {tracer.name} with {tracer.radionuclide}.")
+        return replace(
+            self,
+            activity_per_mass_bq_kg=tracer.activity_bq / body_mass_kg,
+            uptake_time_s=tracer.uptake_time_s,
+            duration_s=tracer.duration_s,
+            radiopharmaceutical=tracer.agent,
+            body_part="HEAD",
+        )
 
     def draw(self, body_mass_kg: float, fractions: tuple[float, ...], rng: np.random.Generator) -> ScanDraw:
         """The scan of one patient; only the imperfections are drawn."""
@@ -158,7 +182,10 @@ def scan_phantom(
         lesions.update({lesion.index: lesion for lesion in phantom.lesions})
         cases.append(simulate_case(phantom, draw, generator=generator, calibrate=False))
         progress("scanning the phantom", (k + 1) / len(starts))
-    acquisition = scan_acquisition(draw, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex)
+    acquisition = scan_acquisition(
+        draw, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex,
+        radiopharmaceutical=reference.radiopharmaceutical, body_part=reference.body_part,
+    )  # fmt: skip
     found = tuple(lesions[k] for k in sorted(lesions))
     return assemble_scan(cases, acquisition, lesions=found, start_mm=z_range_mm[0], seed=seed)
 
@@ -231,12 +258,20 @@ def _mean_decay_time_s(protocol: PetProtocol) -> float:
     return -math.log(protocol.mean_decay) * protocol.half_life_s / math.log(2)
 
 
-def scan_acquisition(draw: ScanDraw, *, body_mass_kg: float, height_m: float, sex: str) -> Acquisition:
+def scan_acquisition(
+    draw: ScanDraw,
+    *,
+    body_mass_kg: float,
+    height_m: float,
+    sex: str,
+    radiopharmaceutical: str = "Fluorodeoxyglucose F^18^",
+    body_part: str = "WHOLEBODY",
+) -> Acquisition:
     """What the header of a simulated scan states."""
     start = INJECTION_TIME + timedelta(seconds=draw.protocol.uptake_time_s)
     return Acquisition(
         radionuclide="F-18",
-        radiopharmaceutical="Fluorodeoxyglucose F^18^",
+        radiopharmaceutical=radiopharmaceutical,
         half_life_s=draw.protocol.half_life_s,
         injected_activity_bq=draw.protocol.injected_activity_bq,
         injection_time=INJECTION_TIME,
@@ -253,6 +288,6 @@ def scan_acquisition(draw: ScanDraw, *, body_mass_kg: float, height_m: float, se
         manufacturer="nmsynth simulator",
         scanner="slice stack",
         reconstruction=f"OSEM {draw.osem.n_iterations}i{draw.osem.n_subsets}s, {draw.osem.filter_fwhm_mm:g} mm",
-        body_part="WHOLEBODY",
+        body_part=body_part,
         patient_position="HFS",
     )

@@ -34,6 +34,7 @@ from nmsynth.physics.gamma_camera import (
 )
 from nmsynth.physics.materials import mu_at_energy
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
+from nmsynth.physics.phantom.brain_tracers import BrainTracer
 from nmsynth.physics.phantom.tracers import Tracer
 from nmsynth.physics.spect import SpectOrbit, contour_orbit
 
@@ -42,7 +43,7 @@ from nmsynth.physics.spect import SpectOrbit, contour_orbit
 class SpectStudy:
     """How a phantom is imaged and reconstructed."""
 
-    tracer: Tracer
+    tracer: Tracer | BrainTracer
     camera: GammaCamera = field(default_factory=GammaCamera)
     orbit: SpectOrbit = field(default_factory=SpectOrbit)
     gap_mm: float | None = 15.0

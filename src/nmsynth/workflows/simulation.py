@@ -10,10 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.brain_subject import BrainSettings, brain_facts, brain_regions_on, draw_brain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nmsynth.physics.count_reduction import CountReducer
     from nmsynth.physics.noise_texture import NoiseTexture
     from nmsynth.physics.phantom import Grid, Lesion, Phantom
+    from nmsynth.physics.phantom.brain import BrainPatient
 
 SCHEMA_VERSION = 1
 """Version of ``simulation.json``."""
@@ -34,7 +36,7 @@ LOW_NOISE = 0.03
 """Relative standard deviation below which a source was likely denoised."""
 
 
-class SimulatePetSettings(BaseModel):
+class SimulatePetSettings(BrainSettings):
     """What is simulated; every image of one seed is the same on one machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +53,8 @@ class SimulatePetSettings(BaseModel):
     """A NIfTI label map instead of a phantom."""
     label_kind: Literal["organ", "brain"] = "organ"
     """Numbering of the labels: TotalSegmentator v2 or FreeSurfer."""
+    tracer: Literal["FDG", "florbetapir", "flortaucipir", "FDOPA"] | None = None
+    """Of brain labels, with the protocol that goes with it; when unset FDG, by the reference protocol."""
     ct: Path | None = None
     """NIfTI CT of an organ label map [HU]."""
     count_fraction: float = Field(default=1.0, gt=0, le=1)
@@ -232,7 +236,8 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
     """Scan a phantom and write it with its truth."""
     from nmsynth.io.nifti import write_nifti
 
-    study = scan_study(settings, progress=part_of(progress, 0.0, 0.8))
+    brain = _brain(settings)
+    study = scan_study(settings, brain=brain, progress=part_of(progress, 0.0, 0.8))
     scan = study.scans[-1]
     _write_scan(scan, work, settings)
     folder = work / REFERENCE_FOLDER
@@ -248,17 +253,33 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
         "scan": study.draw.to_json(),
         "lesions": describe_lesions(study.lesions),
     }
+    if brain is not None:
+        write_mask(brain_regions_on(brain, scan), scan, folder / "regions.nii.gz")
+        record["brain"] = brain.to_json()
     write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
 
 
-def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) -> ScannedPhantom:
-    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
+def scan_study(
+    settings: SimulatePetSettings, *, brain: BrainPatient | None = None, progress: Progress = silent
+) -> ScannedPhantom:
+    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory.
+
+    Parameters
+    ----------
+    brain
+        The brain of the settings, where it was drawn already.
+    """
     from nmsynth.data.scan import ReferenceScan, scan_phantom
 
     reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm)
-    render, facts = _patient(settings)
+    brain = brain or _brain(settings)
+    if brain is None:
+        render, facts = _patient(settings)
+    else:
+        render, facts = brain.render, brain_facts(brain)
+        reference = reference.with_tracer(brain.tracer, body_mass_kg=brain.body_mass_kg)
     fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
     low, high = facts.pop("z_range_mm")
     if settings.length_mm is not None and settings.length_mm < high - low:
@@ -271,16 +292,36 @@ def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) ->
     )  # fmt: skip
 
 
-def _patient(settings: SimulatePetSettings) -> tuple[Any, dict[str, Any]]:
-    """What draws the phantom of the settings, and its size, sex and extent."""
+def _brain(settings: SimulatePetSettings) -> BrainPatient | None:
+    """The brain of the settings, where they ask for a tracer or a disease."""
+    if settings.tracer is None and not settings.asks_for_disease:
+        return None
+    if settings.labels is None or settings.label_kind != "brain":
+        raise InputError(
+            "Tracer, disease, severity, atrophy and coupling are those of a brain from labels; found no brain labels. "
+            "Give --labels with --label-kind brain, or leave them out."
+        )
+    plan = _lesion_plan(settings) if settings.lesions else None
+    return draw_brain(settings, settings.labels, tracer=settings.tracer or "FDG", seed=settings.seed, lesions=plan)
+
+
+def _lesion_plan(settings: SimulatePetSettings) -> Any:
+    """Lesions of the settings."""
     from nmsynth.physics import phantom as phantoms
 
-    plan = phantoms.LesionPlan(
+    return phantoms.LesionPlan(
         count=settings.lesions,
         diameter_mm=settings.lesion_diameter_mm,
         contrast=settings.lesion_contrast,
         isolated=settings.lesions is not None,
     )
+
+
+def _patient(settings: SimulatePetSettings) -> tuple[Any, dict[str, Any]]:
+    """What draws the phantom of the settings, and its size, sex and extent."""
+    from nmsynth.physics import phantom as phantoms
+
+    plan = _lesion_plan(settings)
     if settings.labels is not None:
         return _label_patient(settings, plan)
     if settings.phantom == "whole-body":
@@ -301,12 +342,13 @@ def quality_phantom(name: str) -> Callable[[Grid], Phantom]:
     """What draws a quality phantom about the origin: ``nema``, ``cylinder``, ``derenzo`` or ``jaszczak``."""
     from nmsynth.physics import phantom as phantoms
 
-    draw: Callable[..., Phantom] = {
+    draws: dict[str, Callable[..., Phantom]] = {
         "nema": phantoms.image_quality,
         "cylinder": phantoms.uniform_cylinder,
         "derenzo": phantoms.derenzo,
         "jaszczak": phantoms.jaszczak,
-    }[name]
+    }
+    draw = draws[name]
     return lambda grid: draw(grid, centre_mm=(0.0, 0.0, 0.0))
 
 

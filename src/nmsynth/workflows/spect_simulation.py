@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.brain_subject import BrainSettings, brain_facts, brain_regions_on, draw_brain
 from nmsynth.workflows.heart_simulation import HEART_DEFAULTS, HeartStudy, perfusion_tracer
 from nmsynth.workflows.simulation import (
     REFERENCE_FOLDER,
@@ -25,24 +26,31 @@ if TYPE_CHECKING:
 
     from nmsynth.data.spect_scan import ScannedSpect, SpectStudy
     from nmsynth.physics.phantom import Grid, Phantom
+    from nmsynth.physics.phantom.brain import BrainPatient
 
 COLLIMATOR = {"Tc-99m": "LEHR", "I-123": "LEHR", "Lu-177": "MEGP"}
-"""Collimator that suits a radionuclide."""
-CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "I-123": 0.75, "Lu-177": 0.5}
-"""Share of the photons in the window that 9.5 mm of NaI stop, by radionuclide."""
+"""Collimator that suits a radionuclide; for I-123 the usual one, whose septa its 529 keV photons pass, unmodelled."""
+CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "I-123": 0.77, "Lu-177": 0.5}
+"""Share of the photons in the window that 9.5 mm of NaI stop, by radionuclide.
+
+For I-123 the attenuation of NaI at 159 keV, 0.54 cm2/g times 3.67 g/cm3, with the share of the photopeak of Tc-99m.
+"""
 BONE_SITES = ("spine", "ribs", "pelvis", "femur", "skull", "sternum", "shoulder")
 """Where lesions of a bone scan lie."""
 HEAD_MM = 240.0
 """Most of a head that is scanned, down from its top [mm]."""
 
 
-class SimulateSpectSettings(BaseModel):
+class SimulateSpectSettings(BrainSettings):
     """What is simulated; every image of one seed is the same on one machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     phantom: Literal["whole-body", "heart", "nema", "cylinder", "derenzo", "jaszczak"] = "whole-body"
-    tracer: Literal["MDP", "HMPAO", "DOTATATE", "SESTAMIBI", "TETROFOSMIN"] = "MDP"
+    labels: Path | None = None
+    """A NIfTI brain label map, FreeSurfer numbers, instead of a phantom."""
+    tracer: Literal["MDP", "HMPAO", "DOTATATE", "SESTAMIBI", "TETROFOSMIN", "ioflupane"] = "MDP"
+    """HMPAO and ioflupane for brain labels, all but ioflupane for a phantom."""
     region: Literal["trunk", "head"] | None = None
     """What of a patient is scanned; the head with HMPAO and the trunk else, when unset."""
     collimator: Literal["LEHR", "LEUHR", "MEGP", "HEGP"] | None = None
@@ -107,6 +115,8 @@ class SimulateSpectSettings(BaseModel):
     @property
     def of_head(self) -> bool:
         """Whether a patient's head is scanned."""
+        if self.labels is not None:
+            return True
         chosen = self.region or ("head" if self.tracer == "HMPAO" else "trunk")
         return self.phantom == "whole-body" and chosen == "head"
 
@@ -134,8 +144,10 @@ def simulate_spect(
     """
     from nmsynth.io.nifti import write_nifti
 
-    with staged_output(Path(output), overwrite=overwrite, inputs=(settings.activity, settings.mu)) as work:
-        study = scan_spect_study(settings, progress=part_of(progress, 0.0, 0.9))
+    inputs = (settings.activity, settings.mu, settings.labels)
+    with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
+        brain = _brain(settings)
+        study = scan_spect_study(settings, brain=brain, progress=part_of(progress, 0.0, 0.9))
         folder = work / REFERENCE_FOLDER
         folder.mkdir(parents=True)
         _write_scan(settings, study, work)
@@ -148,7 +160,7 @@ def simulate_spect(
             write_mask(study.segment_labels, study.scans[-1], folder / "segments.nii.gz")
         record = {
             "schema_version": SCHEMA_VERSION,
-            "settings": settings.model_dump(mode="json", exclude={"activity", "mu"}),
+            "settings": settings.model_dump(mode="json", exclude={"activity", "mu", "labels"}),
             "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
             "scan": study.facts,
             **study.subject_facts,
@@ -157,6 +169,9 @@ def simulate_spect(
                 for n in study.lesions
             ],
         }
+        if brain is not None:
+            write_mask(brain_regions_on(brain, study.scans[-1]), study.scans[-1], folder / "regions.nii.gz")
+            record["brain"] = brain.to_json()
         write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
@@ -195,8 +210,33 @@ def _write_scan(settings: SimulateSpectSettings, study: ScannedSpect, work: Path
     )  # fmt: skip
 
 
-def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = silent) -> ScannedSpect:
-    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
+def _brain(settings: SimulateSpectSettings) -> BrainPatient | None:
+    """The brain of the settings, where they give labels."""
+    from nmsynth.physics.phantom import LesionPlan
+
+    if settings.labels is None:
+        if settings.asks_for_disease or settings.tracer == "ioflupane":
+            raise InputError(
+                "Ioflupane, disease, severity, atrophy and coupling need a brain from labels; found none. "
+                "Give --labels."
+            )
+        return None
+    if settings.tracer not in ("HMPAO", "ioflupane"):
+        raise InputError(f"A brain is scanned with HMPAO or ioflupane; found {settings.tracer}. Choose one of them.")
+    plan = LesionPlan(count=settings.lesions, isolated=True) if settings.lesions else None
+    return draw_brain(settings, settings.labels, tracer=settings.tracer, seed=settings.seed, lesions=plan)
+
+
+def scan_spect_study(
+    settings: SimulateSpectSettings, *, brain: BrainPatient | None = None, progress: Progress = silent
+) -> ScannedSpect:
+    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory.
+
+    Parameters
+    ----------
+    brain
+        The brain of the settings, where it was drawn already.
+    """
     from nmsynth.data.spect_scan import scan_spect
     from nmsynth.physics import phantom as phantoms
 
@@ -216,7 +256,14 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
     facts: dict[str, Any] = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O"}
     half = (min(settings.length_mm, HEAD_MM) if settings.of_head else settings.length_mm) / 2
     middle = 0.0
-    if settings.phantom == "whole-body":
+    brain = brain or _brain(settings)
+    if brain is not None:
+        facts = brain_facts(brain)
+        del facts["field_mm"]
+        low, high = facts.pop("z_range_mm")
+        half, middle = min(half, (high - low) / 2), (low + high) / 2
+        render: Callable[[Grid], Phantom] = brain.render
+    elif settings.phantom == "whole-body":
         anatomy = phantoms.WholeBodySettings(
             arms="down" if settings.of_head else "random", degenerative=(0, 8) if bone else (0, 0)
         )
@@ -228,7 +275,7 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
         }
         low, high = patient.extent_mm
         middle = high - half if settings.of_head else (low + high) / 2
-        render: Callable[[Grid], Phantom] = patient.render
+        render = patient.render
     else:
         render = quality_phantom(settings.phantom)
     fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
@@ -290,15 +337,16 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
     from nmsynth.physics.energy_window import EnergyWindow, crystal_efficiency
     from nmsynth.physics.gamma_camera import GammaCamera, SpectReconstruction
     from nmsynth.physics.materials import PHOTON_KEV
+    from nmsynth.physics.phantom.brain_tracers import brain_tracer_named
     from nmsynth.physics.phantom.tracers import tracer_named
     from nmsynth.physics.spect import SpectOrbit
 
-    name = settings.tracer
+    name: str = settings.tracer
     if settings.heart is not None:
         name = perfusion_tracer(name, settings.heart)
     elif name in ("SESTAMIBI", "TETROFOSMIN"):
         raise InputError(f"{name} is imaged in the heart; found the phantom '{settings.phantom}'. Change one of them.")
-    tracer = tracer_named(name)
+    tracer = tracer_named(name) if settings.labels is None else brain_tracer_named(name)
     if settings.radionuclide is not None:
         tracer = replace(tracer, radionuclide=settings.radionuclide)
     nuclide = tracer.radionuclide

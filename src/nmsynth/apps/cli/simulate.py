@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from nmsynth.apps.cli import options, simulate_cohort, simulate_dynamic, simulate_planar, simulate_spect
+from nmsynth.apps.cli import (
+    brain_options,
+    options,
+    simulate_cohort,
+    simulate_dynamic,
+    simulate_planar,
+    simulate_spect,
+)
 from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.config import resolve
 from nmsynth.core.errors import InputError
@@ -76,6 +83,11 @@ def pet(
             help="Numbering of --labels: organ for TotalSegmentator v2, brain for FreeSurfer.",
         ),
     ] = None,
+    tracer: brain_options.PetTracerOption = None,
+    disease: brain_options.DiseaseOption = None,
+    severity: brain_options.Severity = None,
+    atrophy: brain_options.Atrophy = None,
+    coupling: brain_options.CouplingOption = None,
     ct: Annotated[
         Path | None,
         typer.Option("--ct", rich_help_panel=_SUBJECT, help="NIfTI CT on the grid of organ labels, for attenuation."),
@@ -154,6 +166,11 @@ def pet(
         "phantom": phantom,
         "labels": labels,
         "label_kind": label_kind,
+        "tracer": tracer,
+        "disease": disease,
+        "severity": severity,
+        "atrophy": atrophy,
+        "coupling": coupling,
         "ct": ct,
         "lesions": lesions,
         "voxel_mm": voxel_mm,

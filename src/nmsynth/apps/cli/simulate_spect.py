@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nmsynth.apps.cli import heart_options, options
+from nmsynth.apps.cli import brain_options, heart_options, options
 from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.config import resolve
 
@@ -32,6 +32,7 @@ class SpectTracer(StrEnum):
     DOTATATE = "DOTATATE"
     SESTAMIBI = "SESTAMIBI"
     TETROFOSMIN = "TETROFOSMIN"
+    IOFLUPANE = "ioflupane"
 
 
 class Region(StrEnum):
@@ -76,10 +77,15 @@ def spect(
         SpectTracer | None,
         typer.Option(
             help="MDP: bone, HMPAO: brain perfusion, SESTAMIBI and TETROFOSMIN: heart, all Tc-99m; DOTATATE: Lu-177, a "
-            "day after therapy.",
+            "day after therapy; ioflupane: I-123, dopamine transporters, with --labels.",
             show_default="MDP, SESTAMIBI for a heart",
         ),
     ] = None,
+    labels: brain_options.BrainLabels = None,
+    disease: brain_options.DiseaseOption = None,
+    severity: brain_options.Severity = None,
+    atrophy: brain_options.Atrophy = None,
+    coupling: brain_options.CouplingOption = None,
     region: Annotated[
         Region | None, typer.Option(help="What of a patient is scanned.", show_default="head with HMPAO, else trunk")
     ] = None,
@@ -232,6 +238,11 @@ def spect(
     values = {
         "phantom": phantom,
         "tracer": tracer,
+        "labels": labels,
+        "disease": disease,
+        "severity": severity,
+        "atrophy": atrophy,
+        "coupling": coupling,
         "region": region,
         "collimator": collimator,
         "n_views": views,

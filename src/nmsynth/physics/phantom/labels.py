@@ -18,7 +18,7 @@ from nmsynth.physics.phantom.organs import UPTAKE, Organ
 
 
 @dataclass(frozen=True, eq=False)
-class _Source:
+class LabelSource:
     """Truth on the voxels of the label map: uptake [g/mL], attenuation [1/cm], organ, and their grid."""
 
     grid: Grid
@@ -71,13 +71,13 @@ def from_organ_labels(
     .. [Carney2006] J. P. J. Carney et al., Med Phys 33:976-983, 2006 (attenuation from CT).
     """
     _check_seed(seed)
-    labels = _checked(label_array, spacing_mm, ORGAN_REGIONS, "TotalSegmentator v2")
+    labels = checked_labels(label_array, spacing_mm, ORGAN_REGIONS, "TotalSegmentator v2")
     if ct_hu is not None and ct_hu.shape != labels.shape:
         raise InputError(f"The CT must have the labels' shape {labels.shape}, found {ct_hu.shape}.")
     rng = np.random.default_rng([seed, 10])
     own = Grid.centred(labels.shape, spacing_mm)
     source = _organ_source(labels, ct_hu, own, rng)
-    return _render(source, grid, lesions, (seed, "organ_labels", body_mass_kg, height_m, sex))
+    return render_source(source, grid, lesions, (seed, "organ_labels", body_mass_kg, height_m, sex))
 
 
 def from_brain_labels(
@@ -86,6 +86,9 @@ def from_brain_labels(
     *,
     seed: int,
     tracer: str = "FDG",
+    disease: str | None = None,
+    severity: float = 0.0,
+    atrophy: float = 0.0,
     grid: Grid | None = None,
     lesions: LesionPlan | None = None,
     body_mass_kg: float = 75.0,
@@ -104,7 +107,15 @@ def from_brain_labels(
     seed
         Number that draws the uptakes; the same seed gives the same phantom.
     tracer
-        ``"FDG"``.
+        One of :data:`nmsynth.physics.phantom.brain_tracers.BRAIN_TRACERS`.
+    disease
+        ``"normal"``, ``"alzheimer"`` or ``"parkinson"``. Without it and without atrophy FDG has one uptake for all of
+        the cortex; everything else is a `nmsynth.physics.phantom.brain.brain_patient`, which also gives its regions
+        and their true means.
+    severity
+        Of the disease's uptake pattern, from 0 to 1.
+    atrophy
+        Of cortex, hippocampus and amygdala into cerebrospinal fluid, from 0 to 1.
     grid
         Where to render; None for the label map's own voxels, placed as in `from_organ_labels`.
     lesions
@@ -120,13 +131,20 @@ def from_brain_labels(
     ----------
     .. [Heiss2004] W.-D. Heiss et al., J Nucl Med 45:1811-1815, 2004 (regional glucose metabolism).
     """
+    if tracer.upper() != "FDG" or disease is not None or severity or atrophy:
+        # imported here, as that module builds on this one
+        from nmsynth.physics.phantom.brain import brain_patient
+        from nmsynth.physics.phantom.brain_disease import BrainSubject
+
+        return brain_patient(
+            label_array, spacing_mm, seed=seed, tracer=tracer, lesions=lesions, body_mass_kg=body_mass_kg,
+            subject=BrainSubject(disease or "normal", severity, atrophy, None), height_m=height_m, sex=sex,
+        ).render(grid)  # fmt: skip
     _check_seed(seed)
-    if tracer != "FDG":
-        raise InputError(f"Brain phantoms exist for the tracer 'FDG', found {tracer!r}.")
-    labels = _checked(label_array, spacing_mm, BRAIN_REGIONS, "FreeSurfer")
+    labels = checked_labels(label_array, spacing_mm, BRAIN_REGIONS, "FreeSurfer")
     rng = np.random.default_rng([seed, 11])
     source = _brain_source(labels, Grid.centred(labels.shape, spacing_mm), rng)
-    return _render(source, grid, lesions, (seed, "brain_labels", body_mass_kg, height_m, sex))
+    return render_source(source, grid, lesions, (seed, "brain_labels", body_mass_kg, height_m, sex))
 
 
 def _check_seed(seed: int) -> None:
@@ -135,13 +153,15 @@ def _check_seed(seed: int) -> None:
         raise InputError(f"A phantom seed must not be negative, found {seed}.")
 
 
-def _checked(
+def checked_labels(
     label_array: NDArray[np.number],
     spacing_mm: tuple[float, float, float],
     known: Collection[int],
     name: str,
+    *,
+    parcels: bool = False,
 ) -> NDArray[np.int32]:
-    """Labels as integers, refused where they are not the expected numbering."""
+    """Labels as integers, refused where they are not the expected numbering; cortical parcels kept or made one."""
     if label_array.ndim != 3:
         raise InputError(f"A label map needs three axes (z, y, x), found shape {label_array.shape}.")
     if len(spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in spacing_mm):
@@ -149,9 +169,13 @@ def _checked(
     labels = np.asarray(label_array).astype(np.int32)
     if not np.array_equal(labels, label_array):
         raise InputError("Labels must be whole numbers, found fractions; resample the map with nearest neighbour.")
+    numbers = set(np.unique(labels).tolist())
     if name == "FreeSurfer":
-        labels[(labels >= 1000) & (labels < 3000)] = 3
-    unknown = sorted(set(np.unique(labels).tolist()) - set(known) - {0})
+        if not parcels:
+            labels[(labels >= 1000) & (labels < 3000)] = 3
+            labels[labels == 31], labels[labels == 63] = 4, 43  # choroid plexus counts as ventricle
+        numbers = {3 if 1000 <= number < 3000 else number for number in numbers} - {31, 63}
+    unknown = sorted(numbers - set(known) - {0})
     if unknown:
         raise InputError(f"Labels must follow the {name} numbering, found unknown numbers {unknown[:8]}.")
     if not labels.any():
@@ -161,7 +185,7 @@ def _checked(
 
 def _organ_source(
     labels: NDArray[np.int32], ct_hu: NDArray[np.number] | None, grid: Grid, rng: np.random.Generator
-) -> _Source:
+) -> LabelSource:
     """Uptake and attenuation on the voxels of a body label map."""
     activity, organs = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.uint8)
     _fill_rest(labels, ct_hu, grid, rng, activity, organs)
@@ -183,13 +207,13 @@ def _organ_source(
             else:
                 lumen = depth > rng.uniform(4, 7)
                 activity[lumen] = UPTAKE["stomach_lumen" if key == "stomach_wall" else "bowel_content"].draw(rng)
-    activity *= _texture(grid, rng, float(rng.uniform(0.04, 0.10)))
+    activity *= texture(grid, rng, float(rng.uniform(0.04, 0.10)))
     mu_map = mu_of(organs)
     if ct_hu is not None:
         hu = np.clip(np.asarray(ct_hu, dtype=np.float32), -1000, 2000)
         low, high = 9.6e-5 * (hu + 1000), 5.1e-5 * (hu + 1000) + 4.71e-2
         mu_map = np.where(organs > 0, np.clip(np.where(hu < 47, low, high), 0, 0.19), 0).astype(np.float32)
-    return _Source(grid, activity, mu_map, organs)
+    return LabelSource(grid, activity, mu_map, organs)
 
 
 def _fill_rest(
@@ -221,7 +245,7 @@ def _fill_rest(
     activity[air], organs[air] = 0.15, Organ.AIR
 
 
-def _brain_source(labels: NDArray[np.int32], grid: Grid, rng: np.random.Generator) -> _Source:
+def _brain_source(labels: NDArray[np.int32], grid: Grid, rng: np.random.Generator) -> LabelSource:
     """Uptake and attenuation on the voxels of a head label map."""
     grey = UPTAKE["grey"].draw(rng)
     white = UPTAKE["white_ratio"].draw(rng)
@@ -237,11 +261,11 @@ def _brain_source(labels: NDArray[np.int32], grid: Grid, rng: np.random.Generato
         level = -ratio if ratio < 0 else grey * (white if organ == Organ.BRAIN_WHITE and ratio == 0 else ratio)
         uptake[label], organ_of[label] = level * spread * side, organ
     organs = organ_of[labels]
-    activity = uptake[labels] * _texture(grid, rng, float(rng.uniform(0.04, 0.09)))
-    return _Source(grid, activity, mu_of(organs), organs)
+    activity = uptake[labels] * texture(grid, rng, float(rng.uniform(0.04, 0.09)))
+    return LabelSource(grid, activity, mu_of(organs), organs)
 
 
-def _texture(grid: Grid, rng: np.random.Generator, sd: float) -> FloatArray:
+def texture(grid: Grid, rng: np.random.Generator, sd: float) -> FloatArray:
     """Factor about 1 from a fine and a coarse smooth field."""
     coarse = SmoothField.random(rng, float(rng.uniform(18, 35))).on_axes(*grid.axes())
     fine = SmoothField.random(rng, float(rng.uniform(6, 10)), 48).on_axes(*grid.axes())
@@ -257,7 +281,7 @@ def overlap_matrix(target: NDArray[np.float64], source: NDArray[np.float64], wid
     return matrix
 
 
-def _averaged(image: FloatArray, matrices: list[FloatArray]) -> FloatArray:
+def averaged(image: FloatArray, matrices: list[FloatArray]) -> FloatArray:
     """Mean of an image over the voxels of another grid, one axis at a time."""
     image = np.tensordot(matrices[0], image, axes=(1, 0))
     image = np.matmul(matrices[1], image)
@@ -265,8 +289,8 @@ def _averaged(image: FloatArray, matrices: list[FloatArray]) -> FloatArray:
     return result
 
 
-def _render(
-    source: _Source, grid: Grid | None, plan: LesionPlan | None, record: tuple[int, str, float, float, str]
+def render_source(
+    source: LabelSource, grid: Grid | None, plan: LesionPlan | None, record: tuple[int, str, float, float, str]
 ) -> Phantom:
     """Average the source over a grid's voxels and add lesions."""
     seed, family, body_mass_kg, height_m, sex = record
@@ -275,14 +299,14 @@ def _render(
         overlap_matrix(t, s, w, d)
         for t, s, w, d in zip(grid.axes(), own.axes(), grid.spacing_mm, own.spacing_mm, strict=True)
     ]
-    activity, mu_map = _averaged(source.activity, matrices), _averaged(source.mu_map, matrices)
+    activity, mu_map = averaged(source.activity, matrices), averaged(source.mu_map, matrices)
     labels = np.zeros(grid.shape, np.uint8)
-    best = 1 - _averaged((source.organs > 0).astype(np.float32), matrices)
+    best = 1 - averaged((source.organs > 0).astype(np.float32), matrices)
     for organ, where in enumerate(ndimage.find_objects(source.organs), start=1):
         if where is None:
             continue
         part = (source.organs[where] == organ).astype(np.float32)
-        filled = _averaged(part, [m[:, s] for m, s in zip(matrices, where, strict=True)])
+        filled = averaged(part, [m[:, s] for m, s in zip(matrices, where, strict=True)])
         wins = filled > best
         best[wins], labels[wins] = filled[wins], organ
     origin, spacing = np.array(own.origin_mm), np.array(own.spacing_mm)

@@ -1,0 +1,122 @@
+"""Brain phantoms of a population without spread, averaged in one space, beside group averages of real scans.
+
+Every label map is brought to MNI-like coordinates by its deep structures and the box of its cerebrum alone, no
+registration; group averages are in the MNI space. Regional means weigh each voxel by the share of maps that have the
+region there, in the phantoms' average and in the real one alike.
+
+    python -m benchmarks.brain_templates --labels ../shared/data/brain_labels --templates ../shared/data/brain_templates
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from nmsynth.data.families import read_upright
+from nmsynth.physics.phantom.brain import brain_patient
+from nmsynth.physics.phantom.brain_disease import BrainSubject
+from nmsynth.physics.phantom.brain_regions import RIGHT, BrainRegion, brain_frame
+from nmsynth.physics.phantom.brain_tracers import brain_tracer_named
+from nmsynth.physics.psf import FWHM_PER_SIGMA
+
+TEMPLATES = {
+    "fdg_116_controls": ("FDG", "normal", 0.0),
+    "Template_FBP_neg": ("florbetapir", "normal", 0.0),
+    "Template_FBP_pos": ("florbetapir", "alzheimer", 0.5),
+    "FDOPA_f18": ("FDOPA", "normal", 0.0),
+    "DAT_DATSPECT": ("ioflupane", "normal", 0.0),
+}
+"""Group average to tracer, disease and severity of the phantoms beside it."""
+STEP_MM = 3.0
+FWHM_MM = {"ioflupane": 12.0}
+"""Resolution given to the phantoms, 7 mm for PET [mm]; chosen, the averages do not state theirs."""
+
+
+def mni_points() -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Points of a grid over the brain, right, anterior and superior [mm], and its shape."""
+    axes = [np.arange(low, high, STEP_MM) for low, high in ((-75, 76), (-110, 78), (-70, 86))]
+    mesh = np.meshgrid(*axes, indexing="ij")
+    return np.stack([m.reshape(-1) for m in mesh], axis=1), mesh[0].shape  # type: ignore[return-value]
+
+
+def sampled(image: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Values of an image at fractional indices, linear."""
+    return ndimage.map_coordinates(image, index.T, order=1, mode="constant")
+
+
+def template_values(path: Path, points: np.ndarray) -> np.ndarray:
+    """Values of a NIfTI group average at points of the MNI space."""
+    import nibabel as nib
+
+    image = nib.load(path)
+    to_index = np.linalg.inv(image.affine)
+    return sampled(np.nan_to_num(image.get_fdata()), points @ to_index[:3, :3].T + to_index[:3, 3])
+
+
+def phantom_averages(folder: Path, points: np.ndarray) -> tuple[dict[str, np.ndarray], dict[int, np.ndarray]]:
+    """Mean of the phantoms for each group average, and the share of maps with each region, at the points."""
+    paths = sorted(folder.glob("*.nii.gz"))
+    means = {name: np.zeros(len(points)) for name in TEMPLATES}
+    shares = {int(r): np.zeros(len(points)) for r in BrainRegion if r}
+    for path in paths:
+        labels, spacing = read_upright(path, unit="1", modality="MR")
+        index = brain_frame(labels.astype(np.int32), spacing).index(points, spacing)
+        for k, (name, (tracer, disease, severity)) in enumerate(TEMPLATES.items()):
+            patient = brain_patient(
+                labels, spacing, seed=0, tracer=tracer, subject=BrainSubject(disease, severity, 0.0, None),
+                spread=0.0, textured=False,
+            )  # fmt: skip
+            sigma = FWHM_MM.get(tracer, 7.0) / FWHM_PER_SIGMA / np.asarray(spacing)
+            means[name] += sampled(ndimage.gaussian_filter(patient.source.activity, sigma), index) / len(paths)
+            if k == 0:
+                near = np.rint(index).astype(int)
+                inside = ((near >= 0) & (near < np.array(labels.shape))).all(axis=1)
+                z, y, x = np.where(inside[:, None], near, 0).T
+                region = np.where(inside, patient.regions[z, y, x] % RIGHT, 0)
+                for number, share in shares.items():
+                    share += (region == number) / len(paths)
+        sys.stderr.write(f"{path.name}\n")
+    return means, shares
+
+
+def compare(labels: Path, templates: Path) -> dict[str, dict[str, object]]:
+    """Regional ratios of phantoms and group averages."""
+    points, _ = mni_points()
+    means, shares = phantom_averages(labels, points)
+    record: dict[str, dict[str, object]] = {}
+    for name, (tracer, disease, severity) in TEMPLATES.items():
+        path = templates / f"{name}.nii.gz"
+        if not path.exists():
+            continue
+        reference = sum(shares[r] for r in brain_tracer_named(tracer).reference)
+        pair = []
+        for image in (template_values(path, points), means[name]):
+            level = (reference * image).sum() / reference.sum()
+            pair.append({r: (shares[r] * image).sum() / shares[r].sum() / level for r in shares})
+        rows = {BrainRegion(r).name.lower(): [round(float(p[r]), 3) for p in pair] for r in shares}
+        real, made = np.array(list(rows.values())).T
+        record[name] = {
+            "phantom": f"{tracer}, {disease}, severity {severity:g}",
+            "regions (real, phantom)": rows,
+            "mean absolute difference": round(float(np.abs(made / real - 1).mean()), 3),
+            "correlation": round(float(np.corrcoef(real, made)[0, 1]), 3),
+        }
+    return record
+
+
+def main() -> None:
+    """Print the comparison as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--labels", type=Path, required=True)
+    parser.add_argument("--templates", type=Path, required=True)
+    given = parser.parse_args()
+    sys.stdout.write(json.dumps(compare(given.labels, given.templates), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Options of brains from label maps, which PET and SPECT share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PANEL = "A brain from labels"
+
+
+class PetTracer(StrEnum):
+    """What is injected for PET."""
+
+    FDG = "FDG"
+    FLORBETAPIR = "florbetapir"
+    FLORTAUCIPIR = "flortaucipir"
+    FDOPA = "FDOPA"
+
+
+class DiseaseName(StrEnum):
+    """Pattern of disease."""
+
+    NORMAL = "normal"
+    ALZHEIMER = "alzheimer"
+    PARKINSON = "parkinson"
+
+
+class CouplingName(StrEnum):
+    """How atrophy and uptake hang together."""
+
+    NONE = "none"
+    PUBLISHED = "published"
+    STRONG = "strong"
+
+
+BrainLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        rich_help_panel=PANEL,
+        help="A NIfTI brain label image, FreeSurfer numbers, with HMPAO or ioflupane.",
+    ),
+]
+PetTracerOption = Annotated[
+    PetTracer | None,
+    typer.Option(
+        "--tracer",
+        rich_help_panel=PANEL,
+        help="Tracer, with its activity, uptake time and duration.",
+        show_default="FDG",
+    ),
+]
+DiseaseOption = Annotated[
+    DiseaseName | None, typer.Option("--disease", rich_help_panel=PANEL, help="Pattern of uptake.")
+]
+Severity = Annotated[
+    float | None,
+    typer.Option(
+        "--severity", min=0.0, max=1.0, rich_help_panel=PANEL, help="Of the disease, 0 to 1.", show_default="drawn"
+    ),
+]
+Atrophy = Annotated[
+    float | None,
+    typer.Option(
+        "--atrophy", min=0.0, max=1.0, rich_help_panel=PANEL, help="Of the brain, 0 to 1.", show_default="by --coupling"
+    ),
+]
+CouplingOption = Annotated[
+    CouplingName | None,
+    typer.Option(
+        "--coupling",
+        rich_help_panel=PANEL,
+        help="Draw the atrophy: none by itself, published with a correlation of 0.42, strong as the severity.",
+        show_default="no atrophy",
+    ),
+]
