@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -96,10 +95,6 @@ class MrSettings:
             snr=float(rng.uniform(12.0, 50.0)),
         )
 
-    def to_json(self) -> dict[str, Any]:
-        """JSON values."""
-        return asdict(self)
-
 
 def spoiled_gradient_echo(
     *, t1_ms: float, t2_star_ms: float, proton_density: float, repetition_ms: float, echo_ms: float, flip_deg: float
@@ -121,8 +116,8 @@ def spoiled_gradient_echo(
 
     Examples
     --------
-    >>> s = spoiled_gradient_echo(t1_ms=1e3, t2_star_ms=1e9, proton_density=1, repetition_ms=1e6, echo_ms=1, flip_deg=90)
-    >>> round(s, 6)
+    >>> relaxed = {"t1_ms": 1e3, "t2_star_ms": 1e9, "proton_density": 1.0, "repetition_ms": 1e6, "echo_ms": 1.0}
+    >>> round(spoiled_gradient_echo(**relaxed, flip_deg=90.0), 6)
     1.0
     """
     relaxed = math.exp(-repetition_ms / t1_ms)

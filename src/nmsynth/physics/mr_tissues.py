@@ -1,9 +1,9 @@
 """Relaxation of tissues at 1.5 and 3 T.
 
-T1 as measured: abdomen and pelvis by [DeBazelaire2004]_, muscle, heart wall and blood by [Stanisz2005]_, grey and white
-matter by [Wright2008]_, glandular breast tissue by [RakowPenner2006]_. Chosen: fluids (about 4 s for free water, shorter
-for bile and urine), glands, lymphatic tissue, wall and content of stomach and bowel, compact bone and lung, all T2*.
-Proton densities are relative to water: brain by [Whittall1997]_, lung by its density, others chosen.
+T1 as measured: abdomen and pelvis by [DeBazelaire2004]_, muscle, heart wall and blood by [Stanisz2005]_, grey and
+white matter by [Wright2008]_, glandular breast tissue by [RakowPenner2006]_. Chosen: fluids (about 4 s for free water,
+shorter for bile and urine), glands, lymphatic tissue, wall and content of stomach and bowel, compact bone and lung, and
+every T2*. Proton densities are relative to water: brain by [Whittall1997]_, lung by its density, others chosen.
 
 References
 ----------

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,12 +15,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.anatomical_images import (
+    Companion,
+    check_companions,
+    companion_subject,
+    write_companion_series,
+    write_companions,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from nmsynth.core.volume import Volume
+    from nmsynth.data.anatomical_images import AnatomicalSubject
     from nmsynth.data.scan import ScannedPhantom
     from nmsynth.physics.count_reduction import CountReducer
     from nmsynth.physics.noise_texture import NoiseTexture
@@ -70,6 +79,13 @@ class SimulatePetSettings(BaseModel):
     """Format of the scan."""
     timestamp: bool = False
     """Write the time of creation; without it the same seed gives the same files."""
+    companions: tuple[Companion, ...] = ()
+    """CT and MR beside the scan of a phantom, the couch under it, CT and MR displaced against it."""
+
+    @property
+    def unused(self) -> set[str]:
+        """Fields that are left out of records and UIDs while nothing is asked for by them."""
+        return set() if self.companions else {"companions"}
 
 
 def simulate_pet(
@@ -84,7 +100,8 @@ def simulate_pet(
     output
         Folder for the scan: DICOM files, or ``scan.nii.gz``. Its folder ``reference`` gets, in NIfTI, what is known of
         the study: ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``lesions`` and ``organs`` for a phantom;
-        ``noisy_reference`` and ``lesions`` for a series; and ``simulation.json``.
+        ``noisy_reference`` and ``lesions`` for a series; ``ct``, ``mr`` and ``mu_map`` with companions, which are also
+        written in DICOM, a folder for each series (``pet``, ``ct``, ``mr``); and ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
 
@@ -93,6 +110,8 @@ def simulate_pet(
         What ``simulation.json`` holds.
     """
     inputs = (settings.source, settings.labels, settings.ct)
+    if check_companions(settings.companions) and settings.source:
+        raise InputError("CT and MR are made beside the scan of a phantom; a series was given. Leave them out.")
     with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
         return _reduce_series(settings, work, progress) if settings.source else _scan_phantom(settings, work, progress)
 
@@ -173,26 +192,35 @@ def _write_scan(scan: Volume, work: Path, settings: SimulatePetSettings) -> None
 
         write(scan, work, source=scan)
         return
-    from datetime import datetime
-
     from nmsynth.io.dicom_new import write_new_pet_series
 
-    study = f"nmsynth simulate pet {settings.model_dump_json(exclude={'timestamp', 'count_fraction', 'file_format'})}"
+    study = _study_seed(settings)
     write_new_pet_series(
         scan,
-        work,
+        work / "pet" if settings.companions else work,
         seed_uid=f"{study} fraction {settings.count_fraction:g}",
         study_seed=study,
         description=f"simulated, {settings.count_fraction:g} of the counts",
-        created=datetime.now() if settings.timestamp else None,
+        created=_created(settings),
     )
+
+
+def _study_seed(settings: SimulatePetSettings) -> str:
+    """Text from which the UIDs of a study follow."""
+    unused = {"timestamp", "count_fraction", "file_format", *settings.unused}
+    return f"nmsynth simulate pet {settings.model_dump_json(exclude=unused)}"
+
+
+def _created(settings: SimulatePetSettings) -> datetime | None:
+    """Time of creation, where it is to be written."""
+    return datetime.now() if settings.timestamp else None
 
 
 def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress) -> dict[str, Any]:
     """Scan a phantom and write it with its truth."""
     from nmsynth.io.nifti import write_nifti
 
-    study = scan_study(settings, progress=part_of(progress, 0.0, 0.8))
+    study, subject = _scan_subject(settings, progress=part_of(progress, 0.0, 0.8))
     scan = study.scans[-1]
     _write_scan(scan, work, settings)
     folder = work / REFERENCE_FOLDER
@@ -203,7 +231,7 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
     write_mask(study.organ_labels, scan, folder / "organs.nii.gz")
     record = {
         "schema_version": SCHEMA_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
+        "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct", *settings.unused}),
         "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
         "scan": study.draw.to_json(),
         "lesions": [
@@ -218,13 +246,40 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
             for lesion in study.lesions
         ],
     }
+    if subject is not None:
+        record["anatomy"] = _write_anatomy(settings, study, subject, work, part_of(progress, 0.8, 1.0))
     write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
 
 
+def _write_anatomy(
+    settings: SimulatePetSettings, study: ScannedPhantom, subject: AnatomicalSubject, work: Path, progress: Progress
+) -> dict[str, Any]:
+    """Write CT, MR and the attenuation on the grid of the scan, and say what they are."""
+    from nmsynth.core.provenance import Provenance
+    from nmsynth.core.units import Unit
+    from nmsynth.io.nifti import write_nifti
+
+    scan, folder = study.scans[-1], work / REFERENCE_FOLDER
+    mu = Provenance(simulated=True, settings={"image": "mu map", "energy_kev": 511.0})
+    mu_map = scan.with_array(study.mu_map, unit=Unit.PER_CENTIMETRE, modality="CT", suv_rule=None, provenance=mu)
+    write_nifti(mu_map, folder / "mu_map.nii.gz")
+    images = write_companions(subject, scan, folder, progress=progress)
+    if settings.file_format == "dicom":
+        write_companion_series(images, work, study_seed=_study_seed(settings), created=_created(settings))
+    return images.facts
+
+
 def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) -> ScannedPhantom:
     """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
+    return _scan_subject(settings, progress=progress)[0]
+
+
+def _scan_subject(
+    settings: SimulatePetSettings, *, progress: Progress
+) -> tuple[ScannedPhantom, AnatomicalSubject | None]:
+    """Scan the phantom of the settings, with the subject where more is made of it than the scan."""
     from nmsynth.data.scan import ReferenceScan, scan_phantom
 
     reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm)
@@ -235,10 +290,16 @@ def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) ->
         middle = (low + high) / 2
         low, high = middle - settings.length_mm / 2, middle + settings.length_mm / 2
     reference = replace(reference, field_mm=facts.pop("field_mm"))
-    return scan_phantom(
-        render, reference=reference, z_range_mm=(low, high), fractions=fractions, seed=settings.seed,
-        progress=progress, **facts,
+    painted = settings.ct is None and (settings.labels is not None or settings.phantom == "whole-body")
+    subject = companion_subject(
+        render, check_companions(settings.companions), seed=settings.seed, z_range_mm=(low, high),
+        field_mm=reference.field_mm, tissues=painted,
     )  # fmt: skip
+    study = scan_phantom(
+        render if subject is None else subject.render, reference=reference, z_range_mm=(low, high),
+        fractions=fractions, seed=settings.seed, progress=progress, **facts,
+    )  # fmt: skip
+    return study, subject
 
 
 def _patient(settings: SimulatePetSettings) -> tuple[Any, dict[str, Any]]:
@@ -457,7 +518,7 @@ def _reduce_series(settings: SimulatePetSettings, work: Path, progress: Progress
         write_mask(labels, source, folder / "lesions.nii.gz")
     record = {
         "schema_version": SCHEMA_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
+        "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct", *settings.unused}),
         **notes,
         "count_fraction_in_all": in_all,
         **_noise_facts(reducer),

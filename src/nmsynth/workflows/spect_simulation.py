@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.anatomical_images import Companion, check_companions, companion_subject, write_companions
 from nmsynth.workflows.simulation import (
     REFERENCE_FOLDER,
     SCHEMA_VERSION,
@@ -20,6 +21,7 @@ from nmsynth.workflows.simulation import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nmsynth.data.anatomical_images import AnatomicalSubject
     from nmsynth.data.spect_scan import ScannedSpect, SpectStudy
     from nmsynth.physics.phantom import Grid, Phantom
 
@@ -63,6 +65,13 @@ class SimulateSpectSettings(BaseModel):
     length_mm: float = Field(default=390.0, gt=0)
     """Length that is scanned, about the middle of the body [mm]; of a head at most 240, down from its top."""
     seed: int = Field(default=0, ge=0)
+    companions: tuple[Companion, ...] = ()
+    """CT and MR beside the scan, the couch under the patient, CT and MR displaced against the scan."""
+
+    @property
+    def unused(self) -> set[str]:
+        """Fields that are left out of records while nothing is asked for by them."""
+        return set() if self.companions else {"companions"}
 
     @property
     def of_head(self) -> bool:
@@ -82,8 +91,8 @@ def simulate_spect(
         What is simulated.
     output
         Folder for ``scan.nii.gz`` and ``projections.npy`` (counts, axes (view, plane, bin), float32). Its folder
-        ``reference`` gets ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions``, ``organs`` and
-        ``simulation.json``.
+        ``reference`` gets ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions``, ``organs``,
+        with companions ``ct`` and ``mr``, and ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
 
@@ -95,8 +104,9 @@ def simulate_spect(
 
     from nmsynth.io.nifti import write_nifti
 
+    check_companions(settings.companions)
     with staged_output(Path(output), overwrite=overwrite) as work:
-        study = scan_spect_study(settings, progress=part_of(progress, 0.0, 0.9))
+        study, subject = _scan_subject(settings, progress=part_of(progress, 0.0, 0.9))
         folder = work / REFERENCE_FOLDER
         folder.mkdir(parents=True)
         write_nifti(study.scans[-1], work / "scan.nii.gz")
@@ -108,7 +118,7 @@ def simulate_spect(
         write_mask(study.organ_labels, study.scans[-1], folder / "organs.nii.gz")
         record = {
             "schema_version": SCHEMA_VERSION,
-            "settings": settings.model_dump(mode="json"),
+            "settings": settings.model_dump(mode="json", exclude=settings.unused),
             "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
             "scan": study.facts,
             "lesions": [
@@ -116,6 +126,8 @@ def simulate_spect(
                 for n in study.lesions
             ],
         }
+        if subject is not None:
+            record["anatomy"] = write_companions(subject, study.scans[-1], folder).facts
         write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
@@ -123,6 +135,13 @@ def simulate_spect(
 
 def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = silent) -> ScannedSpect:
     """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
+    return _scan_subject(settings, progress=progress)[0]
+
+
+def _scan_subject(
+    settings: SimulateSpectSettings, *, progress: Progress
+) -> tuple[ScannedSpect, AnatomicalSubject | None]:
+    """Scan the phantom of the settings, with the subject where more is made of it than the scan."""
     from nmsynth.data.spect_scan import scan_spect
     from nmsynth.physics import phantom as phantoms
 
@@ -144,10 +163,17 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
     else:
         render = quality_phantom(settings.phantom)
     fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
-    return scan_spect(
-        render, study=study_of(settings), z_range_mm=(middle - half, middle + half), fractions=fractions,
+    study = study_of(settings)
+    z_range_mm = (middle - half, middle + half)
+    subject = companion_subject(
+        render, check_companions(settings.companions), seed=settings.seed, z_range_mm=z_range_mm,
+        field_mm=study.field_mm, tissues=settings.phantom == "whole-body",
+    )  # fmt: skip
+    scanned = scan_spect(
+        render if subject is None else subject.render, study=study, z_range_mm=z_range_mm, fractions=fractions,
         seed=settings.seed, progress=progress, **facts,
     )  # fmt: skip
+    return scanned, subject
 
 
 def study_of(settings: SimulateSpectSettings) -> SpectStudy:

@@ -126,6 +126,7 @@ def pet(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=_SCAN, help="Seed of what is drawn at random.")] = 0,
     image_format: Annotated[OutputFormat, typer.Option("--format", help="Format of the scan.")] = OutputFormat.DICOM,
+    companions: options.With = None,
     timestamp: Annotated[
         bool, typer.Option("--timestamp", help="Write the time of creation; else a seed always gives the same files.")
     ] = False,
@@ -163,6 +164,7 @@ def pet(
         "lesions": lesions,
         "voxel_mm": voxel_mm,
         "length_mm": length_mm,
+        "companions": companions,
     }
     values = {name: value for name, value in given.items() if value is not None}
     values |= {"count_fraction": count_fraction, "seed": seed, "file_format": image_format, "timestamp": timestamp}

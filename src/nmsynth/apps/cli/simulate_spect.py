@@ -82,6 +82,7 @@ def spect(
     length_mm: Annotated[
         float, typer.Option("--length-mm", min=8.0, help="Length in mm about the middle of the body.")
     ] = 390.0,
+    companions: options.With = None,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
@@ -111,6 +112,7 @@ def spect(
         "voxel_mm": voxel_mm,
         "length_mm": length_mm,
         "seed": seed,
+        "companions": companions,
     }
     settings = resolve(SimulateSpectSettings, {k: v for k, v in values.items() if v is not None}, where="the options")
     terminal = terminal_of(context)
