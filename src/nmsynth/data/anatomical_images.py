@@ -28,6 +28,10 @@ Render = Callable[[Grid], Phantom]
 
 _COARSE_MM = 8.0
 """Voxel of the survey that finds back and diaphragm [mm]."""
+_BEYOND_MM = 240.0
+"""How far beyond the scan the lungs are looked for, as a displacement by breathing reaches as far [mm]."""
+_DOME_MM = 40.0
+"""From the lower edge of the lungs to the domes of the diaphragm [mm]; chosen."""
 _BLOCK_PLANES = 32
 _BODY_MU = 0.02
 """Attenuation at 511 keV above which a voxel is the patient [1/cm]."""
@@ -78,7 +82,7 @@ class AnatomicalSubject:
     couch
         None without one.
     diaphragm_mm
-        Height of the domes of the diaphragm, 40 mm above the lower edge of the lungs [mm]; None without lungs.
+        Height of the domes of the diaphragm [mm]; None without lungs near, or where nothing is displaced.
     """
 
     render: Render
@@ -136,12 +140,15 @@ def anatomical_subject(
         Width that holds the body [mm].
     """
     tissues = TissueDensities.draw(seed) if settings.tissues else None
-    n = max(1, math.ceil(field_mm / _COARSE_MM))
-    n_z = max(1, math.ceil((z_range_mm[1] - z_range_mm[0]) / _COARSE_MM))
-    survey = render(Grid.centred((n_z, n, n), (_COARSE_MM,) * 3, z_range_mm[0]))
-    couch = None if settings.couch is None else settings.couch.under(survey)
-    lung = np.flatnonzero((survey.labels == Organ.LUNG).any(axis=(1, 2)))
-    diaphragm = float(survey.grid.axes()[0][lung[0]]) + 40.0 if lung.size else None
+    low, high = z_range_mm
+    couch = None
+    if settings.couch is not None:
+        couch = settings.couch.under(_survey(render, low, high, field_mm))
+    diaphragm = None
+    if settings.misregistered:
+        beyond = _survey(render, low - _BEYOND_MM, high + _BEYOND_MM, field_mm)
+        lung = np.flatnonzero((beyond.labels == Organ.LUNG).any(axis=(1, 2)))
+        diaphragm = float(beyond.grid.axes()[0][lung[0]]) + _DOME_MM if lung.size else None
 
     def patient(grid: Grid) -> Phantom:
         phantom = render(grid)
@@ -151,6 +158,12 @@ def anatomical_subject(
         return patient(grid) if couch is None else couch.put_under(patient(grid))
 
     return AnatomicalSubject(scanned, patient, settings, seed, tissues, couch, diaphragm)
+
+
+def _survey(render: Render, low_mm: float, high_mm: float, field_mm: float) -> Phantom:
+    """The phantom on coarse voxels from one height to another."""
+    n, n_z = max(1, math.ceil(field_mm / _COARSE_MM)), max(1, math.ceil((high_mm - low_mm) / _COARSE_MM))
+    return render(Grid.centred((n_z, n, n), (_COARSE_MM,) * 3, low_mm))
 
 
 def anatomical_images(subject: AnatomicalSubject, like: Volume, *, progress: Progress = silent) -> AnatomicalImages:
