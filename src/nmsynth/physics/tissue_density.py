@@ -22,13 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nmsynth.physics.materials import mu_from_hu
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.grid import FloatArray, Phantom
 from nmsynth.physics.phantom.label_tables import mu_of
 from nmsynth.physics.phantom.organs import Organ
-
-MU_PER_HU = 9.6e-5
-"""Attenuation at 511 keV of soft tissue for each HU above air [1/cm]; the lower line of `mu_from_hu`."""
 
 SOFT_HU: dict[Organ, tuple[float, float]] = {
     Organ.FAT: (-100.0, 6.0),
@@ -65,6 +63,8 @@ _PAINTED = {
     Organ.SPLEEN: 0.098,
     Organ.KIDNEY: 0.098,
     Organ.HEART_WALL: 0.099,
+    Organ.THYROID: 0.100,
+    Organ.SALIVARY: 0.095,
     Organ.BREAST: 0.094,
 }
 """Attenuation with which the procedural patient paints an organ, where label maps paint another one [1/cm]."""
@@ -72,10 +72,10 @@ _PAINTED_LUNG = 0.030
 _LUNG_EDGE = 0.0375
 """Painted values of lung and, above, of its edges with soft tissue [1/cm]."""
 _KNEE = 0.1008
-"""Attenuation above which a painted voxel holds bone [1/cm]: soft tissue of 50 HU."""
-_SPONGY, _WHOLE_BONE = 0.6, 0.5
-"""Share of the painted excess over soft tissue in spongy bone, which gives vertebrae about 200 HU, and in the bones of
-an organ label map, which do not tell compact from spongy bone."""
+"""Attenuation above which a painted voxel holds bone [1/cm]; muscle of 50 HU has 0.1007."""
+_SPONGY, _WHOLE_BONE = 0.5, 0.2
+"""Share of the painted excess over soft tissue in spongy bone, which gives vertebrae about 170 HU, and in the bones of
+an organ label map, which do not tell compact from spongy bone and get about 250 HU; chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ class TissueDensities:
     soft_hu
         CT number of each organ of :data:`SOFT_HU` [HU].
     lung_hu
-        Of lung in the middle of its depth [HU].
+        Of lung at the depth of the body axis, where it is painted with 0.030 /cm; a patient's own painted value
+        scales its density [HU].
     lung_gradient_hu_per_cm
         Rise of lung towards the back [HU/cm].
     lung_texture_hu
@@ -169,7 +170,7 @@ def _ratios(family: str, tissues: TissueDensities) -> FloatArray:
             painted[organ] = mu
     ratio = np.ones(256, dtype=np.float32)
     for organ, hu in tissues.soft_hu.items():
-        ratio[organ] = MU_PER_HU * (hu + 1000.0) / painted[organ]
+        ratio[organ] = mu_from_hu(hu, energy_kev=511.0) / painted[organ]
     ratio[Organ.OUTSIDE] = ratio[Organ.FAT]
     return ratio
 
@@ -190,9 +191,9 @@ def _lung(phantom: Phantom, tissues: TissueDensities, where: NDArray[np.bool_]) 
     texture = SmoothField.random(np.random.default_rng((tissues.seed, 62)), 6.0, 48).on_axes(*axes)[where]
     y_cm = np.broadcast_to(axes[1][None, :, None] / 10.0, where.shape)[where]
     hu = tissues.lung_hu + tissues.lung_gradient_hu_per_cm * y_cm + tissues.lung_texture_hu * texture
-    wanted = MU_PER_HU * np.clip(hu + 1000.0, 50.0, None)
+    wanted = mu_from_hu(np.maximum(hu, -950.0), energy_kev=511.0)
     painted = phantom.mu_map[where]
-    soft = MU_PER_HU * (tissues.soft_hu[Organ.MUSCLE] + 1000.0)
+    soft = mu_from_hu(tissues.soft_hu[Organ.MUSCLE], energy_kev=511.0)
     inner = wanted * np.minimum(painted, _LUNG_EDGE) / _PAINTED_LUNG
     edge = np.clip((painted - _LUNG_EDGE) / (0.096 - _LUNG_EDGE), 0, 1)
     result: FloatArray = (inner + edge * np.maximum(soft - inner, 0)).astype(np.float32)
