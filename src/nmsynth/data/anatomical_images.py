@@ -30,8 +30,8 @@ _COARSE_MM = 8.0
 """Voxel of the survey that finds back and diaphragm [mm]."""
 _BEYOND_MM = 240.0
 """How far beyond the scan the lungs are looked for, as a displacement by breathing reaches as far [mm]."""
-_DOME_MM = 40.0
-"""From the lower edge of the lungs to the domes of the diaphragm [mm]; chosen."""
+_DOME_MM = 80.0
+"""From the lower edge of the lungs, beside the liver, to near the domes of the diaphragm [mm]; chosen."""
 _BLOCK_PLANES = 32
 _BODY_MU = 0.02
 """Attenuation at 511 keV above which a voxel is the patient [1/cm]."""
