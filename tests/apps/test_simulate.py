@@ -16,6 +16,8 @@ from nmsynth.workflows import simulation
         ("--series-uid 1.2 --phantom nema", "belong to --from"),
         ("--from in --voxel-mm 3", "A series keeps its grid"),
         ("--from in --length-mm 100", "A series keeps its grid"),
+        ("--from in --with ct", "beside the scan of a phantom"),
+        ("--with misregistration", "Add ct or mr"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line(words, message, capsys):
@@ -43,3 +45,12 @@ def test_spect_of_lutetium_through_thin_septa_warns(tmp_path, capsys):
     record = json.loads(capsys.readouterr().out)
     assert record["scan"]["camera"]["collimator"] == "MEGP"
     assert record["scan"]["septal_penetration"] < 0.01
+
+
+def test_ct_and_couch_come_with_a_scan(tmp_path, capsys):
+    words = ["simulate", "spect", str(tmp_path / "out"), "--phantom", "cylinder", "--with", "ct", "--with", "couch"]
+    words += ["--voxel-mm", "10", "--length-mm", "40", "--views", "8", "--subsets", "2", "--iterations", "1", "--json"]
+    assert run(words) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["anatomy"]["couch"]["top_mm"] == pytest.approx(100.0, abs=8.0)
+    assert (tmp_path / "out" / "reference" / "ct.nii.gz").is_file()

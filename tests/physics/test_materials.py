@@ -2,17 +2,24 @@ import numpy as np
 import pytest
 
 from nmsynth.core.errors import InputError
-from nmsynth.physics.materials import linear_attenuation, mu_at_energy, mu_from_hu
+from nmsynth.physics.materials import hu_from_mu, linear_attenuation, mu_at_energy, mu_from_hu
 
 # NIST XCOM, narrow beam, water and ICRU-44 cortical bone (1.92 g/cm3) [1/cm]; 511 keV: ICRU-44 through the table of
-# Hubbell and Seltzer, as nuclear-medicine textbooks print it.
+# Hubbell and Seltzer, as nuclear-medicine textbooks print it. Bone at 159 and 208.4 keV and lung (0.26 g/cm3): table 4
+# of Hubbell and Seltzer, NIST 2004, between its energies by hand.
 TABULATED = {
     ("water", 140.5): 0.154,
     ("water", 159.0): 0.148,
     ("water", 208.4): 0.135,
     ("water", 511.0): 0.096,
     ("cortical bone", 140.5): 0.295,
+    ("cortical bone", 159.0): 0.278,
+    ("cortical bone", 208.4): 0.247,
     ("cortical bone", 511.0): 0.172,
+    ("lung", 140.5): 0.0397,
+    ("lung", 159.0): 0.0381,
+    ("lung", 208.4): 0.0348,
+    ("lung", 511.0): 0.0247,
     ("lead", 140.5): 27.0,
 }
 
@@ -38,6 +45,35 @@ def test_map_of_air_water_and_bone(energy_kev, kvp):
     rising = mu_from_hu(np.arange(-1000, 2500, 1), energy_kev=energy_kev, kvp=kvp)
     assert (np.diff(rising) > 0).all()
     assert np.diff(rising).max() < 3e-4  # no step at the break point
+
+
+# Table 4 of Hubbell and Seltzer at two of its own energies [cm2/g] times density [g/cm3].
+NIST_NODES = {
+    ("water", 150.0): 0.1505,
+    ("water", 200.0): 0.1370,
+    ("lung", 150.0): 0.1491 * 0.26,
+    ("lung", 200.0): 0.1357 * 0.26,
+    ("cortical bone", 150.0): 0.1480 * 1.92,
+    ("cortical bone", 200.0): 0.1309 * 1.92,
+    ("cortical bone", 500.0): 0.09022 * 1.92,
+}
+
+
+@pytest.mark.parametrize("kvp", [80, 100, 120, 140])
+@pytest.mark.parametrize(("material", "energy_kev"), [k for k in (*TABULATED, *NIST_NODES) if k[0] != "lead"])
+def test_ct_number_of_a_material_gives_its_tabulated_attenuation(material, energy_kev, kvp):
+    """Water at 0 HU, lung of 0.26 g/mL at -740 HU, and compact bone at the number that its 0.172 /cm has."""
+    bone = float(hu_from_mu(0.172, kvp=kvp))
+    assert 1000 < bone < 2200
+    hu = {"water": 0.0, "lung": -740.0, "cortical bone": bone}[material]
+    expected = {**TABULATED, **NIST_NODES}[material, energy_kev]
+    assert float(mu_from_hu(hu, energy_kev=energy_kev, kvp=kvp)) == pytest.approx(expected, rel=0.02)
+
+
+def test_fat_is_underrated_as_every_piecewise_linear_relation_underrates_it():
+    """Fat of -100 HU has 0.0912 /cm at 511 keV (ICRU-44, 0.95 g/mL); water and air alone give 5 % less."""
+    found = float(mu_from_hu(-100.0, energy_kev=511.0))
+    assert found / linear_attenuation("adipose", 511.0) == pytest.approx(0.95, abs=0.01)
 
 
 def test_bone_of_a_higher_tube_voltage_has_fewer_hounsfield_units():

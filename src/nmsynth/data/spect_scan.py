@@ -88,8 +88,6 @@ class ScannedSpect:
     """Study, imperfections and total counts. JSON values."""
     segment_labels: npt.NDArray[np.uint8] | None = None
     """Segments of the left ventricle, of a heart for perfusion."""
-    subject_facts: dict[str, Any] = field(default_factory=dict)
-    """What is known of the subject itself. JSON values."""
 
 
 def scan_spect(

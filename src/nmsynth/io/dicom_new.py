@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 
 FIXED_TIME = datetime(2000, 1, 1, 12)
 """Decay reference and creation time where none is given, so that one seed gives one file."""
-_MANUFACTURER = "nmsynth simulator"
+MANUFACTURER = "nmsynth simulator"
+"""Manufacturer of what was simulated."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Scan:
+class NewSeries:
     """What all slices share."""
 
     volume: Volume
@@ -103,7 +104,7 @@ def write_new_pet_series(
     _check(volume)
     check_output(directory, overwrite=overwrite, is_directory=True)
     reference = (volume.acquisition.reference_time or FIXED_TIME).replace(tzinfo=None)
-    scan = _Scan(
+    scan = NewSeries(
         volume=volume,
         seed_uid=seed_uid,
         study_seed=study_seed or seed_uid,
@@ -134,18 +135,19 @@ def _check(volume: Volume) -> None:
         )
 
 
-def _slice(scan: _Scan, index: int) -> Dataset:
+def _slice(scan: NewSeries, index: int) -> Dataset:
     """Header and pixels of one slice."""
     from pydicom.dataset import Dataset
 
     dataset = Dataset()
     acquisition = scan.volume.acquisition
-    _identify(dataset, scan, index)
+    identify_slice(dataset, scan, index, sop_class=PET_IMAGE_STORAGE)
+    dataset.ImageIndex = index + 1
     describe_patient(dataset, acquisition, name=scan.patient_name, study_seed=scan.study_seed)
     _describe_scanner(dataset, acquisition)
     _describe_corrections(dataset, scan)
     _describe_times(dataset, scan, index)
-    _describe_geometry(dataset, scan.volume, index)
+    describe_geometry(dataset, scan.volume, index)
     dataset.RadiopharmaceuticalInformationSequence = [radiopharmaceutical_item(acquisition)]
     dataset.SeriesDescription = scan.description
     mark(dataset, scan.marks)
@@ -155,19 +157,18 @@ def _slice(scan: _Scan, index: int) -> Dataset:
     return dataset
 
 
-def _identify(dataset: Dataset, scan: _Scan, index: int) -> None:
-    """UIDs and numbers, from the seed texts."""
+def identify_slice(dataset: Dataset, scan: NewSeries, index: int, *, sop_class: str) -> None:
+    """Write UIDs, numbers and modality of a slice, from the seed texts."""
     identify(
-        dataset, sop_class=PET_IMAGE_STORAGE, seed_uid=scan.seed_uid, study_seed=scan.study_seed,
+        dataset, sop_class=sop_class, seed_uid=scan.seed_uid, study_seed=scan.study_seed,
         series_number=scan.series_number, index=index, created=scan.marks.created,
     )  # fmt: skip
-    dataset.ImageIndex = index + 1
-    dataset.Modality = "PT"
+    dataset.Modality = scan.volume.modality
 
 
 def _describe_scanner(dataset: Dataset, acquisition: Acquisition) -> None:
     """The simulator as a scanner."""
-    dataset.Manufacturer = _MANUFACTURER
+    dataset.Manufacturer = MANUFACTURER
     dataset.ManufacturerModelName = ascii_text(acquisition.scanner or "nmsynth", 64)
     dataset.SoftwareVersions = software_version()
     dataset.BodyPartExamined = ascii_text(acquisition.body_part or "WHOLEBODY", 16).upper()
@@ -175,7 +176,7 @@ def _describe_scanner(dataset: Dataset, acquisition: Acquisition) -> None:
     dataset.ReconstructionMethod = plain(acquisition.reconstruction or "simulated", 64)
 
 
-def _describe_corrections(dataset: Dataset, scan: _Scan) -> None:
+def _describe_corrections(dataset: Dataset, scan: NewSeries) -> None:
     """Units, type of series and corrections."""
     acquisition, unit = scan.volume.acquisition, scan.volume.unit
     corrections = list(acquisition.corrections)
@@ -201,7 +202,7 @@ def _at(values: tuple[Any, ...], index: int) -> Any:
     return values[0] if len(values) == 1 else values[index]
 
 
-def _describe_times(dataset: Dataset, scan: _Scan, index: int) -> None:
+def _describe_times(dataset: Dataset, scan: NewSeries, index: int) -> None:
     """Study, series, acquisition and frame times; the series time is the decay reference."""
     acquisition, reference = scan.volume.acquisition, scan.reference_time
     acquired = (_at(acquisition.acquisition_times, index) or reference).replace(tzinfo=None)
@@ -225,8 +226,8 @@ def _describe_times(dataset: Dataset, scan: _Scan, index: int) -> None:
         dataset.DecayFactor = decimal_string(factor)
 
 
-def _describe_geometry(dataset: Dataset, volume: Volume, index: int) -> None:
-    """Position, orientation and voxel size."""
+def describe_geometry(dataset: Dataset, volume: Volume, index: int) -> None:
+    """Write position, orientation and voxel size."""
     along_z, along_y, along_x = directions_of(volume.affine).T
     size_z, size_y, size_x = spacing_of(volume.affine)
     position = volume.affine @ (index, 0.0, 0.0, 1.0)

@@ -110,17 +110,63 @@ def mu_from_hu(hu: npt.ArrayLike, *, energy_kev: float, kvp: int = 120) -> npt.N
     .. [Carney2006] J. P. J. Carney et al., Method for transforming CT images for attenuation correction in PET/CT
        imaging, Med Phys 33:976-983, 2006.
     """
-    if kvp not in CT_KVP:
-        raise InputError(f"The tube voltage of a CT must be one of {CT_KVP} kVp; found {kvp}.")
+    index = _voltage_index(kvp)
     number = np.asarray(hu, dtype=np.float32)
     if not np.isfinite(number).all():
         raise InputError("CT numbers must be finite; found NaN or infinity. Mask them, or repair the CT.")
-    index = CT_KVP.index(kvp)
     shifted = np.maximum(number, -1000.0) + 1000.0
     at_511 = np.where(
         number <= _BREAK_HU[index], _SOFT_SLOPE * shifted, _SLOPE[index] * shifted + _OFFSET[index]
     ).astype(np.float32)
     return mu_at_energy(at_511, energy_kev, soft_limit=_SOFT_SLOPE * (_BREAK_HU[index] + 1000.0))
+
+
+def hu_from_mu(mu_511: npt.ArrayLike, *, kvp: int = 120) -> npt.NDArray[np.float32]:
+    """CT numbers of an attenuation map at 511 keV, the inverse of :func:`mu_from_hu` there.
+
+    ``HU = mu / a - 1000`` up to the break point, ``HU = (mu - b) / a' - 1000`` above it, with the slopes and the offset
+    of the tube voltage [Carney2006]_. Metal, iodine and carbon fibre, which are neither water nor bone, get the CT
+    number of the mixture of water and bone that attenuates as they do.
+
+    Parameters
+    ----------
+    mu_511
+        Narrow-beam attenuation at 511 keV [1/cm], any shape, not negative.
+    kvp
+        Tube voltage of the CT, one of :data:`CT_KVP`.
+
+    Returns
+    -------
+        [HU], same shape.
+
+    Raises
+    ------
+    InputError
+        If a value is negative or not finite, or the voltage is not tabulated.
+
+    References
+    ----------
+    .. [Carney2006] J. P. J. Carney et al., Med Phys 33:976-983, 2006.
+
+    Examples
+    --------
+    >>> hu_from_mu([0.0, 0.096]).round().tolist()
+    [-1000.0, 0.0]
+    """
+    mu = np.asarray(mu_511, dtype=np.float32)
+    if not np.isfinite(mu).all() or (mu < 0).any():
+        raise InputError("An attenuation map must be finite and not negative; found NaN, infinity or less.")
+    index = _voltage_index(kvp)
+    limit = _SOFT_SLOPE * (_BREAK_HU[index] + 1000.0)
+    hard = (mu - _OFFSET[index]) / _SLOPE[index]
+    return np.asarray(np.where(mu <= limit, mu / _SOFT_SLOPE, hard) - 1000.0, dtype=np.float32)
+
+
+def _voltage_index(kvp: int) -> int:
+    """Where a tube voltage stands in the table."""
+    if kvp not in CT_KVP:
+        raise InputError(f"The tube voltage of a CT must be one of {CT_KVP} kVp; found {kvp}.")
+    return CT_KVP.index(kvp)
 
 
 def mu_at_energy(mu_511: npt.ArrayLike, energy_kev: float, *, soft_limit: float = 0.101) -> npt.NDArray[np.float32]:

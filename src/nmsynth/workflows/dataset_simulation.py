@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -235,7 +236,8 @@ def _simulate_scans(job: _Job, work: Path) -> tuple[list[ManifestRow], dict[str,
     rows = []
     for k, (scan, fraction) in enumerate(zip(study.scans, case.fractions, strict=True)):
         path = write_pet_scan(
-            scan, work / f"scan_{k}", file_format=job.settings.file_format, timestamp=job.settings.timestamp,
+            scan, work / f"scan_{k}", file_format=job.settings.file_format,
+            created=datetime.now() if job.settings.timestamp else None,
             study=f"nmsynth cohort {job.settings.recipe} {job.settings.seed} {plan.case_id}", fraction=fraction,
         )  # fmt: skip
         rows.append(row("source", f"scan_{k}", path, scan, fraction))

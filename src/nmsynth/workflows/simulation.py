@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,18 +15,26 @@ from pydantic import ConfigDict, Field
 
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.progress import Progress, part_of, silent
-from nmsynth.workflows.brain_subject import BrainSettings, brain_facts, brain_regions_on, draw_brain
+from nmsynth.workflows.anatomical_images import (
+    Companion,
+    check_companions,
+    companion_subject,
+    write_companion_series,
+    write_companions,
+)
+from nmsynth.workflows.brain_subject import BrainSettings, brain_regions_on
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from nmsynth.core.volume import Volume
+    from nmsynth.data.anatomical_images import AnatomicalSubject
     from nmsynth.data.scan import ScannedPhantom
     from nmsynth.physics.count_reduction import CountReducer
     from nmsynth.physics.noise_texture import NoiseTexture
-    from nmsynth.physics.phantom import Grid, Lesion, Phantom
-    from nmsynth.physics.phantom.brain import BrainPatient
+    from nmsynth.physics.phantom import Lesion
+    from nmsynth.workflows.scan_subject import ScanSubject
 
 SCHEMA_VERSION = 1
 """Version of ``simulation.json``."""
@@ -74,6 +83,13 @@ class SimulatePetSettings(BrainSettings):
     """Format of the scan."""
     timestamp: bool = False
     """Write the time of creation; without it the same seed gives the same files."""
+    companions: tuple[Companion, ...] = ()
+    """CT and MR beside the scan of a phantom, the couch under it, CT and MR displaced against it."""
+
+    @property
+    def unused(self) -> set[str]:
+        """Fields that are left out of records and UIDs while nothing is asked for by them."""
+        return set() if self.companions else {"companions"}
 
 
 def simulate_pet(
@@ -88,7 +104,8 @@ def simulate_pet(
     output
         Folder for the scan: DICOM files, or ``scan.nii.gz``. Its folder ``reference`` gets, in NIfTI, what is known of
         the study: ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``lesions`` and ``organs`` for a phantom;
-        ``noisy_reference`` and ``lesions`` for a series; and ``simulation.json``.
+        ``noisy_reference`` and ``lesions`` for a series; ``ct``, ``mr`` and ``mu_map`` with companions, which are also
+        written in DICOM, a folder for each series (``pet``, ``ct``, ``mr``); and ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
 
@@ -97,6 +114,8 @@ def simulate_pet(
         What ``simulation.json`` holds.
     """
     inputs = (settings.source, settings.labels, settings.ct)
+    if check_companions(settings.companions) and settings.source:
+        raise InputError("CT and MR are made beside the scan of a phantom; a series was given. Leave them out.")
     with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
         return _reduce_series(settings, work, progress) if settings.source else _scan_phantom(settings, work, progress)
 
@@ -172,15 +191,27 @@ def _write_scan(scan: Volume, work: Path, settings: SimulatePetSettings) -> None
         write(scan, work, source=scan)
         return
     work.mkdir(parents=True, exist_ok=True)
-    study = f"nmsynth simulate pet {settings.model_dump_json(exclude={'timestamp', 'count_fraction', 'file_format'})}"
+    stem = work if settings.file_format == "dicom" else work / "scan"
     write_pet_scan(
-        scan, work if settings.file_format == "dicom" else work / "scan", file_format=settings.file_format,
-        study=study, fraction=settings.count_fraction, timestamp=settings.timestamp,
+        scan, work / "pet" if settings.file_format == "dicom" and settings.companions else stem,
+        file_format=settings.file_format, study=_study_seed(settings), fraction=settings.count_fraction,
+        created=_created(settings),
     )  # fmt: skip
 
 
+def _study_seed(settings: SimulatePetSettings) -> str:
+    """Text from which the UIDs of a study follow."""
+    unused = {"timestamp", "count_fraction", "file_format", *settings.unused}
+    return f"nmsynth simulate pet {settings.model_dump_json(exclude=unused)}"
+
+
+def _created(settings: SimulatePetSettings) -> datetime | None:
+    """Time of creation, where it is to be written."""
+    return datetime.now() if settings.timestamp else None
+
+
 def write_pet_scan(
-    scan: Volume, stem: Path, *, file_format: str, study: str, fraction: float, timestamp: bool = False
+    scan: Volume, stem: Path, *, file_format: str, study: str, fraction: float, created: datetime | None = None
 ) -> Path:
     """Write a simulated PET scan as a DICOM folder of that name, or as a NIfTI image; return which.
 
@@ -196,15 +227,13 @@ def write_pet_scan(
         Text from which the UIDs follow; the scans of one study share its patient and frame of reference.
     fraction
         Counts over those of the full scan.
-    timestamp
-        Whether the time of creation is written.
+    created
+        Time of creation; none is written when unset.
     """
     if file_format == "nifti":
         from nmsynth.io.nifti import write_nifti
 
         return write_nifti(scan, stem.with_name(f"{stem.name}.nii.gz"))
-    from datetime import datetime
-
     from nmsynth.io.dicom_new import write_new_pet_series
 
     return write_new_pet_series(
@@ -213,7 +242,7 @@ def write_pet_scan(
         seed_uid=f"{study} fraction {fraction:g}",
         study_seed=study,
         description=f"simulated, {fraction:g} of the counts",
-        created=datetime.now() if timestamp else None,
+        created=created,
     )
 
 
@@ -236,9 +265,8 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
     """Scan a phantom and write it with its truth."""
     from nmsynth.io.nifti import write_nifti
 
-    brain = _brain(settings)
-    study = scan_study(settings, brain=brain, progress=part_of(progress, 0.0, 0.8))
-    scan = study.scans[-1]
+    scanned = _scan(settings, progress=part_of(progress, 0.0, 0.8))
+    study, scan = scanned.study, scanned.study.scans[-1]
     _write_scan(scan, work, settings)
     folder = work / REFERENCE_FOLDER
     folder.mkdir()
@@ -248,137 +276,74 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
     write_mask(study.organ_labels, scan, folder / "organs.nii.gz")
     record = {
         "schema_version": SCHEMA_VERSION,
-        "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
+        "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct", *settings.unused}),
         "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
         "scan": study.draw.to_json(),
         "lesions": describe_lesions(study.lesions),
     }
+    brain = scanned.subject.brain
     if brain is not None:
         write_mask(brain_regions_on(brain, scan), scan, folder / "regions.nii.gz")
         record["brain"] = brain.to_json()
+    if scanned.anatomy is not None:
+        record["anatomy"] = _write_anatomy(settings, study, scanned.anatomy, work, part_of(progress, 0.8, 1.0))
     write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
 
 
-def scan_study(
-    settings: SimulatePetSettings, *, brain: BrainPatient | None = None, progress: Progress = silent
-) -> ScannedPhantom:
-    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory.
+def _write_anatomy(
+    settings: SimulatePetSettings, study: ScannedPhantom, subject: AnatomicalSubject, work: Path, progress: Progress
+) -> dict[str, Any]:
+    """Write CT, MR and the attenuation on the grid of the scan, and say what they are."""
+    from nmsynth.core.provenance import Provenance
+    from nmsynth.core.units import Unit
+    from nmsynth.io.nifti import write_nifti
 
-    Parameters
-    ----------
-    brain
-        The brain of the settings, where it was drawn already.
-    """
+    scan, folder = study.scans[-1], work / REFERENCE_FOLDER
+    mu = Provenance(simulated=True, settings={"image": "mu map", "energy_kev": 511.0})
+    mu_map = scan.with_array(study.mu_map, unit=Unit.PER_CENTIMETRE, modality="CT", suv_rule=None, provenance=mu)
+    write_nifti(mu_map, folder / "mu_map.nii.gz")
+    images = write_companions(subject, scan, folder, progress=progress)
+    if settings.file_format == "dicom":
+        write_companion_series(images, work, study_seed=_study_seed(settings), created=_created(settings))
+    return images.facts
+
+
+def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) -> ScannedPhantom:
+    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
+    return _scan(settings, progress=progress).study
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scanned:
+    """A study, and whom it is of."""
+
+    study: ScannedPhantom
+    subject: ScanSubject
+    anatomy: AnatomicalSubject | None
+    """The subject as other scanners see it, where that was asked for."""
+
+
+def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
+    """Scan the subject of the settings."""
     from nmsynth.data.scan import ReferenceScan, scan_phantom
+    from nmsynth.workflows.pet_subject import pet_subject
 
-    reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm)
-    brain = brain or _brain(settings)
-    if brain is None:
-        render, facts = _patient(settings)
-    else:
-        render, facts = brain.render, brain_facts(brain)
-        reference = reference.with_tracer(brain.tracer, body_mass_kg=brain.body_mass_kg)
-    fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
-    low, high = facts.pop("z_range_mm")
-    if settings.length_mm is not None and settings.length_mm < high - low:
-        middle = (low + high) / 2
-        low, high = middle - settings.length_mm / 2, middle + settings.length_mm / 2
-    reference = replace(reference, field_mm=facts.pop("field_mm"))
-    return scan_phantom(
-        render, reference=reference, z_range_mm=(low, high), fractions=fractions, seed=settings.seed,
-        progress=progress, **facts,
+    subject = pet_subject(settings)
+    reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=subject.field_mm)
+    if subject.brain is not None:
+        reference = reference.with_tracer(subject.brain.tracer, body_mass_kg=subject.body_mass_kg)
+    anatomy = companion_subject(
+        subject.render, check_companions(settings.companions), seed=settings.seed, z_range_mm=subject.z_range_mm,
+        field_mm=subject.field_mm, tissues=subject.painted,
     )  # fmt: skip
-
-
-def _brain(settings: SimulatePetSettings) -> BrainPatient | None:
-    """The brain of the settings, where they ask for a tracer or a disease."""
-    if settings.tracer is None and not settings.asks_for_disease:
-        return None
-    if settings.labels is None or settings.label_kind != "brain":
-        raise InputError(
-            "Tracer, disease, severity, atrophy and coupling are those of a brain from labels; found no brain labels. "
-            "Give --labels with --label-kind brain, or leave them out."
-        )
-    plan = _lesion_plan(settings) if settings.lesions else None
-    return draw_brain(settings, settings.labels, tracer=settings.tracer or "FDG", seed=settings.seed, lesions=plan)
-
-
-def _lesion_plan(settings: SimulatePetSettings) -> Any:
-    """Lesions of the settings."""
-    from nmsynth.physics import phantom as phantoms
-
-    return phantoms.LesionPlan(
-        count=settings.lesions,
-        diameter_mm=settings.lesion_diameter_mm,
-        contrast=settings.lesion_contrast,
-        isolated=settings.lesions is not None,
-    )
-
-
-def _patient(settings: SimulatePetSettings) -> tuple[Any, dict[str, Any]]:
-    """What draws the phantom of the settings, and its size, sex and extent."""
-    from nmsynth.physics import phantom as phantoms
-
-    plan = _lesion_plan(settings)
-    if settings.labels is not None:
-        return _label_patient(settings, plan)
-    if settings.phantom == "whole-body":
-        patient = phantoms.whole_body_patient(settings.seed, lesions=plan)
-        low, high = patient.extent_mm
-        return patient.render, {
-            "body_mass_kg": patient.body_mass_kg,
-            "height_m": patient.frame.height_m,
-            "sex": patient.frame.sex,
-            "z_range_mm": (low, high),
-            "field_mm": 600.0,
-        }
-    facts = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O", "z_range_mm": (-110.0, 110.0), "field_mm": 400.0}
-    return quality_phantom(settings.phantom), facts
-
-
-def quality_phantom(name: str) -> Callable[[Grid], Phantom]:
-    """What draws a quality phantom about the origin: ``nema``, ``cylinder``, ``derenzo`` or ``jaszczak``."""
-    from nmsynth.physics import phantom as phantoms
-
-    draws: dict[str, Callable[..., Phantom]] = {
-        "nema": phantoms.image_quality,
-        "cylinder": phantoms.uniform_cylinder,
-        "derenzo": phantoms.derenzo,
-        "jaszczak": phantoms.jaszczak,
-    }
-    draw = draws[name]
-    return lambda grid: draw(grid, centre_mm=(0.0, 0.0, 0.0))
-
-
-def _label_patient(settings: SimulatePetSettings, plan: Any) -> tuple[Any, dict[str, Any]]:
-    """A patient from a label map of the user's."""
-    from nmsynth.data.families import read_upright
-    from nmsynth.physics import phantom as phantoms
-
-    if settings.labels is None:
-        raise InputError("A label map is needed; none was given. Pass its path.")
-    labels, spacing = read_upright(settings.labels, unit="1", modality="CT")
-    ct = None if settings.ct is None else read_upright(settings.ct, unit="HU", modality="CT")[0]
-    numbers = labels.astype("int32")
-    placed = plan if settings.lesions else None
-    facts = {
-        "body_mass_kg": 75.0,
-        "height_m": 1.75,
-        "sex": "O",
-        "z_range_mm": (0.0, labels.shape[0] * spacing[0]),
-        "field_mm": max(n * s for n, s in zip(labels.shape[1:], spacing[1:], strict=True)) * 1.1,
-    }
-    if settings.label_kind == "brain":
-        return (
-            lambda grid: phantoms.from_brain_labels(numbers, spacing, seed=settings.seed, grid=grid, lesions=placed)
-        ), facts
-    return (
-        lambda grid: phantoms.from_organ_labels(
-            numbers, spacing, seed=settings.seed, ct_hu=ct, grid=grid, lesions=placed
-        )
-    ), facts
+    study = scan_phantom(
+        subject.render if anatomy is None else anatomy.render, reference=reference, z_range_mm=subject.z_range_mm,
+        fractions=(1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction), seed=settings.seed,
+        progress=progress, **subject.habitus,
+    )  # fmt: skip
+    return _Scanned(study, subject, anatomy)
 
 
 def _read_source(settings: SimulatePetSettings) -> Volume:

@@ -2,123 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import ConfigDict, Field, model_validator
+from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
-from nmsynth.workflows.brain_subject import BrainSettings, brain_facts, brain_regions_on, draw_brain
-from nmsynth.workflows.heart_simulation import HEART_DEFAULTS, HeartStudy, perfusion_tracer
+from nmsynth.workflows.anatomical_images import check_companions, companion_subject, write_companions
+from nmsynth.workflows.brain_subject import brain_regions_on
+from nmsynth.workflows.scan_subject import shortened
 from nmsynth.workflows.simulation import (
     REFERENCE_FOLDER,
     SCHEMA_VERSION,
-    quality_phantom,
+    describe_lesions,
     staged_output,
     write_json,
     write_mask,
 )
+from nmsynth.workflows.spect_settings import SimulateSpectSettings, study_of
+from nmsynth.workflows.spect_subject import spect_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from nmsynth.data.anatomical_images import AnatomicalSubject
+    from nmsynth.data.spect_scan import ScannedSpect
+    from nmsynth.workflows.scan_subject import ScanSubject
 
-    from nmsynth.data.spect_scan import ScannedSpect, SpectStudy
-    from nmsynth.physics.phantom import Grid, Phantom
-    from nmsynth.physics.phantom.brain import BrainPatient
-
-COLLIMATOR = {"Tc-99m": "LEHR", "I-123": "LEHR", "Lu-177": "MEGP"}
-"""Collimator that suits a radionuclide; for I-123 the usual one, whose septa its 529 keV photons pass, unmodelled."""
-CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "I-123": 0.77, "Lu-177": 0.5}
-"""Share of the photons in the window that 9.5 mm of NaI stop, by radionuclide.
-
-For I-123 the attenuation of NaI at 159 keV, 0.54 cm2/g times 3.67 g/cm3, with the share of the photopeak of Tc-99m.
-"""
-BONE_SITES = ("spine", "ribs", "pelvis", "femur", "skull", "sternum", "shoulder")
-"""Where lesions of a bone scan lie."""
-HEAD_MM = 240.0
-"""Most of a head that is scanned, down from its top [mm]."""
-
-
-class SimulateSpectSettings(BrainSettings):
-    """What is simulated; every image of one seed is the same on one machine."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    phantom: Literal["whole-body", "heart", "nema", "cylinder", "derenzo", "jaszczak"] = "whole-body"
-    labels: Path | None = None
-    """A NIfTI brain label map, FreeSurfer numbers, instead of a phantom."""
-    tracer: Literal["MDP", "HMPAO", "DOTATATE", "SESTAMIBI", "TETROFOSMIN", "ioflupane"] = "MDP"
-    """HMPAO and ioflupane for brain labels, all but ioflupane for a phantom."""
-    region: Literal["trunk", "head"] | None = None
-    """What of a patient is scanned; the head with HMPAO and the trunk else, when unset."""
-    collimator: Literal["LEHR", "LEUHR", "MEGP", "HEGP"] | None = None
-    """The one that suits the radionuclide when unset."""
-    n_views: int = Field(default=60, ge=8, le=360)
-    """Views over the arc."""
-    arc_deg: float = Field(default=360.0, gt=0, le=360)
-    """Angle over which the views are spread [degrees]; less than 360 is a limited arc, or 180 for the heart."""
-    first_deg: float = Field(default=0.0, ge=-360, le=360)
-    """Angle of the first view, 0 from the front, 90 from the patient's left [degrees]."""
-    radius_mm: float | None = Field(default=None, ge=80.0, le=450.0)
-    """From the axis to the collimator [mm]; the orbit follows the body at 15 mm when unset."""
-    seconds_per_view: float = Field(default=20.0, gt=0)
-    count_fraction: float = Field(default=1.0, gt=0, le=1)
-    """Counts of the scan over those of the protocol."""
-    n_iterations: int = Field(default=4, ge=1, le=50)
-    n_subsets: int = Field(default=6, ge=1, le=60)
-    attenuation_correction: bool = True
-    """Whether the reconstruction knows the attenuation; the counts of a seed do not depend on it."""
-    filter_fwhm_mm: float = Field(default=8.0, ge=0, le=30)
-    """Gaussian applied to the image [mm]."""
-    lesions: int | None = Field(default=None, ge=0, le=60)
-    """Lesions to place; drawn for a procedural patient when unset."""
-    voxel_mm: float = Field(default=4.8, ge=2.0, le=10.0)
-    length_mm: float = Field(default=390.0, gt=0)
-    """Length that is scanned, about the middle of the body [mm]; of a head at most 240, down from its top."""
-    heart: HeartStudy | None = None
-    """What of the heart is imaged, where the phantom is one."""
-    seed: int = Field(default=0, ge=0)
-    file_format: Literal["dicom", "nifti"] = "nifti"
-    """Format of the scan and of its projections, which in NIfTI are a NumPy file."""
-    window_kev: float | None = Field(default=None, gt=80, lt=600)
-    """Centre of the energy window [keV]; the radionuclide's usual photon when unset. Lu-177 has 112.9 and 208.4."""
-    window_percent: float = Field(default=20.0, gt=0, le=40)
-    """Whole width of the window over its centre [%]."""
-    activity: Path | None = None
-    """An activity image of the user's, NIfTI or Interfile, instead of a phantom; needs ``mu``."""
-    mu: Path | None = None
-    """Its attenuation."""
-    total_mbq: float | None = Field(default=None, gt=0)
-    """Activity in that image at the start of the scan [MBq]."""
-    radionuclide: Literal["Tc-99m", "I-123", "Lu-177"] | None = None
-    """Of that activity; the tracer's when unset."""
-    unit: str | None = None
-    mu_unit: str | None = None
-    """Units of the images where they state none."""
-    mu_kev: float | None = Field(default=None, ge=80, le=600)
-    """Photon energy of an attenuation in 1/cm [keV]."""
-    mu_materials: str | None = None
-    """Material of each number of the attenuation image, as ``1=water,2=cortical bone``."""
-    slice_unit: Literal["mm", "pixels"] | None = None
-    """What the slice thickness of an Interfile header is counted in."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_heart(cls, values: Any) -> Any:
-        """Fill in the defaults of a perfusion study."""
-        if isinstance(values, dict) and values.get("phantom") == "heart":
-            return {**HEART_DEFAULTS, "heart": {}, **values}
-        return values
-
-    @property
-    def of_head(self) -> bool:
-        """Whether a patient's head is scanned."""
-        if self.labels is not None:
-            return True
-        chosen = self.region or ("head" if self.tracer == "HMPAO" else "trunk")
-        return self.phantom == "whole-body" and chosen == "head"
+__all__ = ["SimulateSpectSettings", "scan_spect_study", "simulate_spect", "study_of"]
 
 
 def simulate_spect(
@@ -134,7 +43,7 @@ def simulate_spect(
         Folder for ``scan.nii.gz`` and ``projections.npy`` (counts, axes (view, plane, bin), float32), or in DICOM the
         folders ``scan`` (RECON TOMO, Bq/mL) and ``projections`` (TOMO, counts). Its folder ``reference`` gets
         ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions``, ``organs``, of a heart
-        ``segments``, and ``simulation.json``.
+        ``segments``, of a brain ``regions``, with companions ``ct`` and ``mr``, and ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
 
@@ -144,34 +53,36 @@ def simulate_spect(
     """
     from nmsynth.io.nifti import write_nifti
 
+    check_companions(settings.companions)
     inputs = (settings.activity, settings.mu, settings.labels)
     with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
-        brain = _brain(settings)
-        study = scan_spect_study(settings, brain=brain, progress=part_of(progress, 0.0, 0.9))
+        scanned = _scan(settings, progress=part_of(progress, 0.0, 0.9))
+        study, like = scanned.study, scanned.study.scans[-1]
         folder = work / REFERENCE_FOLDER
         folder.mkdir(parents=True)
         _write_scan(settings, study, work)
         for name in ("noise_free", "truth", "mu_map"):
             write_nifti(getattr(study, name), folder / f"{name}.nii.gz")
         write_nifti(study.scans[0], folder / "full_count.nii.gz")
-        write_mask(study.lesion_labels, study.scans[-1], folder / "lesions.nii.gz")
-        write_mask(study.organ_labels, study.scans[-1], folder / "organs.nii.gz")
-        if study.segment_labels is not None:
-            write_mask(study.segment_labels, study.scans[-1], folder / "segments.nii.gz")
+        masks = {"lesions": study.lesion_labels, "organs": study.organ_labels, "segments": study.segment_labels}
         record = {
             "schema_version": SCHEMA_VERSION,
-            "settings": settings.model_dump(mode="json", exclude={"activity", "mu", "labels"}),
+            "settings": settings.model_dump(mode="json", exclude=settings.unused),
             "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
             "scan": study.facts,
-            **study.subject_facts,
-            "lesions": [
-                {"index": n.index, "diameter_mm": n.diameter_mm, "contrast": n.contrast, "organ": n.organ}
-                for n in study.lesions
-            ],
+            "lesions": describe_lesions(study.lesions),
         }
-        if brain is not None:
-            write_mask(brain_regions_on(brain, study.scans[-1]), study.scans[-1], folder / "regions.nii.gz")
-            record["brain"] = brain.to_json()
+        if scanned.subject is not None:
+            record |= scanned.subject.facts
+            brain = scanned.subject.brain
+            if brain is not None:
+                masks["regions"] = brain_regions_on(brain, like)
+                record["brain"] = brain.to_json()
+        for name, mask in masks.items():
+            if mask is not None:
+                write_mask(mask, like, folder / f"{name}.nii.gz")
+        if scanned.anatomy is not None:
+            record["anatomy"] = write_companions(scanned.anatomy, like, folder).facts
         write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
@@ -196,7 +107,8 @@ def _write_scan(settings: SimulateSpectSettings, study: ScannedSpect, work: Path
     radii = orbit["radius_mm"] if isinstance(orbit["radius_mm"], tuple) else (orbit["radius_mm"],) * settings.n_views
     rotation = NmRotation(orbit["first_deg"], orbit["arc_deg"], tuple(radii), seconds)
     camera = NmCamera(of_study.camera.window.bounds_kev, of_study.camera.collimator)
-    seed = f"nmsynth simulate spect {settings.model_dump_json(exclude={'count_fraction', 'file_format'})}"
+    unused = {"count_fraction", "file_format", *(settings.unused - {"activity", "mu", "labels"})}
+    seed = f"nmsynth simulate spect {settings.model_dump_json(exclude=unused)}"
     of_scan = f"{seed} fraction {settings.count_fraction:g}"
     told = f"{settings.tracer}, {settings.count_fraction:g} of the counts"
     write_new_tomogram(
@@ -210,79 +122,45 @@ def _write_scan(settings: SimulateSpectSettings, study: ScannedSpect, work: Path
     )  # fmt: skip
 
 
-def _brain(settings: SimulateSpectSettings) -> BrainPatient | None:
-    """The brain of the settings, where they give labels."""
-    from nmsynth.physics.phantom import LesionPlan
-
-    if settings.labels is None:
-        if settings.asks_for_disease or settings.tracer == "ioflupane":
-            raise InputError(
-                "Ioflupane, disease, severity, atrophy and coupling need a brain from labels; found none. "
-                "Give --labels."
-            )
-        return None
-    if settings.tracer not in ("HMPAO", "ioflupane"):
-        raise InputError(f"A brain is scanned with HMPAO or ioflupane; found {settings.tracer}. Choose one of them.")
-    plan = LesionPlan(count=settings.lesions, isolated=True) if settings.lesions else None
-    return draw_brain(settings, settings.labels, tracer=settings.tracer, seed=settings.seed, lesions=plan)
+def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = silent) -> ScannedSpect:
+    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
+    return _scan(settings, progress=progress).study
 
 
-def scan_spect_study(
-    settings: SimulateSpectSettings, *, brain: BrainPatient | None = None, progress: Progress = silent
-) -> ScannedSpect:
-    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scanned:
+    """A study, and whom it is of."""
 
-    Parameters
-    ----------
-    brain
-        The brain of the settings, where it was drawn already.
-    """
+    study: ScannedSpect
+    subject: ScanSubject | None = None
+    """None of an activity of the user's."""
+    anatomy: AnatomicalSubject | None = None
+    """The subject as other scanners see it, where that was asked for."""
+
+
+def _fractions(settings: SimulateSpectSettings, share: float = 1.0) -> tuple[float, ...]:
+    """Counts of the full scan, and of the scan asked for, over those of the study."""
+    return (share,) if settings.count_fraction == 1 else (share, share * settings.count_fraction)
+
+
+def _scan(settings: SimulateSpectSettings, *, progress: Progress) -> _Scanned:
+    """Scan the subject of the settings."""
     from nmsynth.data.spect_scan import scan_spect
-    from nmsynth.physics import phantom as phantoms
 
     if settings.activity is not None or settings.mu is not None:
-        return _scan_activity(settings, progress)
-    if (settings.phantom == "heart") != (settings.heart is not None):
-        raise InputError("Settings of a heart belong to the phantom 'heart'. Set it, or leave them out.")
-    if settings.heart is not None:
-        return _scan_heart(settings, settings.heart, progress)
-    bone = settings.tracer == "MDP"
-    plan = phantoms.LesionPlan(count=settings.lesions, isolated=settings.lesions is not None)
-    if bone:
-        plan = phantoms.LesionPlan(
-            count=settings.lesions, diameter_mm=(8.0, 35.0), contrast=(2.0, 8.0), shapes=("ellipsoid", "irregular"),
-            sites=BONE_SITES,
-        )  # fmt: skip
-    facts: dict[str, Any] = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O"}
-    half = (min(settings.length_mm, HEAD_MM) if settings.of_head else settings.length_mm) / 2
-    middle = 0.0
-    brain = brain or _brain(settings)
-    if brain is not None:
-        facts = brain_facts(brain)
-        del facts["field_mm"]
-        low, high = facts.pop("z_range_mm")
-        half, middle = min(half, (high - low) / 2), (low + high) / 2
-        render: Callable[[Grid], Phantom] = brain.render
-    elif settings.phantom == "whole-body":
-        anatomy = phantoms.WholeBodySettings(
-            arms="down" if settings.of_head else "random", degenerative=(0, 8) if bone else (0, 0)
-        )
-        patient = phantoms.whole_body_patient(settings.seed, lesions=plan, settings=anatomy, tracer=settings.tracer)
-        facts = {
-            "body_mass_kg": patient.body_mass_kg,
-            "height_m": patient.frame.height_m,
-            "sex": patient.frame.sex,
-        }
-        low, high = patient.extent_mm
-        middle = high - half if settings.of_head else (low + high) / 2
-        render = patient.render
-    else:
-        render = quality_phantom(settings.phantom)
-    fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
-    return scan_spect(
-        render, study=study_of(settings), z_range_mm=(middle - half, middle + half), fractions=fractions,
-        seed=settings.seed, progress=progress, **facts,
+        return _Scanned(_scan_activity(settings, progress))
+    subject = spect_subject(settings)
+    anatomy = companion_subject(
+        subject.render, check_companions(settings.companions), seed=settings.seed, z_range_mm=subject.z_range_mm,
+        field_mm=subject.field_mm, tissues=subject.painted,
     )  # fmt: skip
+    study = scan_spect(
+        subject.render if anatomy is None else anatomy.render,
+        study=replace(study_of(settings), field_mm=subject.field_mm),
+        z_range_mm=subject.z_range_mm, fractions=_fractions(settings, subject.count_share), seed=settings.seed,
+        repeat=subject.repeat, progress=progress, **subject.habitus,
+    )  # fmt: skip
+    return _Scanned(study, subject, anatomy)
 
 
 def _scan_activity(settings: SimulateSpectSettings, progress: Progress) -> ScannedSpect:
@@ -290,85 +168,19 @@ def _scan_activity(settings: SimulateSpectSettings, progress: Progress) -> Scann
     from nmsynth.data.activity_phantom import scan_activity_phantom
     from nmsynth.workflows.activity_input import read_activity_phantom
 
+    if settings.companions:
+        raise InputError("CT and MR are made of phantoms that nmsynth draws; an activity was given. Leave them out.")
     if settings.activity is None or settings.mu is None:
         raise InputError("A phantom of your own needs activity and attenuation; one is missing. Give both.")
     phantom = read_activity_phantom(
         settings.activity, settings.mu, total_mbq=settings.total_mbq, unit=settings.unit, mu_unit=settings.mu_unit,
         mu_kev=settings.mu_kev, mu_materials=settings.mu_materials, slice_unit=settings.slice_unit,
     )  # fmt: skip
-    low, high = phantom.z_range_mm
-    middle, half = (low + high) / 2, min(settings.length_mm, high - low) / 2
     return scan_activity_phantom(
         phantom,
         study=replace(study_of(settings), field_mm=phantom.field_mm + 4 * settings.voxel_mm),
-        z_range_mm=(middle - half, middle + half),
-        fractions=(1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction),
+        z_range_mm=shortened(phantom.z_range_mm, settings.length_mm),
+        fractions=_fractions(settings),
         seed=settings.seed,
         progress=progress,
-    )
-
-
-def _scan_heart(settings: SimulateSpectSettings, heart: HeartStudy, progress: Progress) -> ScannedSpect:
-    """Scan the heart of a patient."""
-    from dataclasses import replace
-
-    from nmsynth.data.spect_scan import scan_spect
-    from nmsynth.workflows import heart_simulation as hearts
-
-    if settings.lesions:
-        raise InputError(f"A heart has defects, not lesions; found {settings.lesions}. Leave them out.")
-    study = study_of(settings)
-    patient, drawn = hearts.perfusion_patient(settings.seed, heart, study.tracer.name)
-    z_range_mm = hearts.heart_range_mm(drawn, settings.length_mm)
-    study = replace(study, field_mm=hearts.heart_field_mm(patient, z_range_mm, settings.voxel_mm))
-    share = heart.count_share
-    found = scan_spect(
-        hearts.heart_render(patient, heart), study=study, body_mass_kg=patient.body_mass_kg,
-        height_m=patient.frame.height_m, sex=patient.frame.sex, z_range_mm=z_range_mm,
-        fractions=(share,) if settings.count_fraction == 1 else (share, share * settings.count_fraction),
-        seed=settings.seed, repeat=heart.repeat, progress=progress,
-    )  # fmt: skip
-    return replace(found, subject_facts={"heart": drawn.to_json()})
-
-
-def study_of(settings: SimulateSpectSettings) -> SpectStudy:
-    """Camera, orbit and reconstruction of the settings."""
-    from nmsynth.data.spect_scan import SpectStudy
-    from nmsynth.physics.energy_window import EnergyWindow, crystal_efficiency
-    from nmsynth.physics.gamma_camera import GammaCamera, SpectReconstruction
-    from nmsynth.physics.materials import PHOTON_KEV
-    from nmsynth.physics.phantom.brain_tracers import brain_tracer_named
-    from nmsynth.physics.phantom.tracers import tracer_named
-    from nmsynth.physics.spect import SpectOrbit
-
-    name: str = settings.tracer
-    if settings.heart is not None:
-        name = perfusion_tracer(name, settings.heart)
-    elif name in ("SESTAMIBI", "TETROFOSMIN"):
-        raise InputError(f"{name} is imaged in the heart; found the phantom '{settings.phantom}'. Change one of them.")
-    tracer = tracer_named(name) if settings.labels is None else brain_tracer_named(name)
-    if settings.radionuclide is not None:
-        tracer = replace(tracer, radionuclide=settings.radionuclide)
-    nuclide = tracer.radionuclide
-    window = EnergyWindow(settings.window_kev or PHOTON_KEV[nuclide], settings.window_percent)
-    return SpectStudy(
-        tracer=tracer,
-        camera=GammaCamera(
-            collimator=settings.collimator or COLLIMATOR[nuclide],
-            window=window,
-            crystal_efficiency=(
-                CRYSTAL_EFFICIENCY[nuclide] if settings.window_kev is None else crystal_efficiency(window.centre_kev)
-            ),
-        ),
-        orbit=SpectOrbit(settings.n_views, settings.arc_deg, settings.first_deg, radius_mm=settings.radius_mm or 250.0),
-        gap_mm=15.0 if settings.radius_mm is None else None,
-        reconstruction=SpectReconstruction(
-            n_iterations=settings.n_iterations,
-            n_subsets=settings.n_subsets,
-            filter_fwhm_mm=settings.filter_fwhm_mm,
-            with_attenuation=settings.attenuation_correction,
-        ),  # fmt: skip
-        seconds_per_view=settings.seconds_per_view,
-        voxel_mm=settings.voxel_mm,
-        field_mm=307.2 if settings.of_head else 614.4,
     )

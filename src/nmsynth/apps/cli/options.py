@@ -41,6 +41,16 @@ class ReferenceKind(StrEnum):
     ONE_SCAN = "T2"
 
 
+class CompanionName(StrEnum):
+    """What a phantom is scanned with."""
+
+    CT = "ct"
+    MR = "mr"
+    MR_RANDOMISED = "mr-randomised"
+    COUCH = "couch"
+    MISREGISTRATION = "misregistration"
+
+
 SeriesUid = Annotated[
     str | None, typer.Option("--series-uid", help="Series to take where INPUT holds several; 'info' lists them.")
 ]
@@ -72,6 +82,14 @@ Masks = Annotated[
 ]
 Resample = Annotated[
     bool, typer.Option("--resample", help="Bring images and masks on other grids to the reference's first.")
+]
+With = Annotated[
+    list[CompanionName] | None,
+    typer.Option(
+        "--with",
+        help="Beside the scan of a phantom: its CT, a T1-like MR (of random contrast); the couch under it; CT and MR "
+        "displaced against the scan. Repeatable. Organs then get their subject's own attenuation.",
+    ),
 ]
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be given several times.")

@@ -133,6 +133,7 @@ def pet(
     image_format: Annotated[
         options.OutputFormat, typer.Option("--format", help="Format of the scan.")
     ] = options.OutputFormat.DICOM,
+    companions: options.With = None,
     timestamp: Annotated[
         bool, typer.Option("--timestamp", help="Write the time of creation; else a seed always gives the same files.")
     ] = False,
@@ -175,6 +176,7 @@ def pet(
         "lesions": lesions,
         "voxel_mm": voxel_mm,
         "length_mm": length_mm,
+        "companions": companions,
     }
     values = {name: value for name, value in given.items() if value is not None}
     values |= {"count_fraction": count_fraction, "seed": seed, "file_format": image_format, "timestamp": timestamp}

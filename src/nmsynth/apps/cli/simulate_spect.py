@@ -162,6 +162,7 @@ def spect(
     defects: heart_options.Defects = None,
     gate: heart_options.Gate = None,
     abdominal_activity: heart_options.AbdominalActivity = None,
+    companions: options.With = None,
     seed: options.Seed = 0,
     window_kev: Annotated[
         float | None,
@@ -274,6 +275,7 @@ def spect(
         "mu_kev": mu_kev,
         "mu_materials": mu_materials,
         "slice_unit": slice_unit,
+        "companions": companions,
     }
     settings = resolve(SimulateSpectSettings, {k: v for k, v in values.items() if v is not None}, where="the options")
     terminal = terminal_of(context)

@@ -180,7 +180,7 @@ TRACERS = {
             2700.0,
             740e6,
         ),
-    )  # fmt: skip
+    )
 }
 """Tracers by name."""
 

@@ -1,0 +1,70 @@
+"""Who a simulated scan is of: what draws them, their habitus, and what of them is scanned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nmsynth.physics.phantom import Grid, Phantom, WholeBodyPatient
+    from nmsynth.physics.phantom.brain import BrainPatient
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScanSubject:
+    """A patient or an object, as a scan takes it."""
+
+    render: Callable[[Grid], Phantom]
+    z_range_mm: tuple[float, float]
+    """First and last plane that is scanned [mm]."""
+    field_mm: float
+    """Width of the field of view [mm]."""
+    body_mass_kg: float = 75.0
+    height_m: float = 1.75
+    sex: str = "O"
+    painted: bool = False
+    """Whether its attenuation is that of painted organs, not of a CT or of an object."""
+    brain: BrainPatient | None = None
+    """The brain, of one from labels."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What else is known of it, for the record. JSON values."""
+    count_share: float = 1.0
+    """Share of the counts of a study that falls into what is imaged, such as a part of the heart beat."""
+    repeat: tuple[int, int] = (0, 0)
+    """Which of the scans of one seed; see :func:`nmsynth.data.spect_scan.scan_spect`."""
+
+    @property
+    def habitus(self) -> dict[str, Any]:
+        """Mass, height and sex, by the names of the scans' arguments."""
+        return {"body_mass_kg": self.body_mass_kg, "height_m": self.height_m, "sex": self.sex}
+
+
+def of_patient(
+    patient: WholeBodyPatient,
+    *,
+    z_range_mm: tuple[float, float],
+    field_mm: float,
+    render: Callable[[Grid], Phantom] | None = None,
+    **more: Any,
+) -> ScanSubject:
+    """A procedural patient as the subject of a scan."""
+    return ScanSubject(
+        render=render or patient.render, z_range_mm=z_range_mm, field_mm=field_mm, painted=True,
+        body_mass_kg=patient.body_mass_kg, height_m=patient.frame.height_m, sex=patient.frame.sex, **more,
+    )  # fmt: skip
+
+
+def shortened(z_range_mm: tuple[float, float], length_mm: float | None) -> tuple[float, float]:
+    """Planes about the same middle, at most as long as asked for.
+
+    Examples
+    --------
+    >>> shortened((0.0, 100.0), 40.0)
+    (30.0, 70.0)
+    """
+    low, high = z_range_mm
+    if length_mm is None or length_mm >= high - low:
+        return z_range_mm
+    middle = (low + high) / 2
+    return middle - length_mm / 2, middle + length_mm / 2

@@ -1,0 +1,105 @@
+"""Whom a SPECT study is of, by its settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.errors import InputError
+from nmsynth.workflows.brain_subject import brain_facts, draw_brain
+from nmsynth.workflows.pet_subject import quality_phantom
+from nmsynth.workflows.scan_subject import ScanSubject, of_patient, shortened
+
+if TYPE_CHECKING:
+    from nmsynth.workflows.heart_simulation import HeartStudy
+    from nmsynth.workflows.spect_settings import SimulateSpectSettings
+
+BONE_SITES = ("spine", "ribs", "pelvis", "femur", "skull", "sternum", "shoulder")
+"""Where lesions of a bone scan lie."""
+HEAD_MM = 240.0
+"""Most of a head that is scanned, down from its top [mm]."""
+BODY_FIELD_MM, HEAD_FIELD_MM = 614.4, 307.2
+"""Width of the field of view of a body and of a head [mm]."""
+
+
+def spect_subject(settings: SimulateSpectSettings) -> ScanSubject:
+    """The subject of the settings: a patient, a heart, a brain from labels, or a quality phantom.
+
+    Raises
+    ------
+    InputError
+        If the settings of one kind of subject are given with another.
+    """
+    if (settings.phantom == "heart") != (settings.heart is not None):
+        raise InputError("Settings of a heart belong to the phantom 'heart'. Set it, or leave them out.")
+    if settings.heart is not None:
+        return _heart(settings, settings.heart)
+    if settings.labels is not None:
+        return _brain(settings)
+    if settings.asks_for_disease or settings.tracer == "ioflupane":
+        raise InputError(
+            "Ioflupane, disease, severity, atrophy and coupling need a brain from labels; found none. Give --labels."
+        )
+    if settings.phantom == "whole-body":
+        return _patient(settings)
+    half = settings.length_mm / 2
+    return ScanSubject(quality_phantom(settings.phantom), z_range_mm=(-half, half), field_mm=BODY_FIELD_MM)
+
+
+def _patient(settings: SimulateSpectSettings) -> ScanSubject:
+    """Trunk or head of a procedural patient."""
+    from nmsynth.physics import phantom as phantoms
+
+    bone = settings.tracer == "MDP"
+    plan = phantoms.LesionPlan(count=settings.lesions, isolated=settings.lesions is not None)
+    if bone:
+        plan = bone_lesions(settings.lesions)
+    anatomy = phantoms.WholeBodySettings(
+        arms="down" if settings.of_head else "random", degenerative=(0, 8) if bone else (0, 0)
+    )
+    patient = phantoms.whole_body_patient(settings.seed, lesions=plan, settings=anatomy, tracer=settings.tracer)
+    low, high = patient.extent_mm
+    if settings.of_head:
+        length = min(settings.length_mm, HEAD_MM)
+        return of_patient(patient, z_range_mm=(high - length, high), field_mm=HEAD_FIELD_MM)
+    middle, half = (low + high) / 2, settings.length_mm / 2
+    return of_patient(patient, z_range_mm=(middle - half, middle + half), field_mm=BODY_FIELD_MM)
+
+
+def bone_lesions(count: int | None) -> Any:
+    """Plan of the lesions of a bone scan: in bone, of any shape but spheres; drawn in number when unset."""
+    from nmsynth.physics.phantom import LesionPlan
+
+    return LesionPlan(
+        count=count, diameter_mm=(8.0, 35.0), contrast=(2.0, 8.0), shapes=("ellipsoid", "irregular"), sites=BONE_SITES
+    )
+
+
+def _brain(settings: SimulateSpectSettings) -> ScanSubject:
+    """The brain of a label map."""
+    from nmsynth.physics.phantom import LesionPlan
+
+    if settings.labels is None or settings.tracer not in ("HMPAO", "ioflupane"):
+        raise InputError(f"A brain is scanned with HMPAO or ioflupane; found {settings.tracer}. Choose one of them.")
+    plan = LesionPlan(count=settings.lesions, isolated=True) if settings.lesions else None
+    brain = draw_brain(settings, settings.labels, tracer=settings.tracer, seed=settings.seed, lesions=plan)
+    facts = brain_facts(brain) | {"field_mm": HEAD_FIELD_MM}
+    planes = shortened(facts.pop("z_range_mm"), min(settings.length_mm, HEAD_MM))
+    return ScanSubject(brain.render, z_range_mm=planes, painted=True, brain=brain, **facts)
+
+
+def _heart(settings: SimulateSpectSettings, heart: HeartStudy) -> ScanSubject:
+    """The heart of a patient."""
+    from nmsynth.workflows import heart_simulation as hearts
+
+    if settings.lesions:
+        raise InputError(f"A heart has defects, not lesions; found {settings.lesions}. Leave them out.")
+    if settings.labels is not None:
+        raise InputError("A scan has one subject; found a heart and labels. Give one of them.")
+    tracer = hearts.perfusion_tracer(settings.tracer, heart)
+    patient, drawn = hearts.perfusion_patient(settings.seed, heart, tracer)
+    planes = hearts.heart_range_mm(drawn, settings.length_mm)
+    return of_patient(
+        patient, z_range_mm=planes, field_mm=hearts.heart_field_mm(patient, planes, settings.voxel_mm),
+        render=hearts.heart_render(patient, heart), facts={"heart": drawn.to_json()}, count_share=heart.count_share,
+        repeat=heart.repeat,
+    )  # fmt: skip
