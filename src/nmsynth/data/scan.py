@@ -116,6 +116,15 @@ class ReferenceScan:
         return ScanDraw(scanner, protocol, osem, mismatch, fractions, 0.0)
 
 
+BED_LENGTH_MM, BED_OVERLAP_MM = 192.0, 64.0
+"""Axial field and overlap of the bed positions of the reference protocol, chosen [mm]."""
+
+
+def bed_plan(plane_mm: float) -> BedPlan:
+    """Bed positions of the reference protocol: 192 mm without septa, overlapping by a third, 3 s apart."""
+    return BedPlan(n_planes=round(BED_LENGTH_MM / plane_mm), overlap=round(BED_OVERLAP_MM / plane_mm))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScannedPhantom:
     """All that is known of a simulated study; images in Bq/mL on one grid."""

@@ -66,6 +66,8 @@ class SimulatePetSettings(BaseModel):
     """Voxel of the reconstruction [mm]."""
     length_mm: float | None = Field(default=None, gt=0)
     """Length that is scanned, about the middle of the body [mm]; the whole body when unset."""
+    beds: bool = False
+    """Scan in overlapping bed positions, one after another, instead of all planes for the same time."""
     file_format: Literal["dicom", "nifti"] = "dicom"
     """Format of the scan."""
     timestamp: bool = False
@@ -177,7 +179,8 @@ def _write_scan(scan: Volume, work: Path, settings: SimulatePetSettings) -> None
 
     from nmsynth.io.dicom_new import write_new_pet_series
 
-    study = f"nmsynth simulate pet {settings.model_dump_json(exclude={'timestamp', 'count_fraction', 'file_format'})}"
+    left_out = {"timestamp", "count_fraction", "file_format"} | (set() if settings.beds else {"beds"})
+    study = f"nmsynth simulate pet {settings.model_dump_json(exclude=left_out)}"
     write_new_pet_series(
         scan,
         work,
@@ -206,6 +209,7 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
         "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct"}),
         "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
         "scan": study.draw.to_json(),
+        "beds": [{"first_plane": bed.first_plane, "delay_s": bed.delay_s, "decay": bed.decay} for bed in study.beds],
         "lesions": [
             {
                 "index": lesion.index,
@@ -225,9 +229,11 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
 
 def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) -> ScannedPhantom:
     """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
-    from nmsynth.data.scan import ReferenceScan, scan_phantom
+    from nmsynth.data.scan import ReferenceScan, bed_plan, scan_phantom
 
     reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm)
+    if settings.beds:
+        reference = replace(reference, beds=bed_plan(reference.plane_mm))
     render, facts = _patient(settings)
     fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
     low, high = facts.pop("z_range_mm")
