@@ -44,7 +44,7 @@ class PetScanner:
 
     def __post_init__(self) -> None:
         widths = (self.fwhm_mm, self.axial_fwhm_mm, self.sensitivity)
-        if not (math.isfinite(self.plane_mm) and self.plane_mm > 0) or not all(v >= 0 < math.inf for v in widths):
+        if not (math.isfinite(self.plane_mm) and self.plane_mm > 0) or not all(0 <= v < math.inf for v in widths):
             raise InputError(
                 "A scanner needs planes above 0 mm, and resolution and sensitivity of at least 0; found "
                 f"{self.plane_mm} mm and {widths}."
@@ -213,6 +213,11 @@ def expected_scan(
     """
     _check_grids(activity_suv, mu_map, fine_pixel_mm=fine_pixel_mm, n_fine_planes=n_fine_planes, settings=settings)
     bin_mm, timing = scanner.geometry.bin_mm, scanner.time_of_flight
+    n_planes = mu_map.shape[-1] // n_fine_planes
+    if scanner.axial_profile is not None and len(scanner.axial_profile) != n_planes:
+        raise InputError(
+            f"An axial profile needs one value a plane; found {len(scanner.axial_profile)} for {n_planes} planes."
+        )
     mu_planes = _to_planes(mu_map, n_fine_planes)
     trues = _expected_trues(
         activity_suv, mu_planes, fine_pixel_mm=fine_pixel_mm, n_fine_planes=n_fine_planes, scanner=scanner,

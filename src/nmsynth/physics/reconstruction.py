@@ -150,7 +150,8 @@ def subset_problem(
     Raises
     ------
     InputError
-        If the shape of the counts is not that of the geometry and the time bins.
+        If the shape of the counts is not that of the geometry and the time bins, or counts, background or efficiency
+        are negative or not finite.
     """
     bins = (geometry.n_bins,) if timing is None else (timing.n_bins, geometry.n_bins)
     if tuple(prompts.shape[:-1]) != (geometry.n_views, *bins):
@@ -158,6 +159,9 @@ def subset_problem(
             f"Counts must have the scanner's views and bins, {(geometry.n_views, *bins)}, and planes; found shape "
             f"{tuple(prompts.shape)}."
         )
+    for name, values in (("Counts", prompts), ("Expected background", background), ("Efficiency", efficiency)):
+        if not bool(torch.isfinite(values).all()) or bool((values < 0).any()):
+            raise InputError(f"{name} must be finite and not negative; found NaN, infinity or less.")
     n_views, n_planes = prompts.shape[0], prompts.shape[-1]
     relative = round(settings.pixel_mm / geometry.bin_mm, 6)
     n_subsets = min(settings.n_subsets, n_views)
