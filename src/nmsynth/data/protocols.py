@@ -22,7 +22,7 @@ BGO_WITH_SEPTA = ReferenceScan(
     scatter_fraction=0.157,
     beds=BedPlan(n_planes=47, overlap=3, flat_from=4, pause_s=3.0),
 )
-"""Whole-body FDG on a GE Discovery ST with septa (BGO, 2D), about 2006.
+"""Whole-body FDG on a GE Discovery ST (BGO), with septa as its headers suggest.
 
 From the headers of a real series: grid, field, activity per mass, times, bed positions, the end of the axial profile
 and the scatter fraction. The sensitivity follows from the prompts that they state for the planes of the liver, which
