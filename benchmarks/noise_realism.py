@@ -20,7 +20,6 @@ import argparse
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from scipy import ndimage, stats
 
 from nmsynth import read
 from nmsynth.core.volume import Volume
-from nmsynth.data.protocols import BGO_WITH_SEPTA
+from nmsynth.data.protocols import BGO_WITH_SEPTA, in_the_middle_of_a_bed
 from nmsynth.data.scan import ReferenceScan, ScannedPhantom, scan_phantom
 from nmsynth.data.simulation import planes_last
 from nmsynth.metrics.homogeneous import find_homogeneous_sphere, grow_region
@@ -63,8 +62,8 @@ MATCHED = ReferenceScan(
     axial_correlation=0.33,
 )
 """As the real series' header states; its filters are not stated and follow from the correlation of its noise."""
-HEADER = replace(BGO_WITH_SEPTA, beds=None)
-"""The protocol that has the header's prompts, in one bed position."""
+HEADER = in_the_middle_of_a_bed(BGO_WITH_SEPTA)
+"""The protocol that has the header's prompts."""
 MATCHED_HABITUS = (1.63, 71.0, "M")
 LAGS = (1, 2, 3)
 _COLUMNS = (
