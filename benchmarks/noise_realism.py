@@ -5,9 +5,11 @@
 1. The reference protocol: COV in a 3 cm sphere at the deepest point of the liver of patients of 75 kg.
 2. COV, correlation of neighbours, peak of the radial noise power spectrum and skewness in a homogeneous region; how
    variance follows the mean in the body. For the real series, in the region that is found in it; for the noise about
-   T1 in the liver of simulated patients of the real one's size, by its protocol, at its counts, at those that make
-   the real COV, and at fractions of these; for the noise that count reduction adds to the real series.
+   T1 in the liver of simulated patients of the real one's size, by the reference sensitivity, at the counts that make
+   the real COV, at the prompts that the real header states, and at fractions of these; for the noise that count
+   reduction adds to the real series. Histograms of standardised voxels by their greatest distance from the real one.
 3. The law of count reduction: variance times fraction over the source's, 1 expected; means; by axial sixths.
+4. Targets, and whether they are met.
 
 Without the series only the first is measured. Trend is removed from every region as a plane in three axes.
 """
@@ -24,21 +26,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from nmsynth import read
 from nmsynth.core.volume import Volume
+from nmsynth.data.protocols import BGO_WITH_SEPTA, in_the_middle_of_a_bed
 from nmsynth.data.scan import ReferenceScan, ScannedPhantom, scan_phantom
+from nmsynth.data.simulation import planes_last
 from nmsynth.metrics.homogeneous import find_homogeneous_sphere, grow_region
 from nmsynth.metrics.regions import sphere_mask
+from nmsynth.physics.attenuation import attenuation_factors
 from nmsynth.physics.count_reduction import CountReducer, body_contour
 from nmsynth.physics.phantom import LesionPlan, Organ, WholeBodySettings, whole_body_patient
+from nmsynth.physics.projector import SliceProjector
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Spacing = tuple[float, float, float]
 
 FRACTIONS = (0.25, 0.1, 0.05)
+LAW_FRACTIONS = (1.0, 0.5, *FRACTIONS)
 REFERENCE_SEEDS = range(9200, 9212)
 MATCHED_SEEDS = range(9220, 9224)
 N_REALISATIONS, N_REDUCED = 6, 12
@@ -55,8 +62,20 @@ MATCHED = ReferenceScan(
     axial_correlation=0.33,
 )
 """As the real series' header states; its filters are not stated and follow from the correlation of its noise."""
+HEADER = in_the_middle_of_a_bed(BGO_WITH_SEPTA)
+"""The protocol that has the header's prompts."""
 MATCHED_HABITUS = (1.63, 71.0, "M")
-_COLUMNS = ("COV", "axial 1", "axial 2", "y 1", "y 2", "x 1", "x 2", "NPS peak [1/mm]", "skewness", "exponent")
+LAGS = (1, 2, 3)
+_COLUMNS = (
+    "COV",
+    "shown",
+    *(f"{axis} {lag}" for axis in ("axial", "y", "x") for lag in LAGS),
+    "NPS peak [1/mm]",
+    "skewness",
+    "kurtosis",
+    "histogram",
+    "exponent",
+)
 
 
 def residual_of(image: Image, region: Mask) -> npt.NDArray[np.float64]:
@@ -112,9 +131,20 @@ def variance_exponent(noisy: Image, level: Image, body: Mask, spacing_mm: Spacin
 
 
 def texture(
-    noisy: Image, region: Mask, spacing_mm: Spacing, *, level: Image | None = None, body: Mask
+    noisy: Image,
+    region: Mask,
+    spacing_mm: Spacing,
+    *,
+    level: Image | None = None,
+    body: Mask,
+    shown_noise: Image | None = None,
+    wanted: npt.NDArray[np.float64] | None = None,
 ) -> dict[str, float]:
-    """Every measure of one image, or of noise alone about the level of another."""
+    """Every measure of one image, or of noise alone about the level of another.
+
+    ``shown_noise`` is the image with its structure, whose COV is what a reader sees; ``wanted`` are the standardised
+    voxels of another image, from whose distribution the distance is taken.
+    """
     residual = residual_of(noisy, region)
     mean = float((noisy if level is None else level)[region].mean())
     values = residual[region]
@@ -122,13 +152,17 @@ def texture(
     lags = {
         f"{name} {lag}": correlation(residual, region, axis, lag)
         for axis, name in enumerate(("axial", "y", "x"))
-        for lag in (1, 2)
+        for lag in LAGS
     }
+    shown = residual_of(noisy, region)[region] if shown_noise is None else residual_of(shown_noise, region)[region]
     return {
         "COV": sd / mean,
+        "shown": float(shown.std()) / mean,
         **lags,
         "NPS peak [1/mm]": spectrum_peak(residual, spacing_mm[1]),
         "skewness": float((values**3).mean() / sd**3),
+        "kurtosis": float((values**4).mean() / sd**4 - 3),
+        "histogram": 0.0 if wanted is None else float(stats.ks_2samp(values / sd, wanted).statistic),
         "exponent": variance_exponent(noisy, noisy if level is None else level, body, spacing_mm),
     }
 
@@ -191,40 +225,73 @@ def region_of(image: Image, spacing_mm: Spacing) -> tuple[Mask, Mask]:
     return body, grow_region(image, spacing_mm, sphere, body)
 
 
-def simulated_textures(wanted_cov: float) -> dict[str, dict[str, float]]:
-    """Noise of simulated patients by the matched protocol, at its counts, and about those that make the wanted COV."""
+def simulated_textures(
+    wanted_cov: float, wanted: npt.NDArray[np.float64]
+) -> tuple[dict[str, dict[str, float]], list[dict[str, float]], float]:
+    """Noise of simulated patients by the matched protocol, at its counts, and about those that make the wanted COV.
+
+    Also every patient at the header's prompts, and the mean of these prompts.
+    """
     rows: dict[str, list[dict[str, float]]] = {}
-    share = 0.0
+    share, prompts = 0.0, []
+    by_header = ("header's prompts", *(f"header's prompts, {f:g} of its counts" for f in FRACTIONS))
+    by_cov = ("same COV", *(f"same COV, {f:g} of its counts" for f in FRACTIONS))
     for seed in MATCHED_SEEDS:
-        for names in (("counts by protocol",), ("same COV", *(f"same COV, {f:g} of its counts" for f in FRACTIONS))):
-            fractions = (1.0,) if len(names) == 1 else (share, *(share * f for f in FRACTIONS))
-            study = liver_scan(seed, MATCHED_HABITUS, MATCHED, 90.0, fractions)
+        for names in (("reference sensitivity",), by_cov, by_header):
+            scale = share if names is by_cov else 1.0
+            fractions = (1.0,) if len(names) == 1 else (scale, *(scale * f for f in FRACTIONS))
+            study = liver_scan(seed, MATCHED_HABITUS, HEADER if names is by_header else MATCHED, 90.0, fractions)
             t1, spacing = study.noise_free.array, study.truth.spacing_mm
             body = body_contour(t1, spacing)
             region = ndimage.binary_erosion(study.organ_labels == Organ.LIVER, iterations=2)
             for name, scan in zip(names, study.scans, strict=True):
                 rows.setdefault(f"simulator, {name}", []).append(
-                    texture(scan.array - t1, region, spacing, level=t1, body=body)
+                    texture(
+                        scan.array - t1, region, spacing, level=t1, body=body, shown_noise=scan.array, wanted=wanted
+                    )
                 )
             if len(names) == 1:
-                share = (rows["simulator, counts by protocol"][-1]["COV"] / wanted_cov) ** 2
-    return {name: mean_of(found) for name, found in rows.items()}
+                share = (rows["simulator, reference sensitivity"][-1]["COV"] / wanted_cov) ** 2
+            if names is by_header:
+                prompts.append(prompts_of(study, region))
+    patients = rows["simulator, header's prompts"]
+    return {name: mean_of(found) for name, found in rows.items()}, patients, float(np.mean(prompts))
 
 
-def reduced(image: Image, spacing_mm: Spacing, body: Mask, region: Mask) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def prompts_of(study: ScannedPhantom, region: Mask) -> float:
+    """Mean prompts in a plane of the region, from the true activity on the grid of the reconstruction."""
+    planes = np.flatnonzero(region.any((1, 2)))
+    scanner, protocol, osem = study.draw.scanner, study.draw.protocol, study.draw.osem
+    projector = SliceProjector(osem.n_pixels, osem.pixel_mm, scanner.geometry)
+    activity, mu_map = (planes_last(np.ascontiguousarray(a[planes])) for a in (study.truth.array, study.mu_map))
+    lines = float((projector.forward(activity) * attenuation_factors(mu_map, projector)).sum()) / len(planes)
+    volume = scanner.geometry.bin_mm * scanner.plane_mm / 1000.0 / scanner.geometry.n_views
+    trues = lines * volume * scanner.sensitivity * protocol.duration_s * protocol.mean_decay
+    shares = (scanner.scatter_fraction, scanner.randoms_fraction)
+    return trues * (1 + sum(share / (1 - share) for share in shares))
+
+
+def reduced(
+    image: Image, spacing_mm: Spacing, body: Mask, region: Mask, wanted: npt.NDArray[np.float64]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Texture of the noise that is added at each fraction, and the law of means and variances."""
     reducer = CountReducer(image, spacing_mm, region)
     own = residual_of(image, region)[region].var()
     textures, laws = {}, []
-    for fraction in FRACTIONS:
+    for fraction in LAW_FRACTIONS:
         scans = [reducer.reduce(fraction, torch.Generator().manual_seed(s)) for s in range(N_REDUCED)]
-        added = [texture(s - image, region, spacing_mm, level=image, body=body) for s in scans]
-        textures[f"added to the real series at {fraction:g}"] = mean_of(added)
+        if fraction in FRACTIONS:
+            added = [
+                texture(s - image, region, spacing_mm, level=image, body=body, shown_noise=s, wanted=wanted)
+                for s in scans
+            ]
+            textures[f"added to the real series at {fraction:g}"] = mean_of(added)
         total = np.mean([residual_of(s, region)[region].var() for s in scans])
         laws.append(
             {
                 "fraction": fraction,
                 "variance x fraction": float(total / own * fraction),
+                "SD x root of fraction": float(np.sqrt(total / own * fraction)),
                 "mean of body": float(np.mean([s[body].mean() for s in scans]) / image[body].mean()),
                 "mean of region": float(np.mean([s[region].mean() for s in scans]) / image[region].mean()),
                 "its standard error": float(
@@ -258,6 +325,32 @@ def stated_prompts(series: Path, source: Volume, region: Mask) -> float | None:
     return float(np.mean(values)) if values else None
 
 
+def targets(
+    real: dict[str, float], found: dict[str, float], law: list[dict[str, Any]], less: dict[float, dict[str, float]]
+) -> list[dict[str, Any]]:
+    """Each target with what was found, for simulated patients at the header's prompts and for reduced counts."""
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, value: float, wanted: float, limit: float) -> None:
+        """One target: a difference of at most ``limit``."""
+        rows.append({"target": name, "found": value, "wanted": wanted, "limit": limit})
+
+    add("liver COV as it shows, over the real", found["shown"] / real["COV"], 1.0, 0.2)
+    add("noise alone, over the real COV", found["COV"] / real["COV"], 1.0, 0.2)
+    for lag in LAGS:
+        add(f"axial correlation at {lag}", found[f"axial {lag}"], real[f"axial {lag}"], 0.1)
+        in_plane = [(row[f"y {lag}"] + row[f"x {lag}"]) / 2 for row in (found, real)]
+        add(f"in-plane correlation at {lag}, mean of y and x", *in_plane, 0.1)
+        for axis in ("y", "x"):
+            add(f"correlation along {axis} at {lag}", found[f"{axis} {lag}"], real[f"{axis} {lag}"], 0.1)
+    for fraction, row in less.items():
+        add(f"simulator, COV x root of counts at {fraction:g}", row["COV"] / found["COV"] * fraction**0.5, 1.0, 0.1)
+    for row in law:
+        limit = 0.05 if row["fraction"] == 1 else 0.1
+        add(f"real series, SD x root of counts at {row['fraction']:g}", row["SD x root of fraction"], 1.0, limit)
+    return [{**row, "met": abs(row["found"] - row["wanted"]) <= row["limit"]} for row in rows]
+
+
 def to_markdown(record: dict[str, Any]) -> str:
     """The tables."""
     protocol = record["reference protocol"]
@@ -283,7 +376,14 @@ def to_markdown(record: dict[str, Any]) -> str:
         prompts = record["prompts per plane"]
         stated = "not stated" if prompts["stated"] is None else f"{prompts['stated']:.0f}"
         found = f"{prompts['found']:.0f} found from the noise, {stated} in the header"
-        lines += ["", f"Prompts in a plane of the region: {found}."]
+        simulated = f"{prompts['simulated']:.0f} simulated by the protocol that is to have them"
+        lines += ["", f"Prompts in a plane of the region: {found}, {simulated}."]
+        patients = ", ".join(f"{row['shown']:.3f}" for row in record["patients at the header's prompts"])
+        lines += ["", f"COV as it shows, of each simulated patient at the header's prompts: {patients}."]
+        lines += ["", "## Targets", "", "| target | found | wanted | at most apart | met |", "|---" * 5 + "|"]
+        for row in record["targets"]:
+            met = "yes" if row["met"] else "**no**"
+            lines.append(f"| {row['target']} | {row['found']:.3f} | {row['wanted']:.3f} | {row['limit']:g} | {met} |")
     return "\n".join(lines) + "\n"
 
 
@@ -299,14 +399,21 @@ def main() -> None:
         image, spacing = np.asarray(source.array), source.spacing_mm
         body, region = region_of(image, spacing)
         real = texture(image, region, spacing, body=body)
-        simulated = simulated_textures(real["COV"])
-        found, law = reduced(image, spacing, body, region)
+        voxels = residual_of(image, region)[region]
+        voxels = voxels / voxels.std()
+        simulated, patients, prompts = simulated_textures(real["COV"], voxels)
+        found, law = reduced(image, spacing, body, region, voxels)
         record["textures"] = {"real series": real, **simulated, **found["textures"]}
         record["law"], record["sixths"] = law, found["fine variance by sixths, feet first"]
         record["prompts per plane"] = {
             "found": found["prompts"],
             "stated": stated_prompts(options.series, source, region),
+            "simulated": prompts,
         }
+        record["patients at the header's prompts"] = patients
+        at_header = simulated["simulator, header's prompts"]
+        less = {f: simulated[f"simulator, header's prompts, {f:g} of its counts"] for f in FRACTIONS}
+        record["targets"] = targets(real, at_header, law, less)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "noise_realism.json").write_text(json.dumps(record, indent=2) + "\n")
     (options.out / "noise_realism.md").write_text(to_markdown(record))

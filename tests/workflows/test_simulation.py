@@ -181,3 +181,8 @@ def test_noise_added_to_a_real_scan_has_its_texture_and_variance(shared_data):
     assert total.cov**2 == pytest.approx(4 * own.cov**2, rel=0.08)
     assert added.in_plane_correlation == pytest.approx(own.in_plane_correlation, abs=0.04)
     assert added.axial_correlation == pytest.approx(own.axial_correlation, abs=0.04)
+    all_counts = measure_noise(reducer.reduce(1.0, torch.Generator().manual_seed(0)), region)
+    assert all_counts.cov == pytest.approx(own.cov, rel=0.05)
+    for fraction in (0.5, 0.1):
+        less = measure_noise(reducer.reduce(fraction, torch.Generator().manual_seed(3)), region)
+        assert less.cov * fraction**0.5 == pytest.approx(own.cov, rel=0.1)

@@ -20,7 +20,9 @@ from nmsynth.core.provenance import Provenance
 from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
+from nmsynth.data.bed_scan import scan_beds
 from nmsynth.data.simulation import FINE, ScanDraw, SimulatedCase, fine_grid, simulate_case
+from nmsynth.physics.beds import BedPlan, BedPosition
 from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
 from nmsynth.physics.phantom.brain_tracers import BrainTracer
@@ -45,6 +47,14 @@ class ReferenceScan:
     uptake_time_s: float = 3600.0
     duration_s: float = 150.0
     """Of a bed position [s]."""
+    beds: BedPlan | None = None
+    """Overlapping bed positions, one after another; all planes at once, each for the same time, when unset."""
+    timing_ps: float | None = None
+    """Timing resolution of time of flight, FWHM [ps]; ``None`` without."""
+    scatter_fraction: float = 0.33
+    """Scatter over scatter plus trues."""
+    randoms_fraction: float = 0.25
+    """Randoms over randoms plus trues."""
     fwhm_mm: float = 5.0
     filter_fwhm_mm: float = 5.0
     axial_filter_fwhm_mm: float | None = None
@@ -107,6 +117,9 @@ class ReferenceScan:
             axial_fwhm_mm=self.fwhm_mm,
             mixing=PlaneMixing.fraction_for_correlation(self.axial_correlation),
             sensitivity=self.sensitivity,
+            scatter_fraction=self.scatter_fraction,
+            randoms_fraction=self.randoms_fraction,
+            timing_ps=self.timing_ps,
         )
         osem = OsemSettings(
             n_pixels=n,
@@ -127,6 +140,15 @@ class ReferenceScan:
         return ScanDraw(scanner, protocol, osem, mismatch, fractions, 0.0)
 
 
+BED_LENGTH_MM, BED_OVERLAP_MM = 192.0, 64.0
+"""Axial field and overlap of the bed positions of the reference protocol, chosen [mm]."""
+
+
+def bed_plan(plane_mm: float) -> BedPlan:
+    """Bed positions of the reference protocol: 192 mm without septa, overlapping by a third, 3 s apart."""
+    return BedPlan(n_planes=round(BED_LENGTH_MM / plane_mm), overlap=round(BED_OVERLAP_MM / plane_mm))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ScannedPhantom:
     """All that is known of a simulated study; images in Bq/mL on one grid."""
@@ -140,6 +162,8 @@ class ScannedPhantom:
     mu_map: npt.NDArray[np.float32]
     lesions: tuple[Lesion, ...]
     draw: ScanDraw
+    beds: tuple[BedPosition, ...] = ()
+    """Bed positions, where the scan had them."""
 
 
 def scan_phantom(
@@ -163,7 +187,7 @@ def scan_phantom(
     reference
         Protocol, scanner and reconstruction.
     z_range_mm
-        First and last plane [mm].
+        First and last plane [mm]; bed positions cover at least this, about the same middle.
     fractions
         Counts of each scan over those of the protocol.
     seed
@@ -173,21 +197,31 @@ def scan_phantom(
     draw = reference.draw(body_mass_kg, fractions, rng)
     generator = torch.Generator().manual_seed(seed)
     n_planes = max(8, math.floor((z_range_mm[1] - z_range_mm[0]) / reference.plane_mm))
-    starts = list(range(0, n_planes, _BLOCK_PLANES))
-    cases, lesions = [], {}
-    for k, first in enumerate(starts):
-        count = min(_BLOCK_PLANES, n_planes - first)
-        grid = fine_grid(draw, n_planes=count, start_mm=z_range_mm[0] + first * reference.plane_mm)
+    start_mm, plan = z_range_mm[0], reference.beds
+    beds: tuple[BedPosition, ...] = ()
+    lesions: dict[int, Lesion] = {}
+
+    def drawn(grid: Grid) -> Phantom:
+        """The phantom on a grid; its lesions are noted."""
         phantom = render(grid)
         lesions.update({lesion.index: lesion for lesion in phantom.lesions})
-        cases.append(simulate_case(phantom, draw, generator=generator, calibrate=False))
-        progress("scanning the phantom", (k + 1) / len(starts))
+        return phantom
+
+    if plan is None:
+        cases = _scan_blocks(drawn, draw, n_planes, start_mm, generator, progress)
+    else:
+        n_beds = plan.n_beds(n_planes)
+        start_mm -= (plan.total_planes(n_beds) - n_planes) / 2 * reference.plane_mm
+        beds = plan.positions(n_beds, duration_s=reference.duration_s, half_life_s=draw.protocol.half_life_s)
+        cases = [scan_beds(drawn, draw, plan, beds, start_mm=start_mm, generator=generator, progress=progress)]
     acquisition = scan_acquisition(
         draw, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex,
         radiopharmaceutical=reference.radiopharmaceutical, body_part=reference.body_part,
     )  # fmt: skip
+    if plan is not None:
+        acquisition = _with_bed_times(acquisition, draw.protocol, plan, beds)
     found = tuple(lesions[k] for k in sorted(lesions))
-    return assemble_scan(cases, acquisition, lesions=found, start_mm=z_range_mm[0], seed=seed)
+    return replace(assemble_scan(cases, acquisition, lesions=found, start_mm=start_mm, seed=seed), beds=beds)
 
 
 def assemble_scan(
@@ -238,6 +272,25 @@ def assemble_scan(
     )
 
 
+def _scan_blocks(
+    render: Callable[[Grid], Phantom],
+    draw: ScanDraw,
+    n_planes: int,
+    start_mm: float,
+    generator: torch.Generator,
+    progress: Progress,
+) -> list[SimulatedCase]:
+    """Scan all planes for the same time from the same start, in blocks that fit the memory."""
+    starts = list(range(0, n_planes, _BLOCK_PLANES))
+    cases = []
+    for k, first in enumerate(starts):
+        count = min(_BLOCK_PLANES, n_planes - first)
+        grid = fine_grid(draw, n_planes=count, start_mm=start_mm + first * draw.osem.plane_mm)
+        cases.append(simulate_case(render(grid), draw, generator=generator, calibrate=False))
+        progress("scanning the phantom", (k + 1) / len(starts))
+    return cases
+
+
 def _volume(
     array: npt.NDArray[np.float32], affine: npt.NDArray[np.float64], stated: Acquisition, settings: dict[str, Any]
 ) -> Volume:
@@ -256,6 +309,19 @@ def _volume(
 def _mean_decay_time_s(protocol: PetProtocol) -> float:
     """Time from the start at which the activity equals its mean over the scan, ``ln(mean decay) / -l`` [s]."""
     return -math.log(protocol.mean_decay) * protocol.half_life_s / math.log(2)
+
+
+def _with_bed_times(
+    stated: Acquisition, protocol: PetProtocol, plan: BedPlan, beds: tuple[BedPosition, ...]
+) -> Acquisition:
+    """Times slice by slice; a slice of two beds states that of the bed with the greater weight, as headers do."""
+    start = INJECTION_TIME + timedelta(seconds=protocol.uptake_time_s)
+    delays = [beds[int(bed)].delay_s for bed in plan.weights(beds).argmax(0)]
+    return replace(
+        stated,
+        acquisition_times=tuple(start + timedelta(seconds=delay) for delay in delays),
+        frame_reference_times_s=tuple(delay + _mean_decay_time_s(protocol) for delay in delays),
+    )
 
 
 def scan_acquisition(

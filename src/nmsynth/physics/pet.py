@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import torch
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.radionuclide import find_radionuclide
 from nmsynth.physics.attenuation import attenuation_factors
-from nmsynth.physics.displacement import displace
+from nmsynth.physics.displacement import BodyMotion, displace
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector, scaled_matrix
 from nmsynth.physics.psf import GaussianBlur, PlaneMixing
 from nmsynth.physics.reconstruction import OsemSettings, osem
 from nmsynth.physics.scatter import randoms_of, scatter_of
+from nmsynth.physics.time_of_flight import TimeOfFlight, TimeOfFlightProjector, even_over_time, spread_over_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,33 @@ class PetScanner:
     """Scatter over scatter plus trues."""
     randoms_fraction: float = 0.25
     """Randoms over randoms plus trues."""
+    timing_ps: float | None = None
+    """Timing resolution of coincidences, FWHM [ps]; ``None`` without time of flight."""
+    axial_profile: tuple[float, ...] | None = None
+    """Sensitivity of each plane over :attr:`sensitivity`; one everywhere when unset."""
+
+    def __post_init__(self) -> None:
+        widths = (self.fwhm_mm, self.axial_fwhm_mm, self.sensitivity)
+        if not (math.isfinite(self.plane_mm) and self.plane_mm > 0) or not all(0 <= v < math.inf for v in widths):
+            raise InputError(
+                "A scanner needs planes above 0 mm, and resolution and sensitivity of at least 0; found "
+                f"{self.plane_mm} mm and {widths}."
+            )
+        shares = (self.scatter_fraction, self.randoms_fraction, 2 * self.mixing)
+        if not all(0 <= share < 1 for share in shares):
+            raise InputError(
+                "Scatter and randoms must be a share from 0 to below 1 of the counts, and mixing from 0 to below 0.5; "
+                f"found {self.scatter_fraction}, {self.randoms_fraction} and {self.mixing}."
+            )
+        if self.axial_profile is not None and not all(math.isfinite(v) and v >= 0 for v in self.axial_profile):
+            raise InputError("An axial profile must be finite and not negative; found NaN, infinity or less.")
+
+    @property
+    def time_of_flight(self) -> TimeOfFlight | None:
+        """Time bins that cover the field of view; ``None`` without time of flight."""
+        if self.timing_ps is None:
+            return None
+        return TimeOfFlight.covering(self.timing_ps, self.geometry.n_bins * self.geometry.bin_mm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +77,15 @@ class PetProtocol:
     duration_s: float = 150.0
     """Time a plane is measured."""
     half_life_s: float = 6586.2
+    delay_s: float = 0.0
+    """From the start of the series, to which images are decay-corrected, to that of this bed position [s]."""
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.uptake_time_s) and math.isfinite(self.delay_s) and self.delay_s >= 0):
+            raise InputError(
+                "A PET protocol needs a finite uptake time and a delay of at least 0 s; found "
+                f"{self.uptake_time_s} and {self.delay_s}."
+            )
         named = {
             "injected activity": self.injected_activity_bq,
             "body mass": self.body_mass_kg,
@@ -60,17 +96,33 @@ class PetProtocol:
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"The {name} of a PET protocol must be above 0; found {value}.")
 
+    @classmethod
+    def with_radionuclide(cls, name: str, **values: float) -> PetProtocol:
+        """A protocol with the half-life of a positron emitter, such as ``"Ga-68"``.
+
+        Raises
+        ------
+        InputError
+            If the radionuclide is unknown, or not imaged by PET.
+        """
+        found = find_radionuclide(text=name)
+        if found is None or found.imaged_with == "SPECT":
+            raise InputError(
+                f"A PET scan needs a positron emitter such as F-18, C-11 or Ga-68; found '{name}'. Check its spelling."
+            )
+        return cls(half_life_s=found.half_life_s, **values)
+
     @property
     def bqml_per_suv(self) -> float:
-        """Activity concentration at the start of the scan of SUV one [Bq/mL]."""
+        """Activity concentration at the start of the series of SUV one [Bq/mL]."""
         decay = math.exp(-math.log(2) * self.uptake_time_s / self.half_life_s)
         return self.injected_activity_bq * decay / (1000.0 * self.body_mass_kg)
 
     @property
     def mean_decay(self) -> float:
-        """Mean activity during the scan over that at its start."""
+        """Mean activity during the scan over that at the start of the series."""
         exponent = math.log(2) * self.duration_s / self.half_life_s
-        return -math.expm1(-exponent) / exponent
+        return -math.expm1(-exponent) / exponent * math.exp(-math.log(2) * self.delay_s / self.half_life_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +138,17 @@ class Mismatch:
     """Displacement of the attenuation map along ``(y, x, plane)`` [mm]."""
     randoms_noise: float = 0.0
     """Relative standard deviation of the estimate of randoms."""
+    mu_motion: BodyMotion | None = None
+    """Breathing and arms between attenuation map and emission, beside the rigid displacement."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExpectedScan:
-    """Expected counts of a full scan, and what the reconstruction believes. Shapes ``(view, bin, plane)``."""
+    """Expected counts of a full scan, and what the reconstruction believes.
+
+    Shapes ``(view, bin, plane)``; with time of flight counts are ``(view, time bin, bin, plane)`` and the efficiency
+    ``(view, 1, bin, plane)``.
+    """
 
     prompts: torch.Tensor
     """Expected prompts before mixing of planes."""
@@ -100,8 +158,8 @@ class ExpectedScan:
     """Estimate of randoms alone, before mixing."""
     efficiency: torch.Tensor
     """Believed counts per line integral, attenuation included [counts / (Bq/mL mm)]."""
-    counts_per_line: float
-    """The same without attenuation."""
+    counts_per_line: float | torch.Tensor
+    """The same without attenuation; one for each plane where the sensitivity has an axial profile."""
     scanner: PetScanner
     resolution_fwhm_mm: float
     """Width of the resolution model, were it used [mm]."""
@@ -154,28 +212,44 @@ def expected_scan(
         If the grids do not match, or the fine one is not at least twice as fine in plane.
     """
     _check_grids(activity_suv, mu_map, fine_pixel_mm=fine_pixel_mm, n_fine_planes=n_fine_planes, settings=settings)
-    bin_mm = scanner.geometry.bin_mm
+    bin_mm, timing = scanner.geometry.bin_mm, scanner.time_of_flight
+    n_planes = mu_map.shape[-1] // n_fine_planes
+    if scanner.axial_profile is not None and len(scanner.axial_profile) != n_planes:
+        raise InputError(
+            f"An axial profile needs one value a plane; found {len(scanner.axial_profile)} for {n_planes} planes."
+        )
     mu_planes = _to_planes(mu_map, n_fine_planes)
     trues = _expected_trues(
         activity_suv, mu_planes, fine_pixel_mm=fine_pixel_mm, n_fine_planes=n_fine_planes, scanner=scanner,
         protocol=protocol,
     )  # fmt: skip
+    at_any_time = trues if timing is None else trues.sum(1)
     scatters = scatter_of(
-        trues, fraction=scanner.scatter_fraction, width_mm=220.0, axial_width_mm=80.0, bin_mm=bin_mm,
+        at_any_time, fraction=scanner.scatter_fraction, width_mm=220.0, axial_width_mm=80.0, bin_mm=bin_mm,
         plane_mm=scanner.plane_mm,
     )  # fmt: skip
-    randoms = randoms_of(trues, fraction=scanner.randoms_fraction, bin_mm=bin_mm)
+    randoms = randoms_of(at_any_time, fraction=scanner.randoms_fraction, bin_mm=bin_mm)
     noise = 1 + mismatch.randoms_noise * torch.randn(randoms.shape, generator=generator)
     estimate = mismatch.randoms_scale * randoms * noise.clamp_min(0)
-    background = PlaneMixing(scanner.mixing).forward(mismatch.scatter_scale * scatters + estimate)
     coarse_mu = _reduce(mu_planes, round(settings.pixel_mm / fine_pixel_mm))
-    survival = _believed_survival(coarse_mu, scanner=scanner, settings=settings, shift_mm=mismatch.mu_shift_mm)
+    survival = _believed_survival(coarse_mu, scanner=scanner, settings=settings, mismatch=mismatch)
+    if timing is not None:
+        scatters = spread_over_time(scatters, trues)
+        randoms, estimate = even_over_time(randoms, timing.n_bins), even_over_time(estimate, timing.n_bins)
+        survival = survival[:, None]
+    prompts, believed = trues + scatters + randoms, mismatch.scatter_scale * scatters + estimate
+    mixing = PlaneMixing(scanner.mixing)
+    counts_per_line: float | torch.Tensor = _counts_per_line(scanner, protocol)
+    if scanner.axial_profile is not None:
+        profile = torch.tensor(scanner.axial_profile)
+        prompts, believed, estimate = prompts * profile, believed * profile, estimate * profile
+        counts_per_line = counts_per_line * mixing.forward(profile)
     return ExpectedScan(
-        prompts=trues + scatters + randoms,
-        background=background,
+        prompts=prompts,
+        background=mixing.forward(believed),
         randoms=estimate,
-        efficiency=_counts_per_line(scanner, protocol) * survival,
-        counts_per_line=_counts_per_line(scanner, protocol),
+        efficiency=counts_per_line * survival,
+        counts_per_line=counts_per_line,
         scanner=scanner,
         resolution_fwhm_mm=scanner.fwhm_mm * mismatch.resolution_scale,
     )
@@ -191,6 +265,11 @@ def _check_grids(
 ) -> None:
     """Refuse data on a grid that is not finer than the reconstruction's, which would know too much of them."""
     n_fine = activity_suv.shape[0]
+    if activity_suv.ndim != 3 or activity_suv.shape[1] != n_fine or not fine_pixel_mm > 0:
+        raise InputError(
+            "Activity must be a stack of square slices, axes (y, x, plane), of pixels above 0 mm; found shape "
+            f"{tuple(activity_suv.shape)} of {fine_pixel_mm} mm."
+        )
     factor = round(settings.pixel_mm / fine_pixel_mm)
     if factor < 2 or n_fine != factor * settings.n_pixels or abs(factor * fine_pixel_mm - settings.pixel_mm) > 1e-3:
         raise InputError(
@@ -198,11 +277,14 @@ def _check_grids(
             f"covers the same field; found {n_fine} pixels of {fine_pixel_mm} mm for {settings.n_pixels} of "
             f"{settings.pixel_mm} mm."
         )
-    if activity_suv.shape != mu_map.shape or activity_suv.shape[-1] % n_fine_planes:
+    if activity_suv.shape != mu_map.shape or n_fine_planes < 1 or activity_suv.shape[-1] % n_fine_planes:
         raise InputError(
             "Activity and attenuation must share a grid of whole planes; found shapes "
             f"{tuple(activity_suv.shape)} and {tuple(mu_map.shape)} with {n_fine_planes} fine planes a plane."
         )
+    for name, values in (("Activity", activity_suv), ("Attenuation", mu_map)):
+        if not bool(torch.isfinite(values).all()) or bool((values < 0).any()):
+            raise InputError(f"{name} must be finite and not negative; found NaN, infinity or less. Check the phantom.")
 
 
 def _believed_survival(
@@ -210,11 +292,13 @@ def _believed_survival(
     *,
     scanner: PetScanner,
     settings: OsemSettings,
-    shift_mm: tuple[float, float, float],
+    mismatch: Mismatch,
 ) -> torch.Tensor:
     """Attenuation factors that the reconstruction computes by its own system from a displaced map."""
-    pixel = settings.pixel_mm
+    pixel, shift_mm = settings.pixel_mm, mismatch.mu_shift_mm
     displaced = displace(mu_planes, (shift_mm[0] / pixel, shift_mm[1] / pixel, shift_mm[2] / scanner.plane_mm))
+    if mismatch.mu_motion is not None:
+        displaced = mismatch.mu_motion.apply(displaced, pixel_mm=pixel, plane_mm=scanner.plane_mm)
     matrix = scaled_matrix(settings.n_pixels, pixel, scanner.geometry)
     return attenuation_factors(displaced, SliceProjector(settings.n_pixels, pixel, scanner.geometry, matrix=matrix))
 
@@ -241,16 +325,20 @@ def _expected_trues(
     scanner: PetScanner,
     protocol: PetProtocol,
 ) -> torch.Tensor:
-    """Expected attenuated trues of the blurred activity, shape ``(view, bin, plane)``."""
-    n_fine, geometry = activity_suv.shape[0], scanner.geometry
-    fine = SliceProjector(n_fine, fine_pixel_mm, geometry, matrix=scaled_matrix(n_fine, fine_pixel_mm, geometry))
+    """Expected attenuated trues of the blurred activity, shape ``(view, bin, plane)``, or with time bins."""
+    n_fine, geometry, timing = activity_suv.shape[0], scanner.geometry, scanner.time_of_flight
+    matrix = scaled_matrix(n_fine, fine_pixel_mm, geometry)
+    fine = SliceProjector(n_fine, fine_pixel_mm, geometry, matrix=matrix)
     blur = GaussianBlur(
         (scanner.fwhm_mm, scanner.fwhm_mm, scanner.axial_fwhm_mm),
         (fine_pixel_mm, fine_pixel_mm, scanner.plane_mm / n_fine_planes),
     )
     planes = _to_planes(blur.forward(activity_suv), n_fine_planes)
     counts = _counts_per_line(scanner, protocol) * protocol.bqml_per_suv
-    return fine.forward(planes) * counts * attenuation_factors(mu_planes, fine)
+    if timing is None:
+        return fine.forward(planes) * counts * attenuation_factors(mu_planes, fine)
+    by_time = TimeOfFlightProjector(n_fine, fine_pixel_mm, geometry, timing, matrix=matrix)
+    return by_time.forward(planes) * counts * attenuation_factors(mu_planes, fine)[:, None]
 
 
 def reconstruct_fractions(
@@ -277,30 +365,50 @@ def reconstruct_fractions(
         Activity concentration at the start of the scan [Bq/mL], shape ``(fraction, plane, y, x)``. Without attenuation
         correction the values are lower, most so in the middle of the body, and are no activity concentration.
     """
-    mixing = PlaneMixing(scan.scanner.mixing)
     n_planes = scan.prompts.shape[-1]
+    prompts, background, efficiency = measured_counts(
+        scan, fractions, generator, attenuation_corrected=attenuation_corrected
+    )
+    image = osem(
+        prompts, background, efficiency, scan.scanner.geometry, settings, filtered=False,
+        timing=scan.scanner.time_of_flight,
+    )  # fmt: skip
+    return stack_of_scans(image, n_planes, settings if filtered else None)
+
+
+def measured_counts(
+    scan: ExpectedScan,
+    fractions: tuple[float | None, ...],
+    generator: torch.Generator,
+    *,
+    attenuation_corrected: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Counts, believed background and believed efficiency of scans at several fractions, one after another in planes.
+
+    Arguments of :func:`reconstruct_fractions`, results as :func:`nmsynth.physics.reconstruction.osem` takes them.
+    """
+    mixing = PlaneMixing(scan.scanner.mixing)
     believed_background, believed_efficiency = scan.background, scan.efficiency
     if not attenuation_corrected:
         believed_background = mixing.forward(scan.randoms)
-        believed_efficiency = torch.full_like(scan.efficiency, scan.counts_per_line)
+        believed_efficiency = torch.ones_like(scan.efficiency) * scan.counts_per_line
     prompts, background, efficiency = [], [], []
     for fraction in fractions:
         share = 1.0 if fraction is None else fraction
+        if not (math.isfinite(share) and share > 0):
+            raise InputError(f"A count fraction must be finite and above 0; found {fraction}.")
         expected = scan.prompts * share
         counts = expected if fraction is None else poisson(expected, generator)
         prompts.append(mixing.forward(counts))
         background.append(believed_background * share)
         efficiency.append(believed_efficiency * share)
-    image = osem(
-        torch.cat(prompts, -1),
-        torch.cat(background, -1),
-        torch.cat(efficiency, -1),
-        scan.scanner.geometry,
-        settings,
-        filtered=False,
-    )
-    stack = image.reshape(*image.shape[:2], len(fractions), n_planes)
-    if filtered:
-        widths = (settings.filter_fwhm_mm, settings.filter_fwhm_mm, 0.0, settings.axial_filter_fwhm_mm)
-        stack = GaussianBlur(widths, (settings.pixel_mm, settings.pixel_mm, 1.0, settings.plane_mm)).forward(stack)
+    return torch.cat(prompts, -1), torch.cat(background, -1), torch.cat(efficiency, -1)
+
+
+def stack_of_scans(image: torch.Tensor, n_planes: int, filters: OsemSettings | None) -> torch.Tensor:
+    """Scans one after another in planes as ``(fraction, plane, y, x)``, filtered by the settings if given."""
+    stack = image.reshape(*image.shape[:2], -1, n_planes)
+    if filters is not None:
+        widths = (filters.filter_fwhm_mm, filters.filter_fwhm_mm, 0.0, filters.axial_filter_fwhm_mm)
+        stack = GaussianBlur(widths, (filters.pixel_mm, filters.pixel_mm, 1.0, filters.plane_mm)).forward(stack)
     return stack.permute(2, 3, 0, 1).contiguous()  # (y, x, fraction, plane) -> (fraction, plane, y, x)

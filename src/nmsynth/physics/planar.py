@@ -210,14 +210,21 @@ def conjugate_view_activity(
     Raises
     ------
     InputError
-        If counts are negative, or the transmission lies outside 0 to 1.
+        If shapes differ, counts are negative or NaN, or the transmission lies outside 0 to 1.
 
     References
     ----------
     .. [Siegel1999] J. A. Siegel et al., MIRD pamphlet no. 16, J Nucl Med 40:37S-61S, 1999.
     """
-    if bool((anterior < 0).any()) or bool((posterior < 0).any()):
-        raise InputError("Counts must not be negative; found values below 0. Do not subtract scatter beforehand.")
-    if bool((transmission <= 0).any()) or bool((transmission > 1).any()) or not counts_per_bq > 0:
+    if not anterior.shape == posterior.shape == transmission.shape:
+        raise InputError(
+            "Both views and the transmission must have the same shape; found "
+            f"{tuple(anterior.shape)}, {tuple(posterior.shape)} and {tuple(transmission.shape)}."
+        )
+    if not (bool((anterior >= 0).all()) and bool((posterior >= 0).all())):
+        raise InputError(
+            "Counts must not be negative; found NaN or values below 0. Do not subtract scatter beforehand."
+        )
+    if not (bool((transmission > 0).all()) and bool((transmission <= 1).all()) and counts_per_bq > 0):
         raise InputError("The transmission must lie above 0 and at most at 1, and the sensitivity above 0.")
     return (anterior * posterior / transmission).sqrt() / counts_per_bq

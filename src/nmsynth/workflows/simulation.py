@@ -79,6 +79,8 @@ class SimulatePetSettings(BrainSettings):
     """Voxel of the reconstruction [mm]."""
     length_mm: float | None = Field(default=None, gt=0)
     """Length that is scanned, about the middle of the body [mm]; the whole body when unset."""
+    beds: bool = False
+    """Scan in overlapping bed positions, one after another, instead of all planes for the same time."""
     file_format: Literal["dicom", "nifti"] = "dicom"
     """Format of the scan."""
     timestamp: bool = False
@@ -89,7 +91,7 @@ class SimulatePetSettings(BrainSettings):
     @property
     def unused(self) -> set[str]:
         """Fields that are left out of records and UIDs while nothing is asked for by them."""
-        return set() if self.companions else {"companions"}
+        return {name for name in ("companions", "beds") if not getattr(self, name)}
 
 
 def simulate_pet(
@@ -279,6 +281,7 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
         "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct", *settings.unused}),
         "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
         "scan": study.draw.to_json(),
+        "beds": [{"first_plane": bed.first_plane, "delay_s": bed.delay_s, "decay": bed.decay} for bed in study.beds],
         "lesions": describe_lesions(study.lesions),
     }
     brain = scanned.subject.brain
@@ -327,11 +330,13 @@ class _Scanned:
 
 def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     """Scan the subject of the settings."""
-    from nmsynth.data.scan import ReferenceScan, scan_phantom
+    from nmsynth.data.scan import ReferenceScan, bed_plan, scan_phantom
     from nmsynth.workflows.pet_subject import pet_subject
 
     subject = pet_subject(settings)
     reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=subject.field_mm)
+    if settings.beds:
+        reference = replace(reference, beds=bed_plan(reference.plane_mm))
     if subject.brain is not None:
         reference = reference.with_tracer(subject.brain.tracer, body_mass_kg=subject.body_mass_kg)
     anatomy = companion_subject(

@@ -129,6 +129,14 @@ def pet(
             show_default="all",
         ),
     ] = None,
+    beds: Annotated[
+        bool,
+        typer.Option(
+            "--beds",
+            rich_help_panel=_SCAN,
+            help="Scan in overlapping bed positions, each later than the last; not with --from.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, rich_help_panel=_SCAN, help="Seed of what is drawn at random.")] = 0,
     image_format: Annotated[
         options.OutputFormat, typer.Option("--format", help="Format of the scan.")
@@ -157,8 +165,10 @@ def pet(
         raise InputError(
             "--series-uid, --unit and --modality belong to --from, which is missing. Add it or leave them."
         )
-    if source is not None and (voxel_mm is not None or length_mm is not None):
-        raise InputError("A series keeps its grid; --voxel-mm or --length-mm was given with --from. Leave it out.")
+    if source is not None and (voxel_mm is not None or length_mm is not None or beds):
+        raise InputError(
+            "A series keeps its grid; --voxel-mm, --length-mm or --beds was given with --from. Leave it out."
+        )
     given = {
         "source": source,
         "series_uid": series_uid,
@@ -179,7 +189,13 @@ def pet(
         "companions": companions,
     }
     values = {name: value for name, value in given.items() if value is not None}
-    values |= {"count_fraction": count_fraction, "seed": seed, "file_format": image_format, "timestamp": timestamp}
+    values |= {
+        "count_fraction": count_fraction,
+        "beds": beds,
+        "seed": seed,
+        "file_format": image_format,
+        "timestamp": timestamp,
+    }
     settings = resolve(SimulatePetSettings, values, where="the options")
     terminal = terminal_of(context)
     with terminal.progress() as progress:
