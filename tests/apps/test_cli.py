@@ -211,7 +211,12 @@ def test_train_passes_overrides_on(replace_workflow, capsys):
     assert run(["train", "lowcount-pet", "-o", "r", "--restart", "--set", "optimisation.steps=7"]) == 0
     assert workflow.args == ("lowcount-pet",)
     workflow.kwargs.pop("progress")("simulating", 0.5)
-    assert workflow.kwargs == {"output": Path("r"), "resume": False, "overrides": {"optimisation.steps": 7}}
+    assert workflow.kwargs == {
+        "output": Path("r"),
+        "data": None,
+        "resume": False,
+        "overrides": {"optimisation.steps": 7},
+    }
     captured = capsys.readouterr()
     assert "package" in captured.out
     assert "simulating (50% of all)" in captured.err

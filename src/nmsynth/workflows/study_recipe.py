@@ -25,8 +25,10 @@ _ROLES = {
     "scan": "source",
     "noise_free": "target",
     "truth": "truth",
+    "activity": "truth",
     "lesions": "mask",
     "organs": "mask",
+    "body": "mask",
     "segments": "mask",
     "regions": "mask",
     "mu_map": "anatomy",
@@ -116,11 +118,15 @@ def _workflow(kind: str) -> tuple[type[BaseModel], Callable[..., dict[str, Any]]
         from nmsynth.workflows.spect_simulation import SimulateSpectSettings, simulate_spect
 
         return SimulateSpectSettings, simulate_spect
+    if kind == "planar":
+        from nmsynth.workflows.planar_simulation import SimulatePlanarSettings, simulate_planar
+
+        return SimulatePlanarSettings, simulate_planar
     if kind == "dynamic":
         from nmsynth.workflows.dynamic_simulation import SimulateDynamicSettings, simulate_dynamic
 
         return SimulateDynamicSettings, simulate_dynamic
-    raise InputError(f"A study is pet, spect or dynamic; found '{kind}'. Correct the recipe.")
+    raise InputError(f"A study is pet, spect, planar or dynamic; found '{kind}'. Correct the recipe.")
 
 
 def simulate_study(plan: StudyPlan, work: Path, *, file_format: str) -> tuple[list[ManifestRow], dict[str, Any]]:
@@ -147,33 +153,47 @@ def simulate_study(plan: StudyPlan, work: Path, *, file_format: str) -> tuple[li
 
 
 def _rows(plan: StudyPlan, work: Path) -> list[ManifestRow]:
-    """What a study wrote, as rows of a manifest."""
+    """What a study wrote, as rows of a manifest: its scan and what comes with it first, then what is known of it."""
     from nmsynth.data.manifest import ManifestRow
 
     fraction = float(plan.settings.get("count_fraction", 1.0))
     root = work / "study"
     rows = []
-
-    def add(role: str, name: str, path: Path, of: float | None) -> None:
-        """A row with unit and modality of the image's sidecar."""
-        sidecar = path.with_name(f"{name}.json")
-        facts = {}
-        if path.name.endswith(".nii.gz") and sidecar.is_file():
-            facts = json.loads(sidecar.read_text(encoding="utf-8")).get("nmsynth", {})
+    for path in _images(root):
+        name = "scan" if path == root else path.name.removesuffix(".nii.gz").removesuffix(".npy")
+        role = _role(name, of_scan=path == root or path.parent == root, is_image=path.suffix != ".npy")
+        of = fraction if role in ("source", "data") else 1.0 if name.startswith("full_count") else None
+        facts = _sidecar_facts(path)
         rows.append(
             ManifestRow(
                 plan.case_id, plan.case_id, plan.split, role, name, path.relative_to(work).as_posix(), of,
                 facts.get("modality") or "", facts.get("unit") or "",
             )
         )  # fmt: skip
-
-    if any(root.glob("*.dcm")):
-        add("source", "scan", root, fraction)
-    for path in sorted([*root.glob("*.nii.gz"), *root.glob("*.npy"), *root.glob("reference/*.nii.gz")]):
-        name = path.name.removesuffix(".nii.gz")
-        if path.suffix == ".npy":
-            add("data", path.stem, path, fraction)
-            continue
-        role = _ROLES.get(name, "source" if path.parent == root else "reference")
-        add(role, name, path, fraction if role == "source" else 1.0 if name == "full_count" else None)
     return rows
+
+
+def _images(root: Path) -> list[Path]:
+    """Images of a study: NIfTI and NumPy files, and folders of DICOM files."""
+    folders = [
+        folder for folder in (root, *sorted(p for p in root.iterdir() if p.is_dir())) if any(folder.glob("*.dcm"))
+    ]
+    files = [path for pattern in ("*.nii.gz", "*.npy", "reference/*.nii.gz") for path in sorted(root.glob(pattern))]
+    return [*folders, *files]
+
+
+def _role(name: str, *, of_scan: bool, is_image: bool) -> str:
+    """Role of an image by its name, which may end in its view."""
+    if not is_image or name == "projections":
+        return "data"
+    plain = name.removesuffix("_anterior").removesuffix("_posterior")
+    return _ROLES.get(plain, "source" if of_scan else "reference")
+
+
+def _sidecar_facts(path: Path) -> dict[str, Any]:
+    """Unit and modality of a NIfTI image by its sidecar."""
+    sidecar = path.with_name(f"{path.name.removesuffix('.nii.gz')}.json")
+    if not path.name.endswith(".nii.gz") or not sidecar.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8")).get("nmsynth", {})
+    return found
