@@ -2,8 +2,8 @@
 
 Every label map is brought to MNI-like coordinates by its deep structures and the box of its cerebrum alone, no
 registration; group averages are in the MNI space, but for that of FDG, whose brain is smaller: centre and spread of its
-bright voxels along each axis are matched to those of the phantoms. Regional means weigh each voxel by the share of maps that have the
-region there, in the phantoms' average and in the real one alike.
+bright voxels along each axis are matched to those of the phantoms. Regional means weigh each voxel by the share of maps
+that have the region there, in the phantoms' average and in the real one alike.
 
     python -m benchmarks.brain_templates --labels ../shared/data/brain_labels --templates ../shared/data/brain_templates
 """

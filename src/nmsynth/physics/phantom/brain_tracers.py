@@ -1,8 +1,8 @@
 """Where brain tracers go in healthy subjects: ratio to the reference region by region, as data.
 
 The ratios are those of the tissue, not of an image of it. Published values come from images, in which cortex two to
-three millimetres thick is mixed with its neighbours. So the tables were **chosen** such that they have the order and the
-contrasts that their sources report, and come near the means that these measured once a scan has blurred them:
+three millimetres thick is mixed with its neighbours. So the tables were **chosen** such that they have the order and
+the contrasts that their sources report, and come near the means that these measured once a scan has blurred them:
 
 FDG
     Fitted: blurred to 7 mm and averaged over four label maps, the phantoms have the regional means, over pons, of the
