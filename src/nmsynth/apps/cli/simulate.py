@@ -73,7 +73,7 @@ def pet(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(rich_help_panel=_SUBJECT, help="A NIfTI label image, filled with FDG uptake drawn by the seed."),
+        typer.Option(rich_help_panel=_SUBJECT, help="A NIfTI label image, filled with uptake drawn by the seed."),
     ] = None,
     label_kind: Annotated[
         LabelKind | None,
