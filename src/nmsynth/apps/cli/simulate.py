@@ -185,6 +185,7 @@ def pet(
         return
     terminal.print_line(f"Wrote {output} (simulated, {count_fraction:g} of the counts)")
     terminal.print_line(f"What is known of it: {output / 'reference'}")
+    brain_options.print_brain(terminal, record)
     if source is not None:
         terminal.print_line(f"  attenuation: {record['attenuation']}")
         terminal.print_line(f"  reference: {record['reference']}")

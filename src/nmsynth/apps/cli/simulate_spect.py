@@ -135,6 +135,7 @@ def spect(
         return
     terminal.print_line(f"Wrote {output} (simulated, {record['scan']['counts'][-1]:,.0f} counts)")
     terminal.print_line(f"What is known of it: {output / 'reference'}")
+    brain_options.print_brain(terminal, record)
     penetration = record["scan"]["septal_penetration"]
     if penetration > 0.05:
         terminal.print_line(
