@@ -1,8 +1,9 @@
 """Brain phantoms of a population without spread, averaged in one space, beside group averages of real scans.
 
 Every label map is brought to MNI-like coordinates by its deep structures and the box of its cerebrum alone, no
-registration; group averages are in the MNI space. Regional means weigh each voxel by the share of maps that have the
-region there, in the phantoms' average and in the real one alike.
+registration; group averages are in the MNI space, but for that of FDG, whose brain is smaller: centre and spread of its
+bright voxels along each axis are matched to those of the phantoms. Regional means weigh each voxel by the share of maps
+that have the region there, in the phantoms' average and in the real one alike.
 
     python -m benchmarks.brain_templates --labels ../shared/data/brain_labels --templates ../shared/data/brain_templates
 """
@@ -32,6 +33,7 @@ TEMPLATES = {
     "DAT_DATSPECT": ("ioflupane", "normal", 0.0),
 }
 """Group average to tracer, disease and severity of the phantoms beside it."""
+BY_MOMENTS = ("fdg_116_controls",)
 STEP_MM = 3.0
 FWHM_MM = {"ioflupane": 12.0}
 """Resolution given to the phantoms, 7 mm for PET [mm]; chosen, the averages do not state theirs."""
@@ -56,6 +58,18 @@ def template_values(path: Path, points: np.ndarray) -> np.ndarray:
     image = nib.load(path)
     to_index = np.linalg.inv(image.affine)
     return sampled(np.nan_to_num(image.get_fdata()), points @ to_index[:3, :3].T + to_index[:3, 3])
+
+
+def matched_points(path: Path, points: np.ndarray, phantom: np.ndarray) -> np.ndarray:
+    """Points moved and scaled along each axis so that bright voxels of both images have the same moments."""
+
+    def moments(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the coordinates of bright voxels."""
+        bright = points[image > 0.5 * np.percentile(image[image > 0.2 * image.max()], 90)]
+        return bright.mean(axis=0), bright.std(axis=0)
+
+    (own_mean, own_sd), (mean, sd) = moments(template_values(path, points)), moments(phantom)
+    return (points - mean) / sd * own_sd + own_mean
 
 
 def phantom_averages(folder: Path, points: np.ndarray) -> tuple[dict[str, np.ndarray], dict[int, np.ndarray]]:
@@ -95,7 +109,8 @@ def compare(labels: Path, templates: Path) -> dict[str, dict[str, object]]:
             continue
         reference = sum(shares[r] for r in brain_tracer_named(tracer).reference)
         pair = []
-        for image in (template_values(path, points), means[name]):
+        there = matched_points(path, points, means[name]) if name in BY_MOMENTS else points
+        for image in (template_values(path, there), means[name]):
             level = (reference * image).sum() / reference.sum()
             pair.append({r: (shares[r] * image).sum() / shares[r].sum() / level for r in shares})
         rows = {BrainRegion(r).name.lower(): [round(float(p[r]), 3) for p in pair] for r in shares}

@@ -50,6 +50,15 @@ def test_left_and_right_are_those_of_the_labels():
     assert (regions[np.isin(labels, (0, 4, 24, 43, 511, 515))] == 0).all()
 
 
+def test_the_corpus_callosum_is_divided_in_the_middle():
+    labels, points = head()
+    callosum = (np.abs(points[..., 0]) < 6) & (np.abs(points[..., 2] - 44) < 5) & (np.abs(points[..., 1]) < 20)
+    labels[callosum] = 253
+    regions = brain_regions(labels, SPACING)[callosum]
+    assert set(regions.tolist()) == {BrainRegion.CEREBRAL_WHITE, BrainRegion.CEREBRAL_WHITE + RIGHT}
+    assert np.mean(regions > RIGHT) == pytest.approx(0.5, abs=0.2)
+
+
 def test_the_putamen_is_divided_in_the_middle_and_the_pons_is_a_third_of_the_stem():
     labels, points = head()
     regions = brain_regions(labels, SPACING)

@@ -76,6 +76,23 @@ def test_grey_matter_is_three_to_four_times_white():
     assert 2.8 < np.mean(ratios) < 4.2
 
 
+def test_plain_fdg_is_what_the_shipped_weights_were_trained_on():
+    """Sums of version 0.1.0, before other tracers came; a change here means new weights."""
+    for seed, total in ((0, 19386.151667), (3, 19526.552333)):
+        found = from_brain_labels(_head(), SPACING, seed=seed).activity.sum(dtype=float)
+        assert found == pytest.approx(total, rel=1e-6)
+
+
+def test_choroid_plexus_of_a_plain_fdg_head_is_ventricle():
+    labels = _head()
+    labels[8, 8:10, 8:10] = 4
+    other = labels.copy()
+    other[labels == 4] = 31
+    np.testing.assert_array_equal(
+        from_brain_labels(other, SPACING, seed=1).activity, from_brain_labels(labels, SPACING, seed=1).activity
+    )
+
+
 def test_cortical_parcels_are_cortex():
     labels = _head()
     labels[labels == 3] = 1024

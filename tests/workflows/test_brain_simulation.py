@@ -104,6 +104,15 @@ def test_the_command_line_reaches_it(labels, tmp_path, capsys):
     assert (brain["tracer"], brain["severity"], brain["atrophy"]) == ("FDOPA", 0.8, 0.0)
 
 
+def test_a_disease_that_changes_nothing_is_said_so(labels, tmp_path, capsys):
+    words = ["simulate", "pet", str(tmp_path / "out"), "--labels", str(labels), "--label-kind", "brain"]
+    options = ["--tracer", "florbetapir", "--disease", "parkinson", "--severity", "0.8", "--voxel-mm", "8"]
+    assert run([*words, *options]) == 0
+    out = capsys.readouterr().out
+    assert "florbetapir, parkinson, severity 0.80, atrophy 0.00" in out
+    assert "the uptake of florbetapir is that of health" in out
+
+
 def test_plain_brain_labels_are_scanned_as_before(labels, tmp_path):
     settings = SimulatePetSettings(labels=labels, label_kind="brain", voxel_mm=8.0, length_mm=64.0)
     record = simulate_pet(settings, tmp_path / "out")

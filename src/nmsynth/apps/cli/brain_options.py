@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from nmsynth.apps.cli.terminal import Terminal
 
 PANEL = "A brain from labels"
 
@@ -77,3 +79,15 @@ CouplingOption = Annotated[
         show_default="no atrophy",
     ),
 ]
+
+
+def print_brain(terminal: Terminal, record: dict[str, Any]) -> None:
+    """Say what the brain of a simulation has, where it is one with a tracer of its own."""
+    brain = record.get("brain")
+    if brain is None:
+        return
+    terminal.print_line(
+        f"  {brain['tracer']}, {brain['disease']}, severity {brain['severity']:.2f}, atrophy {brain['atrophy']:.2f}"
+    )
+    if brain["disease"] != "normal" and not brain["disease_changes_uptake"]:
+        terminal.print_line(f"  note: the uptake of {brain['tracer']} is that of health; its change is not modelled.")

@@ -73,7 +73,7 @@ def pet(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(rich_help_panel=_SUBJECT, help="A NIfTI label image, filled with FDG uptake drawn by the seed."),
+        typer.Option(rich_help_panel=_SUBJECT, help="A NIfTI label image, filled with uptake drawn by the seed."),
     ] = None,
     label_kind: Annotated[
         LabelKind | None,
@@ -205,6 +205,7 @@ def pet(
         return
     terminal.print_line(f"Wrote {output} (simulated, {count_fraction:g} of the counts)")
     terminal.print_line(f"What is known of it: {output / 'reference'}")
+    brain_options.print_brain(terminal, record)
     if source is not None:
         terminal.print_line(f"  attenuation: {record['attenuation']}")
         terminal.print_line(f"  reference: {record['reference']}")

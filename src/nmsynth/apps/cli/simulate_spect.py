@@ -289,6 +289,7 @@ def spect(
     share = record["scan"].get("share_in_field", 1.0)
     if share < 0.99:
         terminal.print_line(f"  warning: {share:.0%} of the activity lies in the field; the rest is not scanned.")
+    brain_options.print_brain(terminal, record)
     penetration = record["scan"]["septal_penetration"]
     if penetration > 0.05:
         terminal.print_line(

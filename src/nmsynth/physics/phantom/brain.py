@@ -12,7 +12,13 @@ from scipy import ndimage
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.phantom.brain_atrophy import atrophied
-from nmsynth.physics.phantom.brain_disease import BrainSubject, checked_disease, checked_share, diseased_ratio
+from nmsynth.physics.phantom.brain_disease import (
+    BrainSubject,
+    changes_uptake,
+    checked_disease,
+    checked_share,
+    diseased_ratio,
+)
 from nmsynth.physics.phantom.brain_regions import CORTEX, RIGHT, BrainRegion, brain_regions, region_name
 from nmsynth.physics.phantom.brain_tracers import TISSUE_OF_LABEL, BrainTracer, brain_tracer_named
 from nmsynth.physics.phantom.grid import FloatArray, Grid, Phantom
@@ -99,6 +105,7 @@ class BrainPatient:
             "radionuclide": self.tracer.radionuclide,
             "reference_region": [region.name.lower().replace("_", " ") for region in self.tracer.reference],
             "disease": self.subject.disease,
+            "disease_changes_uptake": changes_uptake(self.subject.disease, self.tracer.name),
             "severity": self.subject.severity,
             "atrophy": self.subject.atrophy,
             "coupling": self.subject.coupling,

@@ -101,8 +101,13 @@ def _grain(shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def _depth_of(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> NDArray[np.float64]:
-    """Depth under the surface of a mask [mm]."""
-    return np.asarray(ndimage.distance_transform_edt(mask, sampling=spacing_mm), dtype=np.float64)
+    """Depth under the surface of a mask [mm], computed in its own box."""
+    depth = np.zeros(mask.shape, np.float64)
+    where = ndimage.find_objects(mask.astype(np.uint8))
+    if where:
+        box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in where[0])
+        depth[box] = ndimage.distance_transform_edt(mask[box], sampling=spacing_mm)
+    return depth
 
 
 def _take(

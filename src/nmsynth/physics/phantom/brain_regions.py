@@ -83,7 +83,8 @@ _SIDED = {
     (136, 163): R.CHOROID_PLEXUS,
     (137, 164): R.CHOROID_PLEXUS,
 }
-_MIDLINE = {16: R.BRAINSTEM, **dict.fromkeys((77, 80, 85, 251, 252, 253, 254, 255), R.CEREBRAL_WHITE)}
+_MIDDLE_WHITE = (77, 80, 85, 251, 252, 253, 254, 255)
+_MIDLINE = {16: R.BRAINSTEM, **dict.fromkeys(_MIDDLE_WHITE, R.CEREBRAL_WHITE)}
 LABEL_REGION: dict[int, int] = {
     **{left: int(region) for (left, _), region in _SIDED.items()},
     **{right: int(region) + RIGHT for (_, right), region in _SIDED.items()},
@@ -251,6 +252,9 @@ def brain_regions(labels: NDArray[np.int32], spacing_mm: tuple[float, float, flo
         found[unknown] = _nearest(frame.coordinates(np.argwhere(cortex)[unknown], spacing_mm))
     found[(numbers == 42) | (numbers >= 2000)] += RIGHT
     regions[cortex] = found
+    middle = np.argwhere(np.isin(labels, _MIDDLE_WHITE))
+    on_right = middle[frame.coordinates(middle, spacing_mm)[:, 0] > 0]
+    regions[tuple(on_right.T)] += RIGHT
     for side in (0, RIGHT):
         _divide(regions, R.ANTERIOR_PUTAMEN + side, R.POSTERIOR_PUTAMEN + side, frame, spacing_mm)
     _divide(regions, R.BRAINSTEM, R.PONS, frame, spacing_mm)

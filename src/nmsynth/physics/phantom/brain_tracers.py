@@ -1,28 +1,28 @@
 """Where brain tracers go in healthy subjects: ratio to the reference region by region, as data.
 
 The ratios are those of the tissue, not of an image of it. Published values come from images, in which cortex two to
-three millimetres thick is mixed with its neighbours; nobody publishes a full table without that. So each table was
-**chosen** such that it has the order and the contrasts that its sources report, and the means they measure come about
-once a scan has blurred it. What the sources state:
+three millimetres thick is mixed with its neighbours. So the tables were **chosen** such that they have the order and
+the contrasts that their sources report, and come near the means that these measured once a scan has blurred them:
 
 FDG
-    Legacy ratios of :mod:`nmsynth.physics.phantom.label_tables` over pons, with the posterior cingulate and the
-    precuneus highest, as in [Minoshima1997]_, and lobes by what is seen in practice.
+    Fitted: blurred to 7 mm and averaged over four label maps, the phantoms have the regional means, over pons, of the
+    group average of 116 healthy subjects by the DlutMedimgGroup (MIT licence). The precuneus with the posterior
+    cingulate is highest, as its early loss in disease made known [Minoshima1997]_. Reference SUV chosen.
 florbetapir
-    Cortex 0.96 (SD 0.04) of the whole cerebellum in the young [Clark2011]_; white matter above grey, which is not
-    amyloid. White matter and deep nuclei chosen.
+    Cortex as imaged 0.96 (SD 0.04) of the whole cerebellum in the young [Clark2011]_; white matter above grey, which is
+    not amyloid. White matter and deep nuclei chosen.
 flortaucipir
     Healthy binding potentials of 0.06 to 0.11 in cortex [Timmers2019]_; off-target binding in putamen, pallidum,
     caudate, thalamus, white matter and choroid plexus [Baker2019]_, levels chosen. Meninges are not modelled.
 FDOPA
-    Late ratio to occipital cortex, which follows influx [Dhawan2002]_; levels chosen.
+    Late ratio to occipital cortex, which falls with influx in disease [Dhawan2002]_; levels chosen.
 ioflupane
     Specific binding over occipital cortex of 2.6 (SD 0.6) in caudate and 2.3 (SD 0.4) in putamen, as imaged
-    [Wuerzburg2018]_; the tissue's own chosen near twice that. Midbrain, pons and thalamus bind through serotonin
-    transporters, levels chosen.
+    [Wuerzburg2018]_; the tissue's own is set so that a blur of 12 mm leaves 2.3 and 2.5. Midbrain, pons and thalamus
+    bind through serotonin transporters, levels chosen.
 HMPAO
-    Frontal, temporal and parietal cortex 0.87 to 0.88 of cerebellum [Healthy2012]_, basal ganglia and cerebellum high
-    [Koyama1997]_; white matter chosen.
+    Frontal, temporal and parietal cortex 0.87 to 0.88 of cerebellum at their surface's maximum [Healthy2012]_, basal
+    ganglia and cerebellum high [Koyama1997]_; levels chosen.
 
 Standard deviations between subjects are those of the sources where they state one, else chosen. SUVs of reference
 regions and of tissue outside the brain are chosen.
@@ -134,9 +134,9 @@ BRAIN_TRACERS = {
     for t in (
         BrainTracer(
             "FDG", "F-18", "Fluorodeoxyglucose F^18^", 45 * _MINUTE, 200e6, 15 * _MINUTE,
-            (_B.PONS,), Uptake(4.9, 0.22, 2.6, 8.2),
-            _regions((1.74, 1.60, 1.70, 1.72, 1.90, 1.65, 1.60, 1.30, 1.80, 1.24, 1.14, 1.81, 1.93, 1.93, 1.69, 1.29,
-                      1.76, 1.07, 1.47, 0.55, 1.00, 0.98, 0.52, 0.20), 0.06, cerebral_white=0.10),
+            (_B.PONS,), Uptake(3.6, 0.22, 1.9, 6.2),
+            _regions((2.60, 2.40, 2.55, 2.85, 3.10, 2.10, 2.10, 1.40, 2.55, 1.50, 1.20, 2.25, 2.10, 1.95, 1.50, 1.15,
+                      1.72, 1.10, 1.40, 0.75, 1.00, 1.08, 0.75, 0.20), 0.06, cerebral_white=0.10),
             _tissue(0.45, 1.6, 0.6, 0.65, 3.0, 1.1, 0.6, 1.7, 0.5, 1.0, 1.7),
         ),
         BrainTracer(
@@ -165,7 +165,7 @@ BRAIN_TRACERS = {
         BrainTracer(
             "ioflupane", "I-123", "Ioflupane I^123^", 4 * 3600.0, 185e6, 0.0,
             (_B.OCCIPITAL,), Uptake(1.0, 0.18, 0.55, 1.8),
-            _regions((1.00, 1.05, 1.00, 1.00, 1.00, 1.05, 1.00, 1.05, 1.00, 1.08, 1.15, 7.50, 7.50, 7.00, 5.50, 2.20,
+            _regions((1.00, 1.05, 1.00, 1.00, 1.00, 1.05, 1.00, 1.05, 1.00, 1.08, 1.15, 7.50, 6.00, 5.80, 5.00, 2.20,
                       1.40, 1.90, 0.95, 0.85, 1.30, 1.30, 0.85, 1.00), 0.06,
                      caudate=0.16, anterior_putamen=0.14, posterior_putamen=0.14, accumbens=0.18),
             _tissue(0.4, 0.6, 0.5, 0.6, 0.8, 1.0, 0.6, 0.8, 0.5, 0.7, 0.7),
@@ -173,8 +173,8 @@ BRAIN_TRACERS = {
         BrainTracer(
             "HMPAO", "Tc-99m", "Technetium Tc^99m^ exametazime", 45 * _MINUTE, 740e6, 0.0,
             (_B.CEREBELLAR_CORTEX,), Uptake(3.5, 0.2, 1.9, 6.0),
-            _regions((0.92, 0.92, 0.92, 0.92, 0.97, 0.95, 0.90, 0.78, 0.97, 0.75, 0.72, 0.98, 1.02, 1.02, 0.92, 0.75,
-                      1.00, 0.75, 1.00, 0.48, 0.75, 0.72, 0.42, 0.30), 0.05, cerebral_white=0.08),
+            _regions((1.12, 1.12, 1.10, 1.10, 1.18, 1.10, 1.05, 0.85, 1.15, 0.80, 0.75, 1.10, 1.08, 1.05, 0.95, 0.72,
+                      1.00, 0.75, 1.00, 0.48, 0.75, 0.72, 0.48, 0.30), 0.05, cerebral_white=0.08),
             _tissue(0.3, 1.0, 0.6, 0.7, 1.0, 2.0, 0.8, 0.9, 0.4, 0.8, 0.8),
         ),
     )
