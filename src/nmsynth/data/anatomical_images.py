@@ -178,11 +178,11 @@ def _landmarks(survey: Phantom) -> tuple[float | None, float | None]:
     if not lung.size:
         return None, None
     # columns of air between the head and an arm, on both sides, and an arm beyond; shoulders alone are not that high
-    across = (survey.mu_map > _BODY_MU).any(axis=1)
+    across: npt.NDArray[np.bool_] = np.any(survey.mu_map > _BODY_MU, axis=1)
     near, sides = np.abs(x_mm) < _ARM_MM, (x_mm < 0, x_mm > 0)
-    beside = np.ones(len(z_mm), dtype=bool)
+    beside = np.ones(len(z_mm), dtype=np.bool_)
     for side in sides:
-        beside &= ~across[:, near & side].all(axis=1) & across[:, ~near & side].any(axis=1)
+        beside &= ~np.all(across[:, near & side], axis=1) & np.any(across[:, ~near & side], axis=1)
     above = [k for k in range(int(lung[-1]) + 1, len(z_mm) - _ARM_PLANES) if beside[k : k + _ARM_PLANES].all()]
     return float(z_mm[lung[0]]) + _DOME_MM, float(z_mm[above[0]]) if above else None
 
