@@ -18,6 +18,7 @@ from nmsynth.physics.mr_image import MrSettings
 from nmsynth.physics.phantom import (
     Grid,
     LesionPlan,
+    WholeBodySettings,
     from_brain_labels,
     from_organ_labels,
     uniform_cylinder,
@@ -100,6 +101,21 @@ def test_misregistration_moves_ct_but_neither_attenuation_nor_couch():
     stated = moved.facts["misregistration"]["ct"]
     assert 0 < stated["mean_mm"] <= stated["max_mm"] < 40
     assert still.facts["misregistration"] == {}
+
+
+@pytest.mark.parametrize("arms", ["up", "down"])
+def test_diaphragm_and_shoulders_are_found_near_the_scan(arms):
+    patient = whole_body_patient(4, lesions=LesionPlan(count=0), settings=WholeBodySettings(arms=arms))
+    frame = patient.frame
+    subject = anatomical_subject(
+        patient.render, AnatomicalSettings(misregistered=True), seed=1, z_range_mm=(frame.z(0.7), frame.z(0.8)),
+        field_mm=600.0,
+    )  # fmt: skip
+    assert frame.z(0.66) < subject.diaphragm_mm < frame.z(0.74)
+    if arms == "down":
+        assert subject.shoulder_mm is None
+    else:
+        assert frame.z(0.81) < subject.shoulder_mm < frame.z(0.90)
 
 
 def test_stated_shift_is_the_measured_one():

@@ -67,6 +67,18 @@ def test_breathing_moves_the_liver_and_leaves_spine_and_far_organs():
     assert moved[0] == pytest.approx(12.0, abs=1.0)
 
 
+def test_arms_beside_the_head_swing_each_for_itself():
+    grid = Grid.centred((80, 20, 130), (4.0, 10.0, 4.0), 0.0)
+    u = Misregistration(arms_mm=(-20.0, 10.0), shoulder_mm=60.0).displacement_mm(grid)
+    z, _, x = grid.axes()
+    right, head, left = (np.abs(x - at).argmin() for at in (-180.0, 50.0, 180.0))
+    assert (u[2, z <= 60.0] == 0).all()
+    assert u[2, z >= 260.0][:, :, right] == pytest.approx(-20.0, abs=0.01)
+    assert u[2, z >= 260.0][:, :, left] == pytest.approx(10.0, abs=0.01)
+    assert np.abs(u[2, :, :, head]).max() < 0.01
+    assert (u[:2] == 0).all()
+
+
 def test_the_smooth_field_has_its_size_and_folds_nowhere():
     motion = Misregistration(smooth_mm=3.0, smooth_pitch_mm=40.0, seed=5)
     u = motion.displacement_mm(GRID)
@@ -83,7 +95,9 @@ def test_no_motion_changes_nothing_and_a_draw_is_its_seeds():
     one = Misregistration.draw(3, centre_mm=(0.0, 0.0, 0.0), diaphragm_mm=10.0)
     assert one == Misregistration.draw(3, centre_mm=(0.0, 0.0, 0.0), diaphragm_mm=10.0)
     assert one != Misregistration.draw(4, centre_mm=(0.0, 0.0, 0.0), diaphragm_mm=10.0)
-    assert Misregistration.draw(3, centre_mm=(0.0, 0.0, 0.0)).breathing_mm == 0
+    bare = Misregistration.draw(3, centre_mm=(0.0, 0.0, 0.0))
+    assert (bare.breathing_mm, bare.arms_mm) == (0.0, (0.0, 0.0))
+    assert Misregistration.draw(3, centre_mm=(0.0, 0.0, 0.0), shoulder_mm=9.0).arms_mm != (0.0, 0.0)
 
 
 def test_impossible_motions_are_refused():

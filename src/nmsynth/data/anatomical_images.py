@@ -32,6 +32,10 @@ _BEYOND_MM = 240.0
 """How far beyond the scan the lungs are looked for, as a displacement by breathing reaches as far [mm]."""
 _DOME_MM = 80.0
 """From the lower edge of the lungs, beside the liver, to near the domes of the diaphragm [mm]; chosen."""
+_ARM_MM = 115.0
+"""Distance from the axis beyond which an arm beside the head lies [mm]."""
+_ARM_PLANES = 12
+"""Planes of the survey that an arm must lie beside the head, to be one."""
 _BLOCK_PLANES = 32
 _BODY_MU = 0.02
 """Attenuation at 511 keV above which a voxel is the patient [1/cm]."""
@@ -83,6 +87,8 @@ class AnatomicalSubject:
         None without one.
     diaphragm_mm
         Height of the domes of the diaphragm [mm]; None without lungs near, or where nothing is displaced.
+    shoulder_mm
+        Height above which arms lie beside the head [mm]; None where there are none, or nothing is displaced.
     """
 
     render: Render
@@ -92,6 +98,7 @@ class AnatomicalSubject:
     tissues: TissueDensities | None
     couch: Couch | None
     diaphragm_mm: float | None
+    shoulder_mm: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,11 +151,9 @@ def anatomical_subject(
     couch = None
     if settings.couch is not None:
         couch = settings.couch.under(_survey(render, low, high, field_mm))
-    diaphragm = None
+    diaphragm = shoulder = None
     if settings.misregistered:
-        beyond = _survey(render, low - _BEYOND_MM, high + _BEYOND_MM, field_mm)
-        lung = np.flatnonzero((beyond.labels == Organ.LUNG).any(axis=(1, 2)))
-        diaphragm = float(beyond.grid.axes()[0][lung[0]]) + _DOME_MM if lung.size else None
+        diaphragm, shoulder = _landmarks(_survey(render, low - _BEYOND_MM, high + _BEYOND_MM, field_mm))
 
     def patient(grid: Grid) -> Phantom:
         phantom = render(grid)
@@ -157,13 +162,29 @@ def anatomical_subject(
     def scanned(grid: Grid) -> Phantom:
         return patient(grid) if couch is None else couch.put_under(patient(grid))
 
-    return AnatomicalSubject(scanned, patient, settings, seed, tissues, couch, diaphragm)
+    return AnatomicalSubject(scanned, patient, settings, seed, tissues, couch, diaphragm, shoulder)
 
 
 def _survey(render: Render, low_mm: float, high_mm: float, field_mm: float) -> Phantom:
     """The phantom on coarse voxels from one height to another."""
     n, n_z = max(1, math.ceil(field_mm / _COARSE_MM)), max(1, math.ceil((high_mm - low_mm) / _COARSE_MM))
     return render(Grid.centred((n_z, n, n), (_COARSE_MM,) * 3, low_mm))
+
+
+def _landmarks(survey: Phantom) -> tuple[float | None, float | None]:
+    """Heights of the domes of the diaphragm, and of the shoulders of a patient with the arms up [mm]."""
+    z_mm, _, x_mm = survey.grid.axes()
+    lung = np.flatnonzero((survey.labels == Organ.LUNG).any(axis=(1, 2)))
+    if not lung.size:
+        return None, None
+    # columns of air between the head and an arm, on both sides, and an arm beyond; shoulders alone are not that high
+    across: npt.NDArray[np.bool_] = np.any(survey.mu_map > _BODY_MU, axis=1)
+    near, sides = np.abs(x_mm) < _ARM_MM, (x_mm < 0, x_mm > 0)
+    beside = np.ones(len(z_mm), dtype=np.bool_)
+    for side in sides:
+        beside &= ~np.all(across[:, near & side], axis=1) & np.any(across[:, ~near & side], axis=1)
+    above = [k for k in range(int(lung[-1]) + 1, len(z_mm) - _ARM_PLANES) if beside[k : k + _ARM_PLANES].all()]
+    return float(z_mm[lung[0]]) + _DOME_MM, float(z_mm[above[0]]) if above else None
 
 
 def anatomical_images(subject: AnatomicalSubject, like: Volume, *, progress: Progress = silent) -> AnatomicalImages:
@@ -223,7 +244,12 @@ def anatomical_images(subject: AnatomicalSubject, like: Volume, *, progress: Pro
 def _motion(subject: AnatomicalSubject, grid: Grid, number: int) -> Misregistration:
     """How the patient lies in the CT (0) or the MR (1)."""
     z, y, x = (float((axis[0] + axis[-1]) / 2) for axis in grid.axes())
-    return Misregistration.draw(2 * subject.seed + number, centre_mm=(z, y, x), diaphragm_mm=subject.diaphragm_mm)
+    return Misregistration.draw(
+        2 * subject.seed + number,
+        centre_mm=(z, y, x),
+        diaphragm_mm=subject.diaphragm_mm,
+        shoulder_mm=subject.shoulder_mm,
+    )
 
 
 def _grid_beside(like: Volume) -> Grid:

@@ -25,7 +25,8 @@ class Misregistration:
     What belongs at ``q`` appears at ``p = R (q - c) + c + t``, a rigid motion about ``c``, displaced further by
     breathing and by a smooth random field, whose vectors are given at ``p``. Breathing moves the organs in front of the
     spine along z, most at the diaphragm, ``B exp(-((z - z_d) / s)**2 / 2)`` with ``s`` 80 mm, fading towards the spine
-    and the flanks, and the front of the chest and belly by a quarter of that; amounts and shape are chosen.
+    and the flanks, and the front of the chest and belly by a quarter of that. Arms beside the head swing sideways,
+    ``a (z - z_s) / 200 mm`` above the shoulders' height ``z_s``. Amounts and shapes are chosen.
 
     Attributes
     ----------
@@ -39,6 +40,10 @@ class Misregistration:
         ``B``, positive upwards [mm].
     diaphragm_mm
         ``z_d`` [mm].
+    arms_mm
+        ``a`` of the right (x negative) and of the left arm, positive to the left [mm]; 0 where no arm is.
+    shoulder_mm
+        ``z_s``, where the arms part from the head and the trunk [mm].
     smooth_mm
         Standard deviation of each component of the random field [mm].
     smooth_pitch_mm
@@ -52,6 +57,8 @@ class Misregistration:
     centre_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     breathing_mm: float = 0.0
     diaphragm_mm: float = 0.0
+    arms_mm: tuple[float, float] = (0.0, 0.0)
+    shoulder_mm: float = 0.0
     smooth_mm: float = 0.0
     smooth_pitch_mm: float = 60.0
     seed: int = 0
@@ -59,12 +66,13 @@ class Misregistration:
     def __post_init__(self) -> None:
         """Refuse motions beyond what a scan is made with."""
         values = (*self.shift_mm, *self.rotation_deg, *self.centre_mm, self.breathing_mm, self.diaphragm_mm)
-        if not np.isfinite((*values, self.smooth_mm, self.smooth_pitch_mm)).all():
+        if not np.isfinite((*values, *self.arms_mm, self.shoulder_mm, self.smooth_mm, self.smooth_pitch_mm)).all():
             raise InputError("A misregistration must be finite; found NaN or infinity.")
-        if max(map(abs, self.shift_mm)) > 100 or max(map(abs, self.rotation_deg)) > 45 or abs(self.breathing_mm) > 40:
+        large = max(map(abs, self.shift_mm)) > 100 or max(map(abs, self.rotation_deg)) > 45
+        if large or abs(self.breathing_mm) > 40 or max(map(abs, self.arms_mm)) > 40:
             raise InputError(
-                "A misregistration is at most 100 mm, 45 degrees and 40 mm of breathing; found "
-                f"{self.shift_mm} mm, {self.rotation_deg} degrees and {self.breathing_mm} mm."
+                "A misregistration is at most 100 mm, 45 degrees, 40 mm of breathing and of the arms; found "
+                f"{self.shift_mm} mm, {self.rotation_deg} degrees, {self.breathing_mm} and {self.arms_mm} mm."
             )
         if not 0 <= self.smooth_mm <= self.smooth_pitch_mm / 6:
             raise InputError(
@@ -74,23 +82,31 @@ class Misregistration:
 
     @classmethod
     def draw(
-        cls, seed: int, *, centre_mm: tuple[float, float, float], diaphragm_mm: float | None = None
+        cls,
+        seed: int,
+        *,
+        centre_mm: tuple[float, float, float],
+        diaphragm_mm: float | None = None,
+        shoulder_mm: float | None = None,
     ) -> Misregistration:
         """A pair of scans on one couch without a pause.
 
         Shifts are normal with 1.5 mm, rotations with 0.7 degrees, breathing up to 15 mm either way (none without a
-        diaphragm), the smooth field 1 mm: all chosen.
+        diaphragm), arms normal with 10 mm and up to 25 (none without shoulders), the smooth field 1 mm: all chosen.
         """
         rng = np.random.default_rng((seed, 68))
         z, y, x = (float(v) for v in np.clip(rng.normal(0.0, 1.5, 3), -4.5, 4.5))
         a, b, c = (float(v) for v in np.clip(rng.normal(0.0, 0.7, 3), -2.1, 2.1))
         breathing = float(rng.uniform(-15.0, 15.0))
+        right, left = (float(v) for v in np.clip(rng.normal(0.0, 10.0, 2), -25.0, 25.0))
         return cls(
             shift_mm=(z, y, x),
             rotation_deg=(a, b, c),
             centre_mm=centre_mm,
             breathing_mm=0.0 if diaphragm_mm is None else breathing,
             diaphragm_mm=diaphragm_mm or 0.0,
+            arms_mm=(0.0, 0.0) if shoulder_mm is None else (right, left),
+            shoulder_mm=shoulder_mm or 0.0,
             smooth_mm=1.0,
             seed=seed,
         )
@@ -117,6 +133,8 @@ class Misregistration:
         displacement: FloatArray = (points - centre - turned).astype(np.float32)
         if self.breathing_mm:
             displacement += self._breathing(z, y, x)
+        if any(self.arms_mm):
+            displacement[2] += self._arms(z, x)[:, None, :]
         if self.smooth_mm:
             rng = np.random.default_rng((self.seed, 69))
             for component in displacement:
@@ -145,6 +163,13 @@ class Misregistration:
         result[0] = self.breathing_mm * along * ahead * across
         result[1] = 0.25 * self.breathing_mm * along * front * across
         return result
+
+    def _arms(self, z: NDArray[np.float64], x: NDArray[np.float64]) -> FloatArray:
+        """Displacement of the arms along x, shape ``(z, x)`` [mm]; the head between them lies still."""
+        right, left = (np.float64(a) for a in self.arms_mm)
+        along = np.clip((z - self.shoulder_mm) / 200.0, 0.0, 1.0)[:, None]
+        beside = 1.0 / (1.0 + np.exp((115.0 - np.abs(x)) / 6.0))
+        return np.asarray(along * (np.where(x < 0, right, left) * beside)[None, :], dtype=np.float32)
 
     def apply(self, image: FloatArray, grid: Grid, *, order: int = 1) -> FloatArray:
         """The image of the displaced patient on the same grid; the edge is repeated.
