@@ -158,12 +158,13 @@ def _rows(plan: StudyPlan, work: Path) -> list[ManifestRow]:
 
     fraction = float(plan.settings.get("count_fraction", 1.0))
     root = work / "study"
+    like = _sidecar_facts(next(iter(sorted(root.glob("reference/noise_free*.nii.gz"))), root))
     rows = []
     for path in _images(root):
         name = "scan" if path == root else path.name.removesuffix(".nii.gz").removesuffix(".npy")
         role = _role(name, of_scan=path == root or path.parent == root, is_image=path.suffix != ".npy")
         of = fraction if role in ("source", "data") else 1.0 if name.startswith("full_count") else None
-        facts = _sidecar_facts(path)
+        facts = _sidecar_facts(path) or (like if role == "source" else {})
         rows.append(
             ManifestRow(
                 plan.case_id, plan.case_id, plan.split, role, name, path.relative_to(work).as_posix(), of,
