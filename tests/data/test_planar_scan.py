@@ -122,6 +122,7 @@ def test_scatter_has_its_share_and_reaches_beyond_the_primaries():
     whole, primary = found.noise_free.array, found.primaries.array
     far = primary < 1e-3 * primary.max()
     assert whole[far].sum() > 100 * primary[far].sum()
+    assert whole[:, 5:25, 5:35].all()  # beside the body too
     assert 0.15 < 1 - primary.sum() / whole.sum() < 0.3  # some scatter leaves the field
 
 

@@ -182,6 +182,9 @@ def scan_planar(
     decay = _decay(study, half_life, layout, z_range_mm)
     table = torch.tensor([1.0 if view == "anterior" else study.table_transmission for view in study.views])
     primaries = projected.primaries * (counts * decay) * table[:, None, None]
+    # scatter reaches pixels beside the body, where nothing was drawn
+    n_seen = 2 * math.ceil(min(study.field_mm[1], study.n_columns * study.pixel_mm) / study.pixel_mm / 2)
+    primaries = _centred(primaries, max(n_seen, layout.n_bins), 1)
     grid = GammaGrid(study.n_columns, study.pixel_mm, study.pixel_mm)
     scatter = effective_scatter(
         primaries, fraction=study.camera.scatter_fraction, fwhm_mm=study.camera.scatter_fwhm_mm, grid=grid

@@ -68,6 +68,8 @@ class SimulatePlanarSettings(BaseModel):
     """Of a whole-body sweep; each point is seen for the length of the field over it."""
     seconds: float | None = Field(default=None, gt=0)
     """Of a spot view [s]; usual for the region when unset."""
+    gap_mm: float = Field(default=20.0, ge=5.0, le=300.0)
+    """From the body to the anterior collimator [mm]; the posterior one stands 50 mm below it, under the table."""
     count_fraction: float = Field(default=1.0, gt=0, le=1)
     """Counts of the scan over those of the protocol."""
     lesions: int | None = Field(default=None, ge=0, le=60)
@@ -220,6 +222,7 @@ def study_of(settings: SimulatePlanarSettings) -> PlanarStudy:
         field_mm=(min(FIELD_MM[0], n_columns * pixel), min(FIELD_MM[1], n_columns * pixel)),
         seconds=FIELD_MM[0] / speed if speed else settings.seconds or (spot.seconds if spot else 180.0),
         scan_speed_mm_s=speed,
+        gaps_mm=(settings.gap_mm, 50.0),
     )
 
 

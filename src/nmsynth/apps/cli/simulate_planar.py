@@ -114,6 +114,12 @@ def planar(
         float | None,
         typer.Option(min=0.1, rich_help_panel=_SCAN, help="Time of a spot view.", show_default="usual for the region"),
     ] = None,
+    gap_mm: Annotated[
+        float | None,
+        typer.Option(
+            "--gap-mm", min=5.0, max=300.0, rich_help_panel=_SCAN, help="Body to the anterior face.", show_default="20"
+        ),
+    ] = None,
     lesions: Annotated[
         int | None,
         typer.Option(min=0, max=60, rich_help_panel=_SCAN, help="Bone lesions, MDP only.", show_default="drawn"),
@@ -151,6 +157,7 @@ def planar(
         "pixel_mm": pixel_mm,
         "scan_speed_cm_min": scan_speed,
         "seconds": seconds,
+        "gap_mm": gap_mm,
         "lesions": lesions,
         "file_format": image_format,
     }
