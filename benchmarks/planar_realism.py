@@ -2,8 +2,8 @@
 
     python -m benchmarks.planar_realism --series ../shared/data/planar_static --out benchmarks/results/planar_realism
 
-The real series: Tc-99m, lungs and kidneys (albumin aggregates and a right-to-left shunt, by its description), two
-heads, 2.4 mm, 120 s, raw counts. The simulated ones: procedural patients with MAA-SHUNT in the region ``lungs``, the
+The real series: Tc-99m, lungs and kidneys (by its names a search for a right-to-left shunt with albumin aggregates),
+two heads, 2.4 mm, 120 s, raw counts. The simulated ones: procedural patients with MAA-SHUNT in the region ``lungs``, the
 same matrix, window and time, and the anterior head as far from the body as the header's distance between the heads
 (434 mm) leaves it, about 160 mm; each view is scaled to the real view's counts before Poisson counts are drawn. All
 numbers come from both by the same code:
@@ -154,11 +154,8 @@ def run(series: Path) -> dict[str, Any]:
 
 def markdown(found: dict[str, Any]) -> str:
     """Tables of the numbers."""
-    lines = [
-        "# Planar realism",
-        "",
-        str(__doc__).split("All numbers")[0].split("\n\n", 2)[2].strip().replace("\n", " "),
-    ]
+    told = " ".join(str(__doc__).split())
+    lines = ["# Planar realism", "", told[told.index("The real series") : told.index(" All numbers")]]
     protocol = np.array(found["counts by protocol"])
     ratio = protocol[:, 0] / protocol[:, 1]
     real_ratio = found["real"]["anterior"]["counts"] / found["real"]["posterior"]["counts"]
@@ -187,12 +184,12 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=Path, required=True, help="The real planar series.")
-    parser.add_argument("--out", type=Path, required=True, help="Folder for results.json and results.md.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder for planar_realism.json and planar_realism.md.")
     given = parser.parse_args()
     found = run(given.series)
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "results.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    (given.out / "results.md").write_text(markdown(found), encoding="utf-8")
+    (given.out / "planar_realism.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    (given.out / "planar_realism.md").write_text(markdown(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
