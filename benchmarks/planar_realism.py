@@ -3,8 +3,8 @@
     python -m benchmarks.planar_realism --series ../shared/data/planar_static --out benchmarks/results/planar_realism
 
 The real series: Tc-99m, lungs and kidneys (by its names a search for a right-to-left shunt with albumin aggregates),
-two heads, 2.4 mm, 120 s, raw counts. The simulated ones: procedural patients with MAA-SHUNT in the region ``lungs``, the
-same matrix, window and time, and the anterior head as far from the body as the header's distance between the heads
+two heads, 2.4 mm, 120 s, raw counts. The simulated ones: procedural patients with MAA-SHUNT in the region ``lungs``,
+the same matrix, window and time, and the anterior head as far from the body as the header's distance between the heads
 (434 mm) leaves it, about 160 mm; each view is scaled to the real view's counts before Poisson counts are drawn. All
 numbers come from both by the same code:
 

@@ -132,7 +132,7 @@ def simulate_planar(
             "schema_version": SCHEMA_VERSION,
             "settings": settings.model_dump(mode="json"),
             "reference": "known truth: T0 activity, T1 noise_free, T2 full_count",
-            "region": settings.imaged,
+            "region": settings.imaged if settings.phantom == "whole-body" else None,
             "scan": scanned.facts,
             "lesions": [
                 {
@@ -264,6 +264,7 @@ def _write_scan(settings: SimulatePlanarSettings, study: PlanarStudy, scanned: S
     of_study = settings.model_dump_json(exclude={"timestamp", "count_fraction", "file_format"})
     study_seed = f"nmsynth simulate planar {of_study}"
     low, high = scanned.facts["z_range_mm"]
+    shown = settings.imaged if settings.phantom == "whole-body" else settings.phantom
     write_new_planar(
         scanned.scans[-1],
         work / "scan",
@@ -271,7 +272,7 @@ def _write_scan(settings: SimulatePlanarSettings, study: PlanarStudy, scanned: S
         series=NewSeries(
             f"{study_seed} fraction {settings.count_fraction:g}",
             study_seed=study_seed,
-            description=f"{settings.tracer} {settings.imaged} {settings.count_fraction:g} counts",
+            description=f"{settings.tracer} {shown} {settings.count_fraction:g} counts",
             created=datetime.now() if settings.timestamp else None,
         ),
         views=study.views,
