@@ -60,6 +60,10 @@ def test_a_slab_of_water_gives_its_attenuated_activity():
     assert back == pytest.approx(0.93 * expected, rel=0.01)
     assert found.activity.array[:, 15, 20] == pytest.approx(concentration * 0.064 * THICK_MM, rel=0.01)
     assert found.activity.unit is Unit.BECQUEREL
+    # the box has the label 1, and is 400 mm wide
+    right, left = found.organ_activity_bq["fat"]
+    assert right == pytest.approx(left)
+    assert left == pytest.approx(concentration * 20.0 * 16.0 * 9.6, rel=0.01)
 
 
 def test_counts_are_poisson_of_the_expectation_and_follow_the_fraction():

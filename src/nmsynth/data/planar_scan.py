@@ -25,7 +25,7 @@ from nmsynth.data.simulation import FINE, planes_last
 from nmsynth.physics.gamma_camera import GammaCamera, GammaGrid, effective_scatter
 from nmsynth.physics.materials import mu_at_energy
 from nmsynth.physics.noise import poisson
-from nmsynth.physics.phantom import Grid, Lesion, Phantom
+from nmsynth.physics.phantom import Grid, Lesion, Organ, Phantom
 from nmsynth.physics.phantom.tracers import Tracer
 from nmsynth.physics.planar import VIEWS, PlanarProjector, check_views, planar_views, slabs
 from nmsynth.physics.psf import FWHM_PER_SIGMA
@@ -99,6 +99,9 @@ class ScannedPlanar:
     body: npt.NDArray[np.uint8]
     """Projected body."""
     lesions: tuple[Lesion, ...]
+    organ_activity_bq: dict[str, tuple[float, float]]
+    """True activity between the first and the last row, at the start of the scan, by organ: on the patient's right and
+    left of the body's axis [Bq]."""
     faces_mm: tuple[float, ...]
     """From the body's axis to each collimator [mm]."""
     facts: dict[str, Any]
@@ -130,6 +133,8 @@ class _Projected(NamedTuple):
     lesions: npt.NDArray[np.uint8]
     body: npt.NDArray[np.bool_]
     found: tuple[Lesion, ...]
+    organs: npt.NDArray[np.float64]
+    """Sum over voxels, shape ``(organ, side)``, right before left [Bq]."""
 
 
 def scan_planar(
@@ -208,6 +213,11 @@ def scan_planar(
         lesion_labels=frame.labels(projected.lesions),
         body=frame.labels(projected.body.astype(np.uint8)),
         lesions=projected.found,
+        organ_activity_bq={
+            Organ(label).name.lower(): (float(right), float(left))
+            for label, (right, left) in enumerate(projected.organs)
+            if right + left > 0
+        },
         faces_mm=tuple(
             f - layout.middle_y_mm * (1 if v == "anterior" else -1)
             for f, v in zip(layout.faces_mm, study.views, strict=True)
@@ -281,6 +291,7 @@ def _project(
     lesions = np.zeros((n_bins, n_fine), np.uint8)
     body = np.zeros((n_bins, n_fine), np.bool_)
     found: dict[int, Lesion] = {}
+    organs = np.zeros((len(Organ), 2))
     z0, y0, x0 = layout.first_mm
     for part in slabs(n_fine, _SLAB_PLANES):
         origin = (z0 + (part.start + 0.5) * fine, y0 + row / 2, x0 + fine / 2)
@@ -299,6 +310,7 @@ def _project(
         lines[:, part] = activity.sum(0) * row
         lesions[:, part] = phantom.lesion_labels.max(1).T
         body[:, part] = (phantom.mu_map > _BODY_MU).any(1).T
+        organs += _by_organ(phantom, layout, part) * (bqml_per_suv * fine * fine * row / 1000.0)
         found |= {lesion.index: lesion for lesion in phantom.lesions}
         progress("projecting", part.stop / n_fine * 0.9)
     return _Projected(
@@ -307,7 +319,20 @@ def _project(
         _most(lesions),
         _coarse(torch.from_numpy(body).float()).numpy() >= 0.5,
         tuple(found[k] for k in sorted(found)),
+        organs,
     )
+
+
+def _by_organ(phantom: Phantom, layout: _Layout, part: slice) -> npt.NDArray[np.float64]:
+    """Sums of uptake over the voxels of each organ on each side, in the planes that are seen."""
+    seen = slice(max(layout.kept.start * FINE - part.start, 0), max(layout.kept.stop * FINE - part.start, 0))
+    labels, uptake = phantom.labels[seen], phantom.activity[seen]
+    half = labels.shape[2] // 2
+    sides = [
+        np.bincount(labels[..., x].ravel(), weights=uptake[..., x].ravel(), minlength=len(Organ))
+        for x in (slice(0, half), slice(half, None))
+    ]
+    return np.stack(sides, axis=1)
 
 
 def _coarse(x: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
     from nmsynth.data.planar_scan import PlanarStudy, ScannedPlanar
     from nmsynth.physics.phantom import Grid, Phantom
+    from nmsynth.physics.phantom.whole_body import WholeBodyPatient
 
 FIELD_MM = (387.0, 533.0)
 """What the crystal sees along the body and across it, as on a usual large-field camera [mm]."""
@@ -134,6 +136,7 @@ def simulate_planar(
             "reference": "known truth: T0 activity, T1 noise_free, T2 full_count",
             "region": settings.imaged if settings.phantom == "whole-body" else None,
             "scan": scanned.facts,
+            "organ_activity_bq_right_left": {k: list(v) for k, v in scanned.organ_activity_bq.items()},
             "lesions": [
                 {
                     "index": n.index,
@@ -177,7 +180,7 @@ def scan_planar_study(
             "height_m": patient.frame.height_m,
             "sex": patient.frame.sex,
         }
-        render: Callable[[Grid], Phantom] = patient.render
+        render: Callable[[Grid], Phantom] = _bounded(patient)
         if settings.imaged == "whole-body":
             z_range = (LEG_MM, patient.extent_mm[1])
         else:
@@ -193,6 +196,21 @@ def scan_planar_study(
         render, study=study, z_range_mm=z_range, fractions=fractions, seed=settings.seed, progress=progress, **facts
     )
     return study, scanned
+
+
+def _bounded(patient: WholeBodyPatient) -> Callable[[Grid], Phantom]:
+    """What draws a patient; one whose drawn uptakes add up to more than was injected is scaled down to it."""
+    import numpy as np
+
+    coarse = patient.render(patient.grid((8.0, 8.0, 8.0), width_mm=720.0))
+    share = float(coarse.activity.sum(dtype=np.float64)) * coarse.grid.voxel_ml / (1000.0 * patient.body_mass_kg)
+    scale = np.float32(1.0 / max(share, 1.0))
+
+    def render(grid: Grid) -> Phantom:
+        phantom = patient.render(grid)
+        return replace(phantom, activity=phantom.activity * scale) if scale < 1.0 else phantom
+
+    return render
 
 
 def study_of(settings: SimulatePlanarSettings) -> PlanarStudy:
