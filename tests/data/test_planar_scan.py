@@ -6,7 +6,8 @@ import pytest
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
-from nmsynth.data.planar_scan import PlanarStudy, scan_planar, view_image
+from nmsynth.data.planar_scan import scan_planar, view_image
+from nmsynth.data.planar_study import PlanarStudy
 from nmsynth.physics.gamma_camera import GammaCamera
 from nmsynth.physics.materials import linear_attenuation
 from nmsynth.physics.phantom import Lesion, Phantom

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nmsynth.core.volume import Volume
-    from nmsynth.data.planar_scan import PlanarStudy, ScannedPlanar
+    from nmsynth.data.planar_scan import ScannedPlanar
+    from nmsynth.data.planar_study import PlanarStudy
     from nmsynth.physics.phantom import Grid, Phantom
     from nmsynth.physics.phantom.whole_body import WholeBodyPatient
 
@@ -215,7 +216,7 @@ def _bounded(patient: WholeBodyPatient) -> Callable[[Grid], Phantom]:
 
 def study_of(settings: SimulatePlanarSettings) -> PlanarStudy:
     """Camera, views and times of the settings."""
-    from nmsynth.data.planar_scan import PLANAR_SCATTER_FRACTION, PlanarStudy
+    from nmsynth.data.planar_study import PLANAR_SCATTER_FRACTION, PlanarStudy
     from nmsynth.physics.energy_window import EnergyWindow
     from nmsynth.physics.gamma_camera import GammaCamera
     from nmsynth.physics.materials import PHOTON_KEV
