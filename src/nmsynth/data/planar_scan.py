@@ -104,7 +104,7 @@ def scan_planar(
     at_start = study.tracer.activity_bq * 2.0 ** (-study.tracer.uptake_time_s / half_life)
     projected = project(render, study, layout, at_start / (1000.0 * body_mass_kg), progress)
     pixel_ml_per_mm = study.pixel_mm**2 / 1000.0
-    counts = pixel_ml_per_mm * study.camera.counts_perdecay_of_planes(study.tracer.radionuclide) * study.seconds
+    counts = pixel_ml_per_mm * study.camera.counts_per_decay(study.tracer.radionuclide) * study.seconds
     decay = decay_of_planes(study, half_life, layout, z_range_mm)
     table = torch.tensor([1.0 if view == "anterior" else study.table_transmission for view in study.views])
     primaries = projected.primaries * (counts * decay) * table[:, None, None]
