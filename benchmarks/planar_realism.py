@@ -2,10 +2,11 @@
 
     python -m benchmarks.planar_realism --series ../shared/data/planar_static --out benchmarks/results/planar_realism
 
-The real series: Tc-99m, lungs and kidneys (albumin aggregates and a right-to-left shunt, by its description), two heads,
-2.4 mm, 120 s, raw counts. The simulated ones: procedural patients with MAA-SHUNT in the region ``lungs``, the same matrix,
-window and time; each view is scaled to the real view's counts before Poisson counts are drawn. All numbers come
-from both by the same code:
+The real series: Tc-99m, lungs and kidneys (by its names a search for a right-to-left shunt with albumin aggregates),
+two heads, 2.4 mm, 120 s, raw counts. The simulated ones: procedural patients with MAA-SHUNT in the region ``lungs``,
+the same matrix, window and time, and the anterior head as far from the body as the header's distance between the heads
+(434 mm) leaves it, about 160 mm; each view is scaled to the real view's counts before Poisson counts are drawn. All
+numbers come from both by the same code:
 
 1. counts a view, and their ratio, as simulated by the protocol;
 2. where the counts are: in the hot region (smoothed image above a fifth of its peak), in the rest of the body (above a
@@ -42,6 +43,8 @@ PERCENTILES = (50, 75, 90, 95, 99, 99.9)
 SMOOTHING_MM = 10.0
 HOT, BODY = 0.2, 0.01
 PIXEL_MM = 2.4
+GAP_MM = 160.0
+"""From the body to the anterior head: 434 mm between the heads, less a body of 220 mm and a table of 50 mm."""
 
 
 def field_of(image: Image) -> Image:
@@ -115,7 +118,7 @@ def edge_width_mm(image: Image) -> float | None:
 
 def simulated(seed: int, real_counts: list[float]) -> tuple[list[float], list[Image]]:
     """Counts of a patient by the protocol, and views at the real counts."""
-    settings = SimulatePlanarSettings(tracer="MAA-SHUNT", region="lungs", seed=seed)
+    settings = SimulatePlanarSettings(tracer="MAA-SHUNT", region="lungs", seed=seed, gap_mm=GAP_MM)
     _, scanned = scan_planar_study(settings)
     expected = torch.from_numpy(np.array(scanned.noise_free.array))
     generator = torch.Generator().manual_seed(seed)
@@ -151,19 +154,16 @@ def run(series: Path) -> dict[str, Any]:
 
 def markdown(found: dict[str, Any]) -> str:
     """Tables of the numbers."""
-    lines = [
-        "# Planar realism",
-        "",
-        str(__doc__).split("All numbers")[0].split("\n\n", 2)[2].strip().replace("\n", " "),
-    ]
+    told = " ".join(str(__doc__).split())
+    lines = ["# Planar realism", "", told[told.index("The real series") : told.index(" All numbers")]]
     protocol = np.array(found["counts by protocol"])
     ratio = protocol[:, 0] / protocol[:, 1]
     real_ratio = found["real"]["anterior"]["counts"] / found["real"]["posterior"]["counts"]
     lines += [
         "",
         f"Counts by the protocol, {len(protocol)} patients: anterior {protocol[:, 0].min():,.0f} to "
-        f"{protocol[:, 0].max():,.0f}, posterior {protocol[:, 1].min():,.0f} to {protocol[:, 1].max():,.0f}; anterior over "
-        f"posterior {ratio.min():.2f} to {ratio.max():.2f}, real {real_ratio:.2f}.",
+        f"{protocol[:, 0].max():,.0f}, posterior {protocol[:, 1].min():,.0f} to {protocol[:, 1].max():,.0f}; anterior "
+        f"over posterior {ratio.min():.2f} to {ratio.max():.2f}, real {real_ratio:.2f}.",
     ]
     for view in VIEWS:
         lines += [
@@ -184,12 +184,12 @@ def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", type=Path, required=True, help="The real planar series.")
-    parser.add_argument("--out", type=Path, required=True, help="Folder for results.json and results.md.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder for planar_realism.json and planar_realism.md.")
     given = parser.parse_args()
     found = run(given.series)
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "results.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    (given.out / "results.md").write_text(markdown(found), encoding="utf-8")
+    (given.out / "planar_realism.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    (given.out / "planar_realism.md").write_text(markdown(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

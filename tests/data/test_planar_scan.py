@@ -6,7 +6,8 @@ import pytest
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
-from nmsynth.data.planar_scan import PlanarStudy, scan_planar, view_image
+from nmsynth.data.planar_scan import scan_planar, view_image
+from nmsynth.data.planar_study import PlanarStudy
 from nmsynth.physics.gamma_camera import GammaCamera
 from nmsynth.physics.materials import linear_attenuation
 from nmsynth.physics.phantom import Lesion, Phantom
@@ -60,6 +61,10 @@ def test_a_slab_of_water_gives_its_attenuated_activity():
     assert back == pytest.approx(0.93 * expected, rel=0.01)
     assert found.activity.array[:, 15, 20] == pytest.approx(concentration * 0.064 * THICK_MM, rel=0.01)
     assert found.activity.unit is Unit.BECQUEREL
+    # the box has the label 1, and is 400 mm wide
+    right, left = found.organ_activity_bq["fat"]
+    assert right == pytest.approx(left)
+    assert left == pytest.approx(concentration * 20.0 * 16.0 * 9.6, rel=0.01)
 
 
 def test_counts_are_poisson_of_the_expectation_and_follow_the_fraction():
@@ -122,6 +127,7 @@ def test_scatter_has_its_share_and_reaches_beyond_the_primaries():
     whole, primary = found.noise_free.array, found.primaries.array
     far = primary < 1e-3 * primary.max()
     assert whole[far].sum() > 100 * primary[far].sum()
+    assert whole[:, 5:25, 5:35].all()  # beside the body too
     assert 0.15 < 1 - primary.sum() / whole.sum() < 0.3  # some scatter leaves the field
 
 

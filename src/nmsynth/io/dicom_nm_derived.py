@@ -180,7 +180,7 @@ def _derived(
         dataset.SOPInstanceUID = new_uid(None if seed_uid is None else f"{seed_uid} image 0")
         dataset.SeriesInstanceUID = new_uid(None if seed_uid is None else f"{seed_uid} series")
         dataset.SeriesNumber = unused_series_number(
-            dataset.SeriesInstanceUID, [int(header.get("SeriesNumber", None) or 0)]
+            dataset.SeriesInstanceUID, [int(n) for n in [str(header.get("SeriesNumber", ""))] if n.isdecimal()]
         )
         dataset.ContentDate = dataset.InstanceCreationDate = f"{moment:%Y%m%d}"
         dataset.ContentTime = dataset.InstanceCreationTime = f"{moment:%H%M%S.%f}"

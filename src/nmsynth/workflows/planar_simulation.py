@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nmsynth.core.volume import Volume
-    from nmsynth.data.planar_scan import PlanarStudy, ScannedPlanar
+    from nmsynth.data.planar_scan import ScannedPlanar
+    from nmsynth.data.planar_study import PlanarStudy
     from nmsynth.physics.phantom import Grid, Phantom
+    from nmsynth.physics.phantom.whole_body import WholeBodyPatient
 
 FIELD_MM = (387.0, 533.0)
 """What the crystal sees along the body and across it, as on a usual large-field camera [mm]."""
@@ -69,6 +72,8 @@ class SimulatePlanarSettings(BaseModel):
     """Of a whole-body sweep; each point is seen for the length of the field over it."""
     seconds: float | None = Field(default=None, gt=0)
     """Of a spot view [s]; usual for the region when unset."""
+    gap_mm: float = Field(default=20.0, ge=5.0, le=300.0)
+    """From the body to the anterior collimator [mm]; the posterior one stands 50 mm below it, under the table."""
     count_fraction: float = Field(default=1.0, gt=0, le=1)
     """Counts of the scan over those of the protocol."""
     lesions: int | None = Field(default=None, ge=0, le=60)
@@ -131,8 +136,9 @@ def simulate_planar(
             "schema_version": SCHEMA_VERSION,
             "settings": settings.model_dump(mode="json"),
             "reference": "known truth: T0 activity, T1 noise_free, T2 full_count",
-            "region": settings.imaged,
+            "region": settings.imaged if settings.phantom == "whole-body" else None,
             "scan": scanned.facts,
+            "organ_activity_bq_right_left": {k: list(v) for k, v in scanned.organ_activity_bq.items()},
             "lesions": [
                 {
                     "index": n.index,
@@ -176,7 +182,7 @@ def scan_planar_study(
             "height_m": patient.frame.height_m,
             "sex": patient.frame.sex,
         }
-        render: Callable[[Grid], Phantom] = patient.render
+        render: Callable[[Grid], Phantom] = _bounded(patient)
         if settings.imaged == "whole-body":
             z_range = (LEG_MM, patient.extent_mm[1])
         else:
@@ -194,9 +200,24 @@ def scan_planar_study(
     return study, scanned
 
 
+def _bounded(patient: WholeBodyPatient) -> Callable[[Grid], Phantom]:
+    """What draws a patient; one whose drawn uptakes add up to more than was injected is scaled down to it."""
+    import numpy as np
+
+    coarse = patient.render(patient.grid((8.0, 8.0, 8.0), width_mm=720.0))
+    share = float(coarse.activity.sum(dtype=np.float64)) * coarse.grid.voxel_ml / (1000.0 * patient.body_mass_kg)
+    scale = np.float32(1.0 / max(share, 1.0))
+
+    def render(grid: Grid) -> Phantom:
+        phantom = patient.render(grid)
+        return replace(phantom, activity=phantom.activity * scale) if scale < 1.0 else phantom
+
+    return render
+
+
 def study_of(settings: SimulatePlanarSettings) -> PlanarStudy:
     """Camera, views and times of the settings."""
-    from nmsynth.data.planar_scan import PLANAR_SCATTER_FRACTION, PlanarStudy
+    from nmsynth.data.planar_study import PLANAR_SCATTER_FRACTION, PlanarStudy
     from nmsynth.physics.energy_window import EnergyWindow
     from nmsynth.physics.gamma_camera import GammaCamera
     from nmsynth.physics.materials import PHOTON_KEV
@@ -221,6 +242,7 @@ def study_of(settings: SimulatePlanarSettings) -> PlanarStudy:
         field_mm=(min(FIELD_MM[0], n_columns * pixel), min(FIELD_MM[1], n_columns * pixel)),
         seconds=FIELD_MM[0] / speed if speed else settings.seconds or (spot.seconds if spot else 180.0),
         scan_speed_mm_s=speed,
+        gaps_mm=(settings.gap_mm, 50.0),
     )
 
 
@@ -262,6 +284,7 @@ def _write_scan(settings: SimulatePlanarSettings, study: PlanarStudy, scanned: S
     of_study = settings.model_dump_json(exclude={"timestamp", "count_fraction", "file_format"})
     study_seed = f"nmsynth simulate planar {of_study}"
     low, high = scanned.facts["z_range_mm"]
+    shown = settings.imaged if settings.phantom == "whole-body" else settings.phantom
     write_new_planar(
         scanned.scans[-1],
         work / "scan",
@@ -269,7 +292,7 @@ def _write_scan(settings: SimulatePlanarSettings, study: PlanarStudy, scanned: S
         series=NewSeries(
             f"{study_seed} fraction {settings.count_fraction:g}",
             study_seed=study_seed,
-            description=f"{settings.tracer} {settings.imaged} {settings.count_fraction:g} counts",
+            description=f"{settings.tracer} {shown} {settings.count_fraction:g} counts",
             created=datetime.now() if settings.timestamp else None,
         ),
         views=study.views,

@@ -103,9 +103,9 @@ def _write_scan(settings: SimulateSpectSettings, study: ScannedSpect, work: Path
     from nmsynth.io.dicom_nm_new import NewSeries, write_new_projections, write_new_tomogram
 
     of_study = study_of(settings)
-    orbit, seconds = study.facts["orbit"], settings.seconds_per_view * settings.count_fraction
+    orbit = study.facts["orbit"]
     radii = orbit["radius_mm"] if isinstance(orbit["radius_mm"], tuple) else (orbit["radius_mm"],) * settings.n_views
-    rotation = NmRotation(orbit["first_deg"], orbit["arc_deg"], tuple(radii), seconds)
+    rotation = NmRotation(orbit["first_deg"], orbit["arc_deg"], tuple(radii), settings.seconds_per_view)
     camera = NmCamera(of_study.camera.window.bounds_kev, of_study.camera.collimator)
     unused = {"count_fraction", "file_format", *(settings.unused - {"activity", "mu", "labels"})}
     seed = f"nmsynth simulate spect {settings.model_dump_json(exclude=unused)}"

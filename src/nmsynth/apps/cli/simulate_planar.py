@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nmsynth.apps.cli import options
+from nmsynth.apps.cli.simulate_spect import CollimatorName
 from nmsynth.apps.cli.terminal import Terminal, terminal_of
 from nmsynth.core.config import resolve
 from nmsynth.core.errors import InputError
@@ -40,15 +41,6 @@ class ViewName(StrEnum):
 
     ANTERIOR = "anterior"
     POSTERIOR = "posterior"
-
-
-class PlanarCollimator(StrEnum):
-    """A collimator of parallel holes."""
-
-    LEHR = "LEHR"
-    LEUHR = "LEUHR"
-    MEGP = "MEGP"
-    HEGP = "HEGP"
 
 
 _SERIES, _SCAN = "A measured series", "A simulated scan"
@@ -96,7 +88,7 @@ def planar(
         list[ViewName] | None, typer.Option("--view", rich_help_panel=_SCAN, help="Repeatable.", show_default="both")
     ] = None,
     collimator: Annotated[
-        PlanarCollimator | None, typer.Option(rich_help_panel=_SCAN, help="Collimator.", show_default="LEHR")
+        CollimatorName | None, typer.Option(rich_help_panel=_SCAN, help="Collimator.", show_default="LEHR")
     ] = None,
     pixel_mm: Annotated[
         float | None,
@@ -113,6 +105,12 @@ def planar(
     seconds: Annotated[
         float | None,
         typer.Option(min=0.1, rich_help_panel=_SCAN, help="Time of a spot view.", show_default="usual for the region"),
+    ] = None,
+    gap_mm: Annotated[
+        float | None,
+        typer.Option(
+            "--gap-mm", min=5.0, max=300.0, rich_help_panel=_SCAN, help="Body to the anterior face.", show_default="20"
+        ),
     ] = None,
     lesions: Annotated[
         int | None,
@@ -151,6 +149,7 @@ def planar(
         "pixel_mm": pixel_mm,
         "scan_speed_cm_min": scan_speed,
         "seconds": seconds,
+        "gap_mm": gap_mm,
         "lesions": lesions,
         "file_format": image_format,
     }

@@ -84,25 +84,25 @@ _DOTATATE = {
     "salivary": 0.9, "grey": 0.15, "csf": 0.1, "airway": 0.05, "prostate": 1.0, "uterus": 0.8,
 }  # fmt: skip
 _MAA = {
-    "fat": 0.03, "muscle": 0.08, "cortical_bone": 0.05, "marrow": 0.15, "lung": 20.0, "liver": 0.8, "spleen": 0.6,
+    "fat": 0.03, "muscle": 0.08, "cortical_bone": 0.05, "marrow": 0.15, "lung": 21.0, "liver": 0.8, "spleen": 0.6,
     "blood": 0.15, "kidney_cortex": 1.5, "renal_pelvis": 2.0, "ureter": 1.0, "bladder": 2.5, "grey": 0.25, "csf": 0.05,
     "thyroid": 1.0, "stomach_wall": 0.4, "airway": 0.05, "injection_site": 15.0,
 }  # fmt: skip
 """Lungs of a healthy patient; some per cent pass, and some of the label is free."""
 _MAA_SHUNT = _MAA | {
-    "lung": 14.0, "liver": 2.0, "spleen": 2.5, "kidney_cortex": 13.0, "grey": 2.5, "muscle": 0.2, "marrow": 0.6,
+    "lung": 16.0, "liver": 2.0, "spleen": 2.5, "kidney_cortex": 16.0, "grey": 4.0, "muscle": 0.2, "marrow": 0.6,
     "thyroid": 3.0, "stomach_wall": 1.0, "small_bowel": 0.8, "colon": 0.8, "cortical_bone": 0.15,
 }  # fmt: skip
 """Of a patient in whom about three tenths pass the lungs."""
 _DMSA = {
-    "fat": 0.15, "muscle": 0.3, "cortical_bone": 0.4, "marrow": 0.7, "lung": 0.5, "liver": 3.5, "spleen": 3.0,
-    "blood": 1.0, "kidney_cortex": 110.0, "renal_pelvis": 15.0, "ureter": 4.0, "bladder": 12.0, "grey": 0.1,
+    "fat": 0.15, "muscle": 0.3, "cortical_bone": 0.4, "marrow": 0.7, "lung": 0.5, "liver": 7.0, "spleen": 4.0,
+    "blood": 1.0, "kidney_cortex": 135.0, "renal_pelvis": 15.0, "ureter": 4.0, "bladder": 12.0, "grey": 0.1,
     "csf": 0.1, "airway": 0.05,
 }  # fmt: skip
 _PERTECHNETATE = {
-    "fat": 0.3, "muscle": 0.7, "cortical_bone": 0.4, "marrow": 0.8, "lung": 0.8, "liver": 1.6, "spleen": 1.6,
-    "blood": 2.2, "kidney_cortex": 2.2, "renal_pelvis": 6.0, "ureter": 4.0, "bladder": 12.0, "grey": 0.15, "csf": 0.1,
-    "thyroid": 55.0, "salivary": 18.0, "stomach_wall": 14.0, "stomach_lumen": 5.0, "airway": 0.1, "tongue": 1.2,
+    "fat": 0.5, "muscle": 1.0, "cortical_bone": 0.5, "marrow": 1.0, "lung": 1.0, "liver": 2.0, "spleen": 2.0,
+    "blood": 3.0, "kidney_cortex": 3.0, "renal_pelvis": 6.0, "ureter": 4.0, "bladder": 12.0, "grey": 0.15, "csf": 0.1,
+    "thyroid": 90.0, "salivary": 30.0, "stomach_wall": 14.0, "stomach_lumen": 5.0, "airway": 0.1, "tongue": 1.2,
 }  # fmt: skip
 _PERFUSION = {
     "fat": 0.25, "muscle": 0.8, "cortical_bone": 0.4, "marrow": 0.9, "lung": 0.5, "blood": 0.35, "spleen": 2.0,
@@ -142,11 +142,13 @@ TRACERS = {
         Tracer("MDP", "Tc-99m", "Technetium Tc^99m^ medronate", _table(0.5, _MDP), 3 * 3600.0, 600e6),
         Tracer("HMPAO", "Tc-99m", "Technetium Tc^99m^ exametazime", _table(0.8, _HMPAO), 3600.0, 740e6),
         Tracer("DOTATATE", "Lu-177", "Lutetium Lu^177^ dotatate", _table(0.4, _DOTATATE), 24 * 3600.0, 7.4e9),
-        Tracer("MAA", "Tc-99m", "Technetium Tc^99m^ albumin aggregated", _table(0.1, _MAA), 300.0, 150e6),
-        Tracer("MAA-SHUNT", "Tc-99m", "Technetium Tc^99m^ albumin aggregated", _table(0.3, _MAA_SHUNT), 300.0, 150e6),
+        Tracer("MAA", "Tc-99m", "Technetium Tc^99m^ albumin aggregated", _table(0.1, _MAA, 0.15), 300.0, 150e6),
+        Tracer(
+            "MAA-SHUNT", "Tc-99m", "Technetium Tc^99m^ albumin aggregated", _table(0.3, _MAA_SHUNT, 0.15), 300.0, 150e6
+        ),
         Tracer("DMSA", "Tc-99m", "Technetium Tc^99m^ succimer", _table(0.4, _DMSA), 3 * 3600.0, 80e6),
         Tracer(
-            "PERTECHNETATE", "Tc-99m", "Technetium Tc^99m^ pertechnetate", _table(0.9, _PERTECHNETATE), 1200.0, 80e6
+            "PERTECHNETATE", "Tc-99m", "Technetium Tc^99m^ pertechnetate", _table(1.2, _PERTECHNETATE), 1200.0, 80e6
         ),
         Tracer(
             "SESTAMIBI-STRESS",
