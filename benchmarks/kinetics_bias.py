@@ -309,6 +309,7 @@ def figure(record: dict[str, Any], path: Path) -> None:
         middle.plot([sum(w) / 2 for w in WINDOWS], [100 * (rows[2][w] / rows[2]["true"] - 1) for w in widths],
                     marker=marker, label=f"{tracer}, 1 + BP = {rows[2]['true']:.2f}")  # fmt: skip
     left.set(xlabel="true 1 + BP", ylabel="bias of 1 + BP [%]", title="Reference models, cortex")
+    left.set_ylim(-12, 14)
     middle.set(xlabel="middle of the window [min]", ylabel="SUVR over 1 + BP, less one [%]", title="SUVR by window")
     cortex = [r for r in record["patlak"] if r["region"] == "cortex"]
     for k4 in dict.fromkeys(r["k4_per_min"] for r in cortex):
@@ -318,7 +319,7 @@ def figure(record: dict[str, Any], path: Path) -> None:
     right.set(xlabel="window [min]", ylabel="bias of (1 - V$_b$) K$_i$ [%]", title="Patlak, FDG in cortex")
     for axes in (left, middle, right):
         axes.axhline(0, color="0.6", linewidth=0.8)
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, ncols=2 if axes is left else 1)
     picture.savefig(path, dpi=110)
 
 

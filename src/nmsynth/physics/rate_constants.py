@@ -123,11 +123,11 @@ AMYLOID: dict[str, AmyloidRates] = {
 """Cortex and reference of each tracer; the first two from [Heeman2019]_, florbetapir chosen."""
 
 _BURDEN = {
-    "cortex": 1.0, "occipital": 0.65, "caudate": 0.8, "putamen": 0.8, "thalamus": 0.4, "pallidum": 0.3,
-    "hippocampus": 0.35, "amygdala": 0.4,
+    "cortex": 1.0, "occipital": 0.55, "caudate": 0.8, "putamen": 0.8, "thalamus": 0.4, "pallidum": 0.3,
+    "hippocampus": 0.25, "amygdala": 0.4,
 }  # fmt: skip
 """Plaques of a region over those of cortex (chosen)."""
-_WHITE_RATIO = 1.6
+_WHITE_RATIO = 1.35
 """Distribution volume of white matter over that of cerebellar grey: nonspecific, slow (chosen)."""
 
 
@@ -155,7 +155,7 @@ def amyloid_rates(tracer: str, severity: float) -> Rates:
         bound = t.negative + severity * burden * (t.positive - t.negative)
         rates[region] = RateConstants(t.k1, t.k2, bound * t.k4, t.k4, 0.05)
     white = _slow(0.40 * t.reference.k1, _WHITE_RATIO * t.reference.distribution_volume, k4=0.02)
-    stem = _slow(0.60 * t.reference.k1, 1.5 * t.reference.distribution_volume, k4=0.02)
+    stem = _slow(0.60 * t.reference.k1, 1.3 * t.reference.distribution_volume, k4=0.02)
     return {
         **rates,
         "cerebellar grey": t.reference,
