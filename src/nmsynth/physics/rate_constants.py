@@ -139,7 +139,8 @@ def amyloid_rates(tracer: str, severity: float) -> Rates:
     tracer
         A key of :data:`AMYLOID`.
     severity
-        From 0, no plaques, to 1, the most of the table; ``k3 / k4`` lies between the two linearly.
+        From 0, no plaques, to 1, the most of the table; ``k3 / k4`` lies between the two linearly. Regions differ in
+        delivery as FDG's ``K1`` does (chosen), so that an early image shows more than the same everywhere.
 
     Raises
     ------
@@ -153,7 +154,8 @@ def amyloid_rates(tracer: str, severity: float) -> Rates:
     rates: Rates = {}
     for region, burden in _BURDEN.items():
         bound = t.negative + severity * burden * (t.positive - t.negative)
-        rates[region] = RateConstants(t.k1, t.k2, bound * t.k4, t.k4, 0.05)
+        delivery = FDG[region].k1 / FDG["cortex"].k1
+        rates[region] = RateConstants(t.k1 * delivery, t.k2 * delivery, bound * t.k4, t.k4, 0.05)
     white = _slow(0.40 * t.reference.k1, _WHITE_RATIO * t.reference.distribution_volume, k4=0.02)
     stem = _slow(0.60 * t.reference.k1, 1.3 * t.reference.distribution_volume, k4=0.02)
     return {
