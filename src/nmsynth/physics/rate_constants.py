@@ -71,6 +71,7 @@ FDG: Rates = {
     "pallidum": RateConstants(0.082, 0.128, 0.054, 0.0066, 0.04),
     "hippocampus": RateConstants(0.080, 0.133, 0.049, 0.0064, 0.04),
     "amygdala": RateConstants(0.074, 0.130, 0.048, 0.0064, 0.04),
+    "accumbens": RateConstants(0.095, 0.131, 0.066, 0.0068, 0.04),
     "brainstem": RateConstants(0.066, 0.120, 0.047, 0.0060, 0.04),
     "cerebellar white": RateConstants(0.060, 0.115, 0.045, 0.0058, 0.03),
     "muscle": RateConstants(0.040, 0.30, 0.040, 0.0, 0.03),
@@ -123,8 +124,8 @@ AMYLOID: dict[str, AmyloidRates] = {
 """Cortex and reference of each tracer; the first two from [Heeman2019]_, florbetapir chosen."""
 
 _BURDEN = {
-    "cortex": 1.0, "occipital": 0.55, "caudate": 0.8, "putamen": 0.8, "thalamus": 0.4, "pallidum": 0.3,
-    "hippocampus": 0.25, "amygdala": 0.4,
+    "cortex": 1.0, "occipital": 0.55, "caudate": 0.8, "putamen": 0.8, "accumbens": 0.8, "thalamus": 0.4,
+    "pallidum": 0.3, "hippocampus": 0.25, "amygdala": 0.4,
 }  # fmt: skip
 """Plaques of a region over those of cortex (chosen)."""
 _WHITE_RATIO = 1.35
