@@ -213,10 +213,10 @@ def dopa_rates(severity: float) -> Rates:
         "amygdala": free, "pallidum": replace(free, k3=0.004),
         "white matter": white, "cerebellar white": white, "brainstem": white,
         "blood": _BLOOD, "csf": _FLUID, "air": _AIR,
-        "fat": RateConstants(0.01, 0.03, 0.0, 0.0, 0.01), "bone": RateConstants(0.01, 0.03, 0.0, 0.0, 0.02),
-        "marrow": RateConstants(0.03, 0.05, 0.0, 0.0, 0.08), "muscle": RateConstants(0.05, 0.05, 0.0, 0.0, 0.03),
-        "skin": RateConstants(0.03, 0.04, 0.0, 0.0, 0.03), "mucosa": RateConstants(0.05, 0.05, 0.0, 0.0, 0.06),
-        "other": RateConstants(0.03, 0.04, 0.0, 0.0, 0.04),
+        "fat": RateConstants(0.01, 0.03, 0.0, 0.0, 0.01), "bone": RateConstants(0.005, 0.03, 0.0, 0.0, 0.02),
+        "marrow": RateConstants(0.02, 0.05, 0.0, 0.0, 0.08), "muscle": RateConstants(0.04, 0.06, 0.0, 0.0, 0.03),
+        "skin": RateConstants(0.018, 0.05, 0.0, 0.0, 0.03), "mucosa": RateConstants(0.04, 0.06, 0.0, 0.0, 0.06),
+        "other": RateConstants(0.02, 0.05, 0.0, 0.0, 0.04),
     }  # fmt: skip
 
 
