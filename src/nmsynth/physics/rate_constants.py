@@ -128,6 +128,9 @@ _BURDEN = {
     "pallidum": 0.3, "hippocampus": 0.25, "amygdala": 0.4,
 }  # fmt: skip
 """Plaques of a region over those of cortex (chosen)."""
+_DEEP_GREY = {"caudate", "putamen", "accumbens", "thalamus", "pallidum"}
+_DEEP_VOLUME = 0.8
+"""Free volume of deep grey matter over that of cortex (chosen, beside averages of patients without plaques)."""
 _WHITE_RATIO = 1.35
 """Distribution volume of white matter over that of cerebellar grey: nonspecific, slow (chosen)."""
 
@@ -156,7 +159,8 @@ def amyloid_rates(tracer: str, severity: float) -> Rates:
     for region, burden in _BURDEN.items():
         bound = t.negative + severity * burden * (t.positive - t.negative)
         delivery = FDG[region].k1 / FDG["cortex"].k1
-        rates[region] = RateConstants(t.k1 * delivery, t.k2 * delivery, bound * t.k4, t.k4, 0.05)
+        efflux = t.k2 * delivery / (_DEEP_VOLUME if region in _DEEP_GREY else 1.0)
+        rates[region] = RateConstants(t.k1 * delivery, efflux, bound * t.k4, t.k4, 0.05)
     white = _slow(0.40 * t.reference.k1, _WHITE_RATIO * t.reference.distribution_volume, k4=0.02)
     stem = _slow(0.60 * t.reference.k1, 1.3 * t.reference.distribution_volume, k4=0.02)
     return {
