@@ -129,8 +129,8 @@ _BURDEN = {
 }  # fmt: skip
 """Plaques of a region over those of cortex (chosen)."""
 _DEEP_GREY = {"caudate", "putamen", "accumbens", "thalamus", "pallidum"}
-_DEEP_VOLUME = 0.8
-"""Free volume of deep grey matter over that of cortex (chosen, beside averages of patients without plaques)."""
+_DEEP_NONSPECIFIC = 0.6
+"""Nonspecific binding of deep grey matter over that of cortex (chosen, beside averages of patients without plaques)."""
 _WHITE_RATIO = 1.35
 """Distribution volume of white matter over that of cerebellar grey: nonspecific, slow (chosen)."""
 
@@ -157,10 +157,10 @@ def amyloid_rates(tracer: str, severity: float) -> Rates:
     t = AMYLOID[tracer]
     rates: Rates = {}
     for region, burden in _BURDEN.items():
-        bound = t.negative + severity * burden * (t.positive - t.negative)
+        nonspecific = t.negative * (_DEEP_NONSPECIFIC if region in _DEEP_GREY else 1.0)
+        bound = nonspecific + severity * burden * (t.positive - t.negative)
         delivery = FDG[region].k1 / FDG["cortex"].k1
-        efflux = t.k2 * delivery / (_DEEP_VOLUME if region in _DEEP_GREY else 1.0)
-        rates[region] = RateConstants(t.k1 * delivery, efflux, bound * t.k4, t.k4, 0.05)
+        rates[region] = RateConstants(t.k1 * delivery, t.k2 * delivery, bound * t.k4, t.k4, 0.05)
     white = _slow(0.40 * t.reference.k1, _WHITE_RATIO * t.reference.distribution_volume, k4=0.02)
     stem = _slow(0.60 * t.reference.k1, 1.3 * t.reference.distribution_volume, k4=0.02)
     return {

@@ -50,7 +50,7 @@ def curve_of_frames(means: npt.ArrayLike, frames_min: npt.ArrayLike) -> tuple[Fl
 
     def curve(heights: FloatArray) -> FloatArray:
         """Lines through heights at the middles, level after the last."""
-        return np.interp(minutes, knots, np.concatenate([[0.0], heights, heights[-1:]]))
+        return np.asarray(np.interp(minutes, knots, np.concatenate([[0.0], heights, heights[-1:]])))
 
     heights = wanted
     for _ in range(2):
