@@ -66,11 +66,11 @@ def binding_found(target: RateConstants, reference: RateConstants, tracer: str) 
 
 
 def binding_rows() -> list[dict[str, Any]]:
-    """Cortex over plaques, and white matter, by tracer; with the blood in each tissue and without."""
+    """Cortex over plaques, putamen and white matter, by tracer; with the blood in each tissue and without."""
     rows = []
     for tracer in AMYLOID_TRACERS:
         for blood in (0.05, 0.0):
-            cases = [("cortex", severity) for severity in SEVERITIES] + [("white matter", 0.0)]
+            cases = [("cortex", severity) for severity in SEVERITIES] + [("putamen", 0.5), ("white matter", 0.0)]
             for region, severity in cases:
                 rates = amyloid_rates(tracer, severity)
                 pair = [replace(rates[name], blood_volume=blood) for name in (region, "cerebellar grey")]
@@ -80,12 +80,16 @@ def binding_rows() -> list[dict[str, Any]]:
 
 
 def exchange_rows() -> list[dict[str, Any]]:
-    """Cortex at 1 + BP = 1.6 against a reference of one compartment, the faster its binding the more like the model."""
+    """Cortex at a ratio of 1.6 against a reference of one compartment, by speed of binding and free volume.
+
+    The model takes the free volume of a tissue for that of the reference.
+    """
     rows = []
-    for k4 in (0.005, 0.01, 0.02, 0.05, 0.1, 0.3):
-        target = RateConstants(0.25, 0.10, 0.6 * k4, k4, 0.05)
+    cases = [(k4, 1.0) for k4 in (0.005, 0.01, 0.02, 0.05, 0.1, 0.3)] + [(k4, 0.8) for k4 in (0.01, 0.02, 0.1)]
+    for k4, volume in cases:
+        target = RateConstants(0.25, 0.10 / volume, (1.6 / volume - 1) * k4, k4, 0.05)
         found = binding_found(target, RateConstants(0.275, 0.11, blood_volume=0.05), "florbetapir")
-        rows.append({"k4_per_min": k4, **found})
+        rows.append({"k4_per_min": k4, "free_volume": volume, **found})
     return rows
 
 
@@ -234,11 +238,16 @@ def markdown(record: dict[str, Any]) -> str:
             ],
         )
     )
-    parts.append("\nThe speed of binding: cortex at 1 + BP = 1.6, reference of one compartment.\n")
+    parts.append(
+        "\nSpeed of binding, and free volume over the reference's (one compartment); cortex at 1 + BP = 1.6.\n"
+    )
     parts.append(
         table(
-            ["k4 [1/min]", *methods],
-            [[f"{r['k4_per_min']:g}", *(percent(r[m], r["true"]) for m in methods)] for r in record["exchange"]],
+            ["k4 [1/min]", "free volume", *methods],
+            [
+                [f"{r['k4_per_min']:g}", f"{r['free_volume']:g}", *(percent(r[m], r["true"]) for m in methods)]
+                for r in record["exchange"]
+            ],
         )
     )
     parts.append("\nNoise: mean and SD over voxels of 1 + BP, florbetaben in cortex at severity 0.5.\n")
@@ -309,6 +318,7 @@ def figure(record: dict[str, Any], path: Path) -> None:
         middle.plot([sum(w) / 2 for w in WINDOWS], [100 * (rows[2][w] / rows[2]["true"] - 1) for w in widths],
                     marker=marker, label=f"{tracer}, 1 + BP = {rows[2]['true']:.2f}")  # fmt: skip
     left.set(xlabel="true 1 + BP", ylabel="bias of 1 + BP [%]", title="Reference models, cortex")
+    left.set_ylim(-12, 14)
     middle.set(xlabel="middle of the window [min]", ylabel="SUVR over 1 + BP, less one [%]", title="SUVR by window")
     cortex = [r for r in record["patlak"] if r["region"] == "cortex"]
     for k4 in dict.fromkeys(r["k4_per_min"] for r in cortex):
@@ -318,7 +328,7 @@ def figure(record: dict[str, Any], path: Path) -> None:
     right.set(xlabel="window [min]", ylabel="bias of (1 - V$_b$) K$_i$ [%]", title="Patlak, FDG in cortex")
     for axes in (left, middle, right):
         axes.axhline(0, color="0.6", linewidth=0.8)
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, ncols=2 if axes is left else 1)
     picture.savefig(path, dpi=110)
 
 

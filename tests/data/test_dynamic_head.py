@@ -5,6 +5,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.data.dynamic_head import labelled_head
 from nmsynth.data.dynamic_scan import scan_labels_dynamic
+from nmsynth.data.families import read_upright
 from nmsynth.data.parametric import left_out, parametric_images, static_images, true_images
 from nmsynth.data.scan import ReferenceScan
 from nmsynth.data.simulation import block_mean
@@ -67,8 +68,8 @@ def test_binding_images_of_the_true_frames_are_near_the_truth(amyloid):
     found, true = parametric_images(amyloid, amyloid.truth, ""), true_images(amyloid)
     for region in ("cerebellar grey", "putamen"):
         ratio = mean_of(amyloid, true["dvr_true"], region)
-        assert mean_of(amyloid, found["dvr"], region) == pytest.approx(ratio, rel=0.06)
-        assert 1 + mean_of(amyloid, found["bp"], region) == pytest.approx(ratio, rel=0.12)
+        assert mean_of(amyloid, found["dvr"], region) == pytest.approx(ratio, rel=0.1)
+        assert 1 + mean_of(amyloid, found["bp"], region) == pytest.approx(ratio, rel=0.16)  # two tissues: too high
         assert mean_of(amyloid, true["bp_true"], region) == pytest.approx(ratio - 1, abs=1e-5)
     assert mean_of(amyloid, found["r1"], "cerebellar grey") == pytest.approx(1.0, abs=0.05)
     assert all(np.isfinite(image.array).all() for image in (*found.values(), *true.values()))
@@ -108,6 +109,20 @@ def test_dopa_is_compared_with_what_is_there_of_its_references():
     assert mean_of(study, found["patlak_reference"], "putamen") == pytest.approx(influx, rel=0.25)
     assert "suvr" not in static_images(study, study.truth, "")
     assert "no window" in left_out(study)["suvr"]
+
+
+def test_real_label_map_is_scanned_with_its_cerebellum(shared_data):
+    path = sorted((shared_data / "brain_labels").glob("*.nii.gz"))[0]
+    labels, spacing = read_upright(path, unit="1", modality="MR")
+    frames = (300.0, 2700.0, 2400.0, 1200.0)
+    reference = ReferenceScan(voxel_mm=6.0, plane_mm=6.0, field_mm=240.0, duration_s=1.0)
+    study = scan_labels_dynamic(
+        labels[::2, ::2, ::2], tuple(2 * s for s in spacing), tracer="florbetaben", severity=0.8, frames_s=frames,
+        reference=reference, length_mm=168.0,
+    )  # fmt: skip
+    late = static_images(study, study.truth, "")["suvr"]
+    assert mean_of(study, late, "cortex") > 1.2
+    assert mean_of(study, late, "white matter") > mean_of(study, late, "cerebellar grey")
 
 
 def test_what_cannot_be_scanned_is_refused():

@@ -120,6 +120,9 @@ def test_what_a_series_cannot_hold_is_refused(tmp_path):
         write_new_pet_series(simulated(array=np.full((2, 2, 2), np.nan)), tmp_path / "o", seed_uid="x")
     with pytest.raises(InputError, match="needs modality PT"):
         write_new_pet_series(simulated(modality="CT"), tmp_path / "o", seed_uid="x")
+    for unit in (Unit.SUVR, Unit.INFLUX, Unit.PER_MINUTE):
+        with pytest.raises(InputError, match="holds Bq/mL, an SUV, counts or relative values"):
+            write_new_pet_series(simulated(unit=unit), tmp_path / "o", seed_uid="x")
     with pytest.raises(InputError, match="frame_durations_s, one or one a slice; found 0"):
         write_new_pet_series(simulated(acquisition=Acquisition()), tmp_path / "o", seed_uid="x")
     sheared = np.eye(4)

@@ -10,6 +10,7 @@ from nmsynth.physics.kinetics import (
     fit_reference_tissue,
     frame_means,
     patlak,
+    patlak_image,
     reference_tissue_curve,
     tissue_curve,
 )
@@ -108,6 +109,14 @@ def test_impossible_kinetics_are_refused():
         convolve_exponential([1.0, 2.0], [0.0, 0.0], 0.1)
     with pytest.raises(InputError, match="two frames"):
         patlak(np.ones(18), FRAMES, PLASMA, MINUTES, start_min=86.0)
+    with pytest.raises(InputError, match="divides by plasma"):
+        patlak(np.ones(18), FRAMES, 0 * PLASMA, MINUTES, start_min=40.0)
+    with pytest.raises(InputError, match="divides by plasma"):
+        patlak_image(np.ones((18, 1, 1, 1)), FRAMES, 0 * PLASMA, MINUTES, start_min=40.0)
+    with pytest.raises(InputError, match="NaN or infinity"):
+        patlak(np.full(18, np.nan), FRAMES, PLASMA, MINUTES, start_min=40.0)
+    with pytest.raises(InputError, match="reference with activity"):
+        fit_reference_tissue(np.ones(18), FRAMES, 0 * PLASMA, MINUTES)
     with pytest.raises(InputError, match="within the curve"):
         frame_means(PLASMA, MINUTES, [(80.0, 95.0)])
     with pytest.raises(InputError, match="longer than 0"):

@@ -110,7 +110,7 @@ def test_ratios_to_the_reference_vary_less_between_subjects_than_delivery():
 def test_every_tracer_knows_every_region_of_a_label_map_and_frames_that_hold_its_windows(name):
     tracer = TRACERS[name]
     rates = tracer.rates(0.0)
-    assert {"other", "csf", "blood", "cortex", "cerebellar grey", "white matter"} <= set(rates)
+    assert {"other", "air", "fat"} | set(REGION_OF_LABEL.values()) <= set(rates)
     end = sum(tracer.frames_s) / 60
     assert tracer.early_min[1] < tracer.late_min[0]
     assert tracer.late_min[1] <= end

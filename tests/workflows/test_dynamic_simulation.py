@@ -69,7 +69,7 @@ def test_early_frames_are_noisier(study):
 
 
 def test_early_and_late_images_and_their_ratio_are_written_for_scan_and_truth(study):
-    output, _ = study
+    output, record = study
     grey, white = regions(output).values()
     for folder in (output, output / "reference"):
         early, late, ratio = (nmsynth.read(folder / f"{name}.nii.gz") for name in ("early", "late", "suvr"))
@@ -86,7 +86,9 @@ def test_early_and_late_images_and_their_ratio_are_written_for_scan_and_truth(st
             < late.array[grey].mean() / late.array[white].mean()
         )
     truth = nmsynth.read(output / "reference" / "truth.nii.gz").array
-    late = nmsynth.read(output / "reference" / "late.nii.gz").array
+    late = nmsynth.read(output / "reference" / "late.nii.gz")
+    assert np.allclose(late.to_suv().array, late.array / record["bqml_per_suv"], rtol=1e-4)
+    late = late.array
     # 30 to 60 minutes of frames from 25, 35, 45 and 55 minutes on
     assert np.allclose(late, (0.5 * truth[7] + truth[8] + truth[9] + 0.5 * truth[10]) / 3, rtol=1e-4)
 

@@ -20,7 +20,7 @@ from nmsynth.physics.phantom.labels import overlap_matrix
 
 FloatArray = npt.NDArray[np.float32]
 
-_STAND_INS = {"pons": ("brainstem", "cerebellar grey")}
+_STAND_INS: dict[str, tuple[str, ...]] = {"pons": ("brainstem", "cerebellar grey")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,8 @@ class DynamicHead:
         A head knows no pons of its own; the brainstem takes its place, then cerebellar grey matter.
         """
         for region in regions:
-            for candidate in (region, *_STAND_INS.get(region, ())):
+            candidates: tuple[str, ...] = (region, *_STAND_INS.get(region, ()))
+            for candidate in candidates:
                 if float(self.mask_of(candidate).sum()) * voxel_volume_ml >= MINIMUM_REFERENCE_ML:
                     return candidate
         return None

@@ -14,6 +14,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import affine_from_axes
 from nmsynth.core.progress import Progress, silent
 from nmsynth.core.provenance import Provenance
+from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.dynamic_head import DynamicHead, coarse_mean, labelled_head, procedural_head
@@ -65,7 +66,7 @@ class ScannedDynamic:
         dynamic = array.ndim == 4
         return self.scan.with_array(
             array, unit=unit, axes=self.scan.axes if dynamic else self.scan.axes[-3:],
-            frames=self.scan.frames if dynamic else (),
+            frames=self.scan.frames if dynamic else (), suv_rule=self.scan.suv_rule if unit is Unit.BQML else None,
             provenance=Provenance(
                 simulated=True, settings={**self.scan.provenance.settings, "image": kind, **settings}
             ),
@@ -291,6 +292,7 @@ def _volume(
     return Volume(
         array=scans, affine=affine, unit=Unit.BQML, modality="PT", acquisition=acquisition,
         axes=("frame", "z", "y", "x"), frames=timing, provenance=Provenance(simulated=True, settings=settings),
+        suv_rule=resolve_suv(acquisition, unit=Unit.BQML, time_rule="a"),
     )  # fmt: skip
 
 

@@ -79,9 +79,9 @@ def parametric_images(study: ScannedDynamic, frames: Volume, kind: str) -> Image
     curve = frames.array[:, study.head.mask_of(region)].mean(axis=1, dtype=np.float64)
     stated: dict[str, Any] = {"reference_region": region}
     if study.tracer.analysis == "influx":
-        slope = patlak_reference(frames.array, spans, curve, start_min=start)
+        relative = patlak_reference(frames.array, spans, curve, start_min=start)
         stated["fit_start_min"] = start
-        return {"patlak_reference": study.image(slope, f"Patlak slope, reference {kind}", Unit.PER_MINUTE, **stated)}
+        return {"patlak_reference": study.image(relative, f"Patlak slope, reference {kind}", Unit.PER_MINUTE, **stated)}
     fit = srtm_image(frames.array, spans, curve)
     ratio = logan_reference(frames.array, spans, curve, start_min=start)
     return {

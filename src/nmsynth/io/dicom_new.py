@@ -96,7 +96,7 @@ def write_new_pet_series(
     NumericalError
         If a value is not finite; nothing is written.
     InputError
-        If the output exists, or the volume has another modality, sheared axes or no frame duration.
+        If the output exists, or the volume has another modality or unit, sheared axes or no frame duration.
     """
     directory = Path(directory)
     if not np.isfinite(volume.array).all():
@@ -125,6 +125,11 @@ def _check(volume: Volume) -> None:
     if volume.modality != "PT" or volume.axes != SPATIAL_AXES:
         raise InputError(
             f"A new PET series needs modality PT and axes (z, y, x); found {volume.modality} and {volume.axes}."
+        )
+    if volume.unit not in (Unit.BQML, Unit.COUNTS, Unit.RELATIVE) and not volume.unit.is_suv:
+        raise InputError(
+            f"A new PET series holds Bq/mL, an SUV, counts or relative values; these are in {volume.unit.value}. "
+            "Write NIfTI instead."
         )
     if not is_orthogonal(volume.affine):
         raise InputError("A new PET series needs axes at right angles; those of the volume are sheared. Resample it.")

@@ -245,10 +245,8 @@ def patlak(
     """
     frames = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)
     used = late_frames(frames, start_min)
-    u, t = np.asarray(plasma, dtype=np.float64), np.asarray(minutes, dtype=np.float64)
-    level = frame_means(u, t, frames[used])
-    area = _area_to(u, t, frames[used].mean(1))
-    slope, intercept = np.polyfit(area / level, np.asarray(tissue, dtype=np.float64)[used] / level, 1)
+    level, stretched = _stretched(plasma, minutes, frames[used])
+    slope, intercept = np.polyfit(stretched, _finite(tissue).astype(np.float64)[used] / level, 1)
     return PatlakFit(float(slope), float(intercept), int(used.sum()))
 
 
@@ -277,12 +275,30 @@ def patlak_image(
     used = late_frames(ends, start_min)
     if frames.shape[0] != used.size:
         raise InputError(f"A Patlak image needs one image a frame; found {frames.shape[0]} for {used.size} frames.")
-    u, t = np.asarray(plasma, dtype=np.float64), np.asarray(minutes, dtype=np.float64)
-    level = frame_means(u, t, ends[used])
-    stretched = _area_to(u, t, ends[used].mean(1)) / level
+    level, stretched = _stretched(plasma, minutes, ends[used])
     centred = stretched - stretched.mean()
     weights = (centred / (centred @ centred) / level).astype(np.float32)
-    return np.asarray(np.tensordot(weights, frames[used], axes=(0, 0)), dtype=np.float32)
+    return np.asarray(np.tensordot(weights, _finite(frames[used]), axes=(0, 0)), dtype=np.float32)
+
+
+def _stretched(plasma: npt.ArrayLike, minutes: npt.ArrayLike, frames: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean of plasma in each frame, and its integral to the frame's middle over it [min]."""
+    u, t = np.asarray(plasma, dtype=np.float64), np.asarray(minutes, dtype=np.float64)
+    level = frame_means(u, t, frames)
+    if not (np.isfinite(level).all() and level.min() > 0):
+        raise InputError(
+            f"A Patlak plot divides by plasma, which must be above 0 in every late frame; found {level.min():g}. "
+            "Check the unit and the times of the input."
+        )
+    return level, np.asarray(_area_to(u, t, frames.mean(1)) / level)
+
+
+def _finite(values: npt.ArrayLike) -> npt.NDArray[np.floating]:
+    """The values, refused if one is NaN or infinite."""
+    array = np.asarray(values)
+    if not np.isfinite(array).all():
+        raise InputError("A fit needs finite activity in every frame; found NaN or infinity.")
+    return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +340,11 @@ def fit_reference_tissue(
        region model, NeuroImage 6:279-287, 1997.
     """
     frames = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)
-    y = np.asarray(target, dtype=np.float64)
+    y = _finite(target).astype(np.float64)
     weight = np.sqrt(frames[:, 1] - frames[:, 0] if weights is None else np.asarray(weights, dtype=np.float64))
     delivered = frame_means(reference, minutes, frames)
+    if not (np.isfinite(delivered).all() and delivered.max() > 0):
+        raise InputError("A reference model needs a finite reference with activity; its curve is 0 or NaN throughout.")
 
     def solve(rate: float) -> tuple[float, FloatArray]:
         """Squared error and coefficients at one ``k2a``."""

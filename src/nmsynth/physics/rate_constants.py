@@ -71,6 +71,7 @@ FDG: Rates = {
     "pallidum": RateConstants(0.082, 0.128, 0.054, 0.0066, 0.04),
     "hippocampus": RateConstants(0.080, 0.133, 0.049, 0.0064, 0.04),
     "amygdala": RateConstants(0.074, 0.130, 0.048, 0.0064, 0.04),
+    "accumbens": RateConstants(0.095, 0.131, 0.066, 0.0068, 0.04),
     "brainstem": RateConstants(0.066, 0.120, 0.047, 0.0060, 0.04),
     "cerebellar white": RateConstants(0.060, 0.115, 0.045, 0.0058, 0.03),
     "muscle": RateConstants(0.040, 0.30, 0.040, 0.0, 0.03),
@@ -123,11 +124,14 @@ AMYLOID: dict[str, AmyloidRates] = {
 """Cortex and reference of each tracer; the first two from [Heeman2019]_, florbetapir chosen."""
 
 _BURDEN = {
-    "cortex": 1.0, "occipital": 0.65, "caudate": 0.8, "putamen": 0.8, "thalamus": 0.4, "pallidum": 0.3,
-    "hippocampus": 0.35, "amygdala": 0.4,
+    "cortex": 1.0, "occipital": 0.55, "caudate": 0.8, "putamen": 0.8, "accumbens": 0.8, "thalamus": 0.4,
+    "pallidum": 0.3, "hippocampus": 0.25, "amygdala": 0.4,
 }  # fmt: skip
 """Plaques of a region over those of cortex (chosen)."""
-_WHITE_RATIO = 1.6
+_DEEP_GREY = {"caudate", "putamen", "accumbens", "thalamus", "pallidum"}
+_DEEP_NONSPECIFIC = 0.6
+"""Nonspecific binding of deep grey matter over that of cortex (chosen, beside averages of patients without plaques)."""
+_WHITE_RATIO = 1.35
 """Distribution volume of white matter over that of cerebellar grey: nonspecific, slow (chosen)."""
 
 
@@ -139,7 +143,8 @@ def amyloid_rates(tracer: str, severity: float) -> Rates:
     tracer
         A key of :data:`AMYLOID`.
     severity
-        From 0, no plaques, to 1, the most of the table; ``k3 / k4`` lies between the two linearly.
+        From 0, no plaques, to 1, the most of the table; ``k3 / k4`` lies between the two linearly. Regions differ in
+        delivery as FDG's ``K1`` does (chosen), so that an early image shows more than the same everywhere.
 
     Raises
     ------
@@ -152,10 +157,12 @@ def amyloid_rates(tracer: str, severity: float) -> Rates:
     t = AMYLOID[tracer]
     rates: Rates = {}
     for region, burden in _BURDEN.items():
-        bound = t.negative + severity * burden * (t.positive - t.negative)
-        rates[region] = RateConstants(t.k1, t.k2, bound * t.k4, t.k4, 0.05)
+        nonspecific = t.negative * (_DEEP_NONSPECIFIC if region in _DEEP_GREY else 1.0)
+        bound = nonspecific + severity * burden * (t.positive - t.negative)
+        delivery = FDG[region].k1 / FDG["cortex"].k1
+        rates[region] = RateConstants(t.k1 * delivery, t.k2 * delivery, bound * t.k4, t.k4, 0.05)
     white = _slow(0.40 * t.reference.k1, _WHITE_RATIO * t.reference.distribution_volume, k4=0.02)
-    stem = _slow(0.60 * t.reference.k1, 1.5 * t.reference.distribution_volume, k4=0.02)
+    stem = _slow(0.60 * t.reference.k1, 1.3 * t.reference.distribution_volume, k4=0.02)
     return {
         **rates,
         "cerebellar grey": t.reference,
@@ -210,10 +217,10 @@ def dopa_rates(severity: float) -> Rates:
         "amygdala": free, "pallidum": replace(free, k3=0.004),
         "white matter": white, "cerebellar white": white, "brainstem": white,
         "blood": _BLOOD, "csf": _FLUID, "air": _AIR,
-        "fat": RateConstants(0.01, 0.03, 0.0, 0.0, 0.01), "bone": RateConstants(0.01, 0.03, 0.0, 0.0, 0.02),
-        "marrow": RateConstants(0.03, 0.05, 0.0, 0.0, 0.08), "muscle": RateConstants(0.05, 0.05, 0.0, 0.0, 0.03),
-        "skin": RateConstants(0.03, 0.04, 0.0, 0.0, 0.03), "mucosa": RateConstants(0.05, 0.05, 0.0, 0.0, 0.06),
-        "other": RateConstants(0.03, 0.04, 0.0, 0.0, 0.04),
+        "fat": RateConstants(0.01, 0.03, 0.0, 0.0, 0.01), "bone": RateConstants(0.005, 0.03, 0.0, 0.0, 0.02),
+        "marrow": RateConstants(0.02, 0.05, 0.0, 0.0, 0.08), "muscle": RateConstants(0.04, 0.06, 0.0, 0.0, 0.03),
+        "skin": RateConstants(0.018, 0.05, 0.0, 0.0, 0.03), "mucosa": RateConstants(0.04, 0.06, 0.0, 0.0, 0.06),
+        "other": RateConstants(0.02, 0.05, 0.0, 0.0, 0.04),
     }  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def patlak_reference(
     used = late_frames(frames, start_min)
     if not curve[used].min() > 0:
         raise InputError("A Patlak plot divides by the reference; it is 0 or below in a late frame.")
-    stretched = (integral_to_middle(curve, frames) / curve)[used]
+    stretched = integral_to_middle(curve, frames)[used] / curve[used]
     centred = stretched - stretched.mean()
     weights = centred / (centred @ centred) / curve[used]
     return np.asarray(np.tensordot(weights, tissue[used], axes=(0, 0)), dtype=np.float64)

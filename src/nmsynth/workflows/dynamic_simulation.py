@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
     from nmsynth.data.dynamic_scan import ScannedDynamic
 
+_STATED = ("image", "window_min", "reference_region", "fit_start_min")
+"""What the record repeats of an image's provenance."""
+
 
 class SimulateDynamicSettings(BaseModel):
     """What is simulated; every image of one seed is the same on one machine."""
@@ -122,8 +125,5 @@ def dynamic_study(settings: SimulateDynamicSettings, *, progress: Progress = sil
 
 def _described(volume: Volume) -> dict[str, Any]:
     """Unit of an image and how it was made."""
-    kept = {k: v for k, v in volume.provenance.settings.items() if k in ("image", *_STATED)}
+    kept = {k: v for k, v in volume.provenance.settings.items() if k in _STATED}
     return {"unit": volume.unit.value, **kept}
-
-
-_STATED = ("window_min", "reference_region", "fit_start_min")
