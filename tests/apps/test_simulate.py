@@ -16,6 +16,7 @@ from nmsynth.workflows import simulation
         ("--series-uid 1.2 --phantom nema", "belong to --from"),
         ("--from in --voxel-mm 3", "A series keeps its grid"),
         ("--from in --length-mm 100", "A series keeps its grid"),
+        ("--from in --beds", "A series keeps its grid"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line(words, message, capsys):
@@ -43,3 +44,13 @@ def test_spect_of_lutetium_through_thin_septa_warns(tmp_path, capsys):
     record = json.loads(capsys.readouterr().out)
     assert record["scan"]["camera"]["collimator"] == "MEGP"
     assert record["scan"]["septal_penetration"] < 0.01
+
+
+def test_beds_are_scanned_one_after_another(tmp_path, capsys):
+    words = ["simulate", "pet", str(tmp_path / "out"), "--phantom", "cylinder", "--voxel-mm", "8", "--format", "nifti"]
+    assert run([*words, "--beds", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["settings"]["beds"]
+    assert [bed["first_plane"] for bed in record["beds"]] == [0, 16]
+    assert record["beds"][1]["delay_s"] == pytest.approx(153.0)
+    assert record["beds"][1]["decay"] == pytest.approx(0.984, abs=1e-3)
