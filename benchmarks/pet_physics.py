@@ -47,6 +47,8 @@ STRENGTH = 0.02
 """Of the relative difference prior, chosen: noise of the liver about that of OSEM with its filter."""
 BREATH_MM, ARMS_MM = 12.0, (20.0, 10.0)
 PATIENT_SEED = 9301
+VOXEL_MM = 6.0
+"""Of the patient's scan [mm]."""
 
 
 @dataclass(frozen=True)
@@ -190,14 +192,14 @@ def patient() -> list[dict[str, Any]]:
     person = whole_body_patient(PATIENT_SEED, lesions=LesionPlan(count=0), settings=settings)
     coarse = person.render(person.grid((8.0, 8.0, 8.0)))
     top_mm = float(coarse.grid.axes()[0][np.argwhere(coarse.labels == Organ.LIVER)[:, 0].max()])
-    reference = ReferenceScan(voxel_mm=5.0, plane_mm=5.0, field_mm=600.0)
+    reference = ReferenceScan(voxel_mm=VOXEL_MM, plane_mm=VOXEL_MM, field_mm=600.0)
     draw = draw_of(reference, person.body_mass_kg)
-    n_planes = 36
+    n_planes = 24
     middle_mm = top_mm - 30.0
-    start_mm = middle_mm - n_planes * 5.0 / 2
+    start_mm = middle_mm - n_planes * VOXEL_MM / 2
     phantom = person.render(fine_grid(draw, n_planes=n_planes, start_mm=start_mm))
     truth, labels = block_mean(inner(phantom.activity)), majority_label(inner(phantom.labels), 0.6)
-    spacing = (5.0, 5.0, 5.0)
+    spacing = (VOXEL_MM,) * 3
     liver = ndimage.binary_erosion(labels == Organ.LIVER, iterations=2)
     lung = ndimage.binary_erosion(labels == Organ.LUNG, iterations=2)
     to_lung = ndimage.distance_transform_edt(labels != Organ.LUNG, spacing)
