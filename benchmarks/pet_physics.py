@@ -45,7 +45,8 @@ Mask = npt.NDArray[np.bool_]
 TIMING_PS = 400.0
 STRENGTH = 0.02
 """Of the relative difference prior, chosen: noise of the liver about that of OSEM with its filter."""
-BREATH_MM, ARMS_MM = 12.0, (20.0, 10.0)
+BREATH_MM, ARMS_MM = 12.0, (30.0, 15.0)
+"""Displacements between CT and emission, chosen [mm]: arms towards the back and away from the trunk."""
 PATIENT_SEED = 9301
 VOXEL_MM = 6.0
 """Of the patient's scan [mm]."""
@@ -207,7 +208,7 @@ def patient() -> list[dict[str, Any]]:
     dome_mm = 30.0 - 5.0  # from the middle of the stack; the dome lies somewhat under the top
     arms_mm = _arms_beyond(phantom, draw)
     breath = {"breathing_mm": BREATH_MM, "diaphragm_mm": dome_mm}
-    arms = {"arms_mm": ARMS_MM, "arms_beyond_mm": arms_mm}
+    arms = {"arms_mm": ARMS_MM, "arms_beyond_mm": arms_mm + 5.0, "step_mm": 10.0}
     conditions = (
         *CONDITIONS,
         moved("breath 12 mm deeper in CT", **{**breath, "breathing_mm": -BREATH_MM}),
@@ -228,13 +229,12 @@ def patient() -> list[dict[str, Any]]:
 
 
 def _arms_beyond(phantom: Phantom, draw: ScanDraw) -> float:
-    """Distance from the middle beyond which there are arms alone, from the gap between trunk and arms [mm]."""
-    body = phantom.mu_map > 0.05
+    """Distance from the middle beyond which there are arms alone: the gap beside the trunk in the lower planes [mm]."""
+    body = phantom.mu_map[: phantom.mu_map.shape[0] // 3] > 0.05
     axis = np.abs((np.arange(body.shape[2]) - (body.shape[2] - 1) / 2) * draw.osem.pixel_mm / FINE)
-    filled = body.sum((0, 1)).astype(float)
-    near = (axis > 130.0) & (axis < 260.0)
-    gap = axis[near][np.argmin(ndimage.gaussian_filter1d(filled, 3.0)[near])]
-    return float(gap + 10.0)
+    filled = ndimage.gaussian_filter1d(body.sum((0, 1)).astype(float), 3.0)
+    near = (axis > 120.0) & (axis < 220.0)
+    return float(axis[near][np.argmin(filled[near])])
 
 
 def table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> list[str]:
