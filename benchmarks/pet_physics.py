@@ -44,7 +44,7 @@ Mask = npt.NDArray[np.bool_]
 
 TIMING_PS = 400.0
 STRENGTH = 0.02
-"""Of the relative difference prior, chosen: noise of the liver about that of OSEM with its filter."""
+"""Of the relative difference prior, chosen: recovery of large spheres about that of OSEM with its filter."""
 BREATH_MM, ARMS_MM = 12.0, (30.0, 15.0)
 """Displacements between CT and emission, chosen [mm]: arms towards the back and away from the trunk."""
 PATIENT_SEED = 9301
