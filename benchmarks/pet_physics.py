@@ -44,9 +44,12 @@ Mask = npt.NDArray[np.bool_]
 
 TIMING_PS = 400.0
 STRENGTH = 0.02
-"""Of the relative difference prior, chosen: noise of the liver about that of OSEM with its filter."""
-BREATH_MM, ARMS_MM = 12.0, (20.0, 10.0)
+"""Of the relative difference prior, chosen: recovery of large spheres about that of OSEM with its filter."""
+BREATH_MM, ARMS_MM = 12.0, (30.0, 15.0)
+"""Displacements between CT and emission, chosen [mm]: arms towards the back and away from the trunk."""
 PATIENT_SEED = 9301
+VOXEL_MM = 6.0
+"""Of the patient's scan [mm]."""
 
 
 @dataclass(frozen=True)
@@ -190,14 +193,14 @@ def patient() -> list[dict[str, Any]]:
     person = whole_body_patient(PATIENT_SEED, lesions=LesionPlan(count=0), settings=settings)
     coarse = person.render(person.grid((8.0, 8.0, 8.0)))
     top_mm = float(coarse.grid.axes()[0][np.argwhere(coarse.labels == Organ.LIVER)[:, 0].max()])
-    reference = ReferenceScan(voxel_mm=5.0, plane_mm=5.0, field_mm=600.0)
+    reference = ReferenceScan(voxel_mm=VOXEL_MM, plane_mm=VOXEL_MM, field_mm=600.0)
     draw = draw_of(reference, person.body_mass_kg)
-    n_planes = 36
+    n_planes = 24
     middle_mm = top_mm - 30.0
-    start_mm = middle_mm - n_planes * 5.0 / 2
+    start_mm = middle_mm - n_planes * VOXEL_MM / 2
     phantom = person.render(fine_grid(draw, n_planes=n_planes, start_mm=start_mm))
     truth, labels = block_mean(inner(phantom.activity)), majority_label(inner(phantom.labels), 0.6)
-    spacing = (5.0, 5.0, 5.0)
+    spacing = (VOXEL_MM,) * 3
     liver = ndimage.binary_erosion(labels == Organ.LIVER, iterations=2)
     lung = ndimage.binary_erosion(labels == Organ.LUNG, iterations=2)
     to_lung = ndimage.distance_transform_edt(labels != Organ.LUNG, spacing)
@@ -205,7 +208,7 @@ def patient() -> list[dict[str, Any]]:
     dome_mm = 30.0 - 5.0  # from the middle of the stack; the dome lies somewhat under the top
     arms_mm = _arms_beyond(phantom, draw)
     breath = {"breathing_mm": BREATH_MM, "diaphragm_mm": dome_mm}
-    arms = {"arms_mm": ARMS_MM, "arms_beyond_mm": arms_mm}
+    arms = {"arms_mm": ARMS_MM, "arms_beyond_mm": arms_mm + 5.0, "step_mm": 10.0}
     conditions = (
         *CONDITIONS,
         moved("breath 12 mm deeper in CT", **{**breath, "breathing_mm": -BREATH_MM}),
@@ -226,13 +229,12 @@ def patient() -> list[dict[str, Any]]:
 
 
 def _arms_beyond(phantom: Phantom, draw: ScanDraw) -> float:
-    """Distance from the middle beyond which there are arms alone, from the gap between trunk and arms [mm]."""
-    body = phantom.mu_map > 0.05
+    """Distance from the middle beyond which there are arms alone: the gap beside the trunk in the lower planes [mm]."""
+    body = phantom.mu_map[: phantom.mu_map.shape[0] // 3] > 0.05
     axis = np.abs((np.arange(body.shape[2]) - (body.shape[2] - 1) / 2) * draw.osem.pixel_mm / FINE)
-    filled = body.sum((0, 1)).astype(float)
-    near = (axis > 130.0) & (axis < 260.0)
-    gap = axis[near][np.argmin(ndimage.gaussian_filter1d(filled, 3.0)[near])]
-    return float(gap + 10.0)
+    filled = ndimage.gaussian_filter1d(body.sum((0, 1)).astype(float), 3.0)
+    near = (axis > 120.0) & (axis < 220.0)
+    return float(axis[near][np.argmin(filled[near])])
 
 
 def table(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> list[str]:

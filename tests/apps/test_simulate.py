@@ -18,6 +18,7 @@ from nmsynth.workflows import simulation
         ("--from in --length-mm 100", "A series keeps its grid"),
         ("--from in --with ct", "beside the scan of a phantom"),
         ("--with misregistration", "Add ct or mr"),
+        ("--from in --beds", "A series keeps its grid"),
     ],
 )
 def test_options_that_do_not_fit_are_one_line(words, message, capsys):
@@ -54,3 +55,13 @@ def test_ct_and_couch_come_with_a_scan(tmp_path, capsys):
     record = json.loads(capsys.readouterr().out)
     assert record["anatomy"]["couch"]["top_mm"] == pytest.approx(100.0, abs=8.0)
     assert (tmp_path / "out" / "reference" / "ct.nii.gz").is_file()
+
+
+def test_beds_are_scanned_one_after_another(tmp_path, capsys):
+    words = ["simulate", "pet", str(tmp_path / "out"), "--phantom", "cylinder", "--voxel-mm", "8", "--format", "nifti"]
+    assert run([*words, "--beds", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["settings"]["beds"]
+    assert [bed["first_plane"] for bed in record["beds"]] == [0, 16]
+    assert record["beds"][1]["delay_s"] == pytest.approx(153.0)
+    assert record["beds"][1]["decay"] == pytest.approx(0.984, abs=1e-3)

@@ -61,6 +61,10 @@ def test_weights_by_counts_leave_the_least_variance():
     assert torch.allclose(variance, 1 / plan.relative_counts(positions), rtol=1e-6)
 
 
+def test_a_bed_of_an_odd_number_of_planes_may_not_share_more_than_half():
+    assert BedPlan(n_planes=9, overlap=4).total_planes(2) == 14
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -68,7 +72,7 @@ def test_weights_by_counts_leave_the_least_variance():
         ({"n_planes": 10, "overlap": 6}, "at most half"),
         ({"n_planes": 10, "overlap": -1}, "at most half"),
         ({"pause_s": math.nan}, "at least 0 s"),
-        ({"flat_from": -2}, "flat from plane 1"),
+        ({"flat_from": 0}, "flat from plane 1"),
     ],
 )
 def test_impossible_plans_are_refused(values, message):

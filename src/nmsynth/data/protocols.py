@@ -20,7 +20,7 @@ BGO_WITH_SEPTA = ReferenceScan(
     n_iterations=4,
     n_subsets=16,
     axial_correlation=0.33,
-    sensitivity=0.00796,
+    sensitivity=0.0085 * 176 / 188,  # 0.0085 where the profile of a bed is highest
     scatter_fraction=0.157,
     beds=BedPlan(n_planes=47, overlap=3, flat_from=4, pause_s=3.0),
 )

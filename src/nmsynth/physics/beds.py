@@ -42,7 +42,8 @@ class BedPlan:
                 "A bed position needs at least two planes and may share at most half of them; found "
                 f"{self.n_planes} planes with an overlap of {self.overlap}."
             )
-        if not (math.isfinite(self.pause_s) and self.pause_s >= 0) or (self.flat_from or 1) < 1:
+        rises = self.flat_from is None or self.flat_from >= 1
+        if not (math.isfinite(self.pause_s) and self.pause_s >= 0 and rises):
             raise InputError(
                 "The pause between beds must be at least 0 s and a profile flat from plane 1 or later; found "
                 f"{self.pause_s} s and {self.flat_from}."

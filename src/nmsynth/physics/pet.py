@@ -241,7 +241,7 @@ def expected_scan(
     mixing = PlaneMixing(scanner.mixing)
     counts_per_line: float | torch.Tensor = _counts_per_line(scanner, protocol)
     if scanner.axial_profile is not None:
-        profile = torch.tensor(scanner.axial_profile)
+        profile = torch.tensor(scanner.axial_profile).to(trues)
         prompts, believed, estimate = prompts * profile, believed * profile, estimate * profile
         counts_per_line = counts_per_line * mixing.forward(profile)
     return ExpectedScan(
