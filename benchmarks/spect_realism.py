@@ -131,7 +131,7 @@ def simulated(seed: int) -> dict[str, dict[str, Any]]:
     drawn = patient.render(Grid.centred((2 * n_planes, 2 * n, 2 * n), (VOXEL_MM / 2,) * 3, start))
     bqml = drawn.activity * np.float32(ACTIVITY_BQ * 2 ** (-UPTAKE_S / HALF_LIFE_S) / (1000 * MASS_KG))
     mu = planes_last(mu_at_energy(drawn.mu_map, 208.4))
-    camera = GammaCamera("MEGP", EnergyWindow(208.4, 20.0), crystal_efficiency=0.5)
+    camera = GammaCamera("MEGP", EnergyWindow(208.4, 20.0), crystal_efficiency=0.5, scatter_model="compton")
     scan = expected_gamma_scan(
         planes_last(bqml), mu, fine_factor=2, camera=camera, protocol=GammaProtocol("Lu-177", 25.0),
         orbit=contour_orbit(SpectOrbit(120), mu, VOXEL_MM / 2), grid=GammaGrid(n, VOXEL_MM, VOXEL_MM),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 
@@ -16,6 +17,7 @@ from nmsynth.physics.operator import LinearOperator
 from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets
 from nmsynth.physics.psf import GaussianBlur
 from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector, check_clearance
+from nmsynth.physics.spect_scatter import first_order_scatter, multiple_scatter
 
 _VOXELS_AT_ONCE = 2**26
 """Voxels of all turned stacks that are held at once, 256 MB in single precision."""
@@ -37,6 +39,9 @@ class GammaCamera:
     """Scattered over all counts in the window, in the whole scan."""
     scatter_fwhm_mm: float = 90.0
     """Width of the effective kernel that spreads primaries into scatter [mm]."""
+    scatter_model: Literal["convolution", "compton"] = "convolution"
+    """Primaries convolved and scaled to ``scatter_fraction``; or what scatters once, by energy, depth and density,
+    scaled to all orders."""
 
     def response(self, scale: float = 1.0) -> CameraResponse:
         """The point spread; ``scale`` widens collimator and crystal alike."""
@@ -153,9 +158,19 @@ def expected_gamma_scan(
     volume_ml = grid.pixel_mm * grid.plane_mm / 1000.0  # of a bin, for each mm of the line
     counts = volume_ml * camera.counts_per_decay(protocol.radionuclide) * protocol.seconds_per_view
     primaries = lines * counts
-    scatter = effective_scatter(primaries, fraction=camera.scatter_fraction, fwhm_mm=camera.scatter_fwhm_mm, grid=grid)
     f, n = fine_factor, grid.n_pixels
     coarse_mu = mu_map.reshape(n, f, n, f, -1, f).mean((1, 3, 5))
+    if camera.scatter_model == "compton":
+        factor = counts * multiple_scatter(protocol.radionuclide, camera.window)
+        scatter = factor * first_order_scatter(
+            activity_bqml.reshape(n, f, n, f, -1, f).mean((1, 3, 5)), coarse_mu, pixel_mm=grid.pixel_mm,
+            plane_mm=grid.plane_mm, orbit=orbit, response=camera.response(), radionuclide=protocol.radionuclide,
+            window=camera.window, resolution_percent=camera.energy_resolution_percent,
+        )  # fmt: skip
+    else:
+        scatter = effective_scatter(
+            primaries, fraction=camera.scatter_fraction, fwhm_mm=camera.scatter_fwhm_mm, grid=grid
+        )
     y_mm, x_mm, plane_mm = mismatch.mu_shift_mm
     moved = displace(coarse_mu, (y_mm / grid.pixel_mm, x_mm / grid.pixel_mm, plane_mm / grid.plane_mm))
     return ExpectedGammaScan(

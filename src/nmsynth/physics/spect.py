@@ -230,9 +230,16 @@ class SpectProjector(LinearOperator):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Projections, shape ``(view, bin, plane)`` [value mm], of ``x``, shape ``(y, x, plane)``."""
-        rows = self._rows(x)
+        return self.project_turned(self._rows(x))
+
+    def turned(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` turned to each view, shape ``(row, view, bin, plane)``; the camera is towards row 0."""
+        return self._rows(x)
+
+    def project_turned(self, rows: torch.Tensor) -> torch.Tensor:
+        """Projections [value mm] of a stack for each view, as :meth:`turned` gives it."""
         if self._survival is not None:
-            rows = rows * self._survival.to(x)
+            rows = rows * self._survival.to(rows)
         total = rows[-1]
         for row in range(self.n_pixels - 1, 0, -1):
             total = self._widen(total, row) + rows[row - 1]

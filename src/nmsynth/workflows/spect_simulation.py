@@ -69,6 +69,8 @@ class SimulateSpectSettings(BaseModel):
     """Centre of the energy window [keV]; the radionuclide's usual photon when unset. Lu-177 has 112.9 and 208.4."""
     window_percent: float = Field(default=20.0, gt=0, le=40)
     """Whole width of the window over its centre [%]."""
+    scatter: Literal["compton", "convolution"] = "compton"
+    """Scatter by energy, depth and density, or primaries convolved with 90 mm and scaled to a quarter of the counts."""
     activity: Path | None = None
     """An activity image of the user's, NIfTI or Interfile, instead of a phantom; needs ``mu``."""
     mu: Path | None = None
@@ -217,6 +219,7 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         camera=GammaCamera(
             collimator=settings.collimator or COLLIMATOR[nuclide],
             window=window,
+            scatter_model=settings.scatter,
             crystal_efficiency=(
                 CRYSTAL_EFFICIENCY[nuclide] if settings.window_kev is None else crystal_efficiency(window.centre_kev)
             ),

@@ -45,6 +45,13 @@ class RadionuclideName(StrEnum):
     LU_177 = "Lu-177"
 
 
+class ScatterModelName(StrEnum):
+    """How scatter is made."""
+
+    COMPTON = "compton"
+    CONVOLUTION = "convolution"
+
+
 class SliceUnitName(StrEnum):
     """What a slice thickness is counted in."""
 
@@ -114,6 +121,10 @@ def spect(
     window_percent: Annotated[
         float, typer.Option("--window-percent", min=1.0, max=40.0, help="Width of the energy window in percent.")
     ] = 20.0,
+    scatter: Annotated[
+        ScatterModelName,
+        typer.Option(help="Scatter by energy, depth and density, or primaries convolved with one kernel."),
+    ] = ScatterModelName.COMPTON,
     activity: Annotated[
         Path | None,
         typer.Option(
@@ -192,6 +203,7 @@ def spect(
         "seed": seed,
         "window_kev": window_kev,
         "window_percent": window_percent,
+        "scatter": scatter,
         "activity": activity,
         "mu": mu,
         "total_mbq": total_mbq,
