@@ -28,6 +28,7 @@ from nmsynth.physics.gamma_camera import (
     GammaMismatch,
     GammaProtocol,
     SpectReconstruction,
+    believed_system,
     draw_counts,
     expected_gamma_scan,
     reconstruct_spect,
@@ -163,13 +164,14 @@ def scan_spect(
 
     generator = torch.Generator().manual_seed(seed)
     scans, projections = [], []
+    system = believed_system(expected, study.reconstruction)
     for k, fraction in enumerate(fractions):
         counts = draw_counts(expected, generator, count_fraction=fraction)
-        image = reconstruct_spect(counts, expected, study.reconstruction, count_fraction=fraction)
+        image = reconstruct_spect(counts, expected, study.reconstruction, count_fraction=fraction, system=system)
         scans.append(volume(image, "scan", fraction))
         projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
         progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
-    noise_free = reconstruct_spect(expected.prompts, expected, study.reconstruction)
+    noise_free = reconstruct_spect(expected.prompts, expected, study.reconstruction, system=system)
     coarse = block_mean(phantom.activity) * np.float32(bqml_per_suv * mean_decay)
     return ScannedSpect(
         scans=tuple(scans),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -14,7 +15,7 @@ from nmsynth.physics.displacement import displace
 from nmsynth.physics.energy_window import EnergyWindow, photons_per_decay
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.operator import LinearOperator
-from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets
+from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets, sensitivities
 from nmsynth.physics.psf import GaussianBlur
 from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector, check_clearance
 from nmsynth.physics.spect_scatter import first_order_scatter, multiple_scatter
@@ -245,8 +246,34 @@ class SpectReconstruction:
     """Gaussian applied to the image along every axis [mm]."""
 
 
+def believed_system(scan: ExpectedGammaScan, settings: SpectReconstruction) -> list[SpectProjector]:
+    """What the reconstruction takes for the system: a projector for each subset of views."""
+    grid, orbit = scan.grid, scan.orbit
+    return [
+        SpectProjector(
+            grid.n_pixels, grid.pixel_mm, grid.plane_mm, orbit,
+            response=scan.believed_response if settings.with_response else None,
+            mu_map=scan.believed_mu_map if settings.with_attenuation else None,
+            views=views,
+        )
+        for views in _subsets(orbit, settings)
+    ]  # fmt: skip
+
+
+def _subsets(orbit: SpectOrbit, settings: SpectReconstruction) -> list[tuple[int, ...]]:
+    """Views of each subset."""
+    n_subsets = min(settings.n_subsets, orbit.n_views)
+    return [tuple(range(s, orbit.n_views, n_subsets)) for s in range(n_subsets)]
+
+
 def reconstruct_spect(
-    counts: torch.Tensor, scan: ExpectedGammaScan, settings: SpectReconstruction, *, count_fraction: float = 1.0
+    counts: torch.Tensor,
+    scan: ExpectedGammaScan,
+    settings: SpectReconstruction,
+    *,
+    count_fraction: float = 1.0,
+    system: Sequence[SpectProjector] | None = None,
+    scatter_estimate: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Activity concentration from the counts of a scan, by OSEM with the reconstruction's own idea of the system.
 
@@ -256,36 +283,32 @@ def reconstruct_spect(
         Measured counts, shape ``(view, bin, plane)``.
     count_fraction
         Time of the scan over that of the protocol, where fewer counts were drawn.
+    system
+        :func:`believed_system` of this scan and these settings, where several scans share it.
+    scatter_estimate
+        Scatter in these counts, shape of the counts, where it was measured; the scan's own estimate when unset.
 
     Returns
     -------
         [Bq/mL], shape ``(y, x, plane)``.
     """
-    grid, orbit = scan.grid, scan.orbit
-    n_subsets = min(settings.n_subsets, orbit.n_views)
+    grid = scan.grid
     weight = torch.tensor(scan.counts_per_value * count_fraction)
-    subsets = [tuple(range(s, orbit.n_views, n_subsets)) for s in range(n_subsets)]
-    systems: list[LinearOperator] = [
-        WeightedOperator(
-            weight,
-            SpectProjector(
-                grid.n_pixels, grid.pixel_mm, grid.plane_mm, orbit,
-                response=scan.believed_response if settings.with_response else None,
-                mu_map=scan.believed_mu_map if settings.with_attenuation else None,
-                views=views,
-            ),
-        )
-        for views in subsets
-    ]  # fmt: skip
-    scatter = scan.scatter_estimate * (count_fraction if settings.with_scatter else 0.0)
+    subsets = _subsets(scan.orbit, settings)
+    projectors = believed_system(scan, settings) if system is None else system
+    systems: list[LinearOperator] = [WeightedOperator(weight, p) for p in projectors]
+    scatter = scan.scatter_estimate * count_fraction if scatter_estimate is None else scatter_estimate
+    scatter = scatter * (1.0 if settings.with_scatter else 0.0)
     parts = [counts[list(v)] for v in subsets]
     backgrounds = [scatter[list(v)] for v in subsets]
     inside = _field_of_view(grid.n_pixels)
-    level = (counts - scatter).sum().clamp_min(1.0) / (
-        sum(float(s.forward(inside.expand(-1, -1, counts.shape[2]).float()).sum()) for s in systems)
-    )
+    norms = sensitivities(systems, parts)
+    # The counts of an even image: the sum of A 1 is that of A' 1, which is needed anyway.
+    level = (counts - scatter).sum().clamp_min(1.0) / sum(float((n * inside).sum()) for n in norms)
     start = inside.expand(-1, -1, counts.shape[2]).float() * level
-    image = ordered_subsets(start, systems, parts, backgrounds, n_iterations=settings.n_iterations, inside=inside)
+    image = ordered_subsets(
+        start, systems, parts, backgrounds, n_iterations=settings.n_iterations, sensitivity=norms, inside=inside
+    )
     if settings.filter_fwhm_mm:
         width = settings.filter_fwhm_mm
         image = GaussianBlur((width,) * 3, (grid.pixel_mm, grid.pixel_mm, grid.plane_mm)).forward(image)
