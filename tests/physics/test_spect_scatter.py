@@ -4,7 +4,7 @@ import torch
 from benchmarks.spect_scatter import follow, model
 
 from nmsynth.core.errors import InputError
-from nmsynth.physics.energy_window import EnergyWindow
+from nmsynth.physics.energy_window import EnergyWindow, side_windows
 from nmsynth.physics.gamma_camera import (
     GammaCamera,
     GammaGrid,
@@ -12,6 +12,7 @@ from nmsynth.physics.gamma_camera import (
     SpectReconstruction,
     expected_gamma_scan,
     reconstruct_spect,
+    triple_window_scatter,
 )
 from nmsynth.physics.materials import linear_attenuation
 from nmsynth.physics.spect import SpectOrbit
@@ -80,6 +81,38 @@ def test_a_cylinder_with_its_scatter_known_is_at_its_activity():
     inside = disc(48, 6.0, 80.0).expand_as(image) > 0.99
     assert float(image[inside].mean()) == pytest.approx(2e4, rel=0.02)
     assert 0.05 < float((scan.prompts - scan.primaries).sum() / scan.primaries.sum()) < 0.3
+
+
+def test_scatter_from_three_windows_is_near_and_as_noisy_as_its_counts():
+    body = cylinder(96, 3.0, 100.0, 8)
+    scan = expected_gamma_scan(
+        2e4 * body, WATER * body, fine_factor=2, protocol=GammaProtocol(), orbit=SpectOrbit(24, radius_mm=180.0),
+        camera=GammaCamera(window=WINDOW, scatter_model="compton", side_window_percent=5.0),
+        grid=GammaGrid(48, 6.0, 6.0),
+    )  # fmt: skip
+    scatter = scan.prompts - scan.primaries
+    assert scan.side_weight == 2.0
+    estimate = triple_window_scatter(scan)
+    # the window below holds some of the photopeak, and the spectrum of scatter is no straight line
+    assert 0.6 < float(estimate.sum() / scatter.sum()) < 1.4
+    drawn = [triple_window_scatter(scan, torch.Generator().manual_seed(s), fwhm_mm=0.0) for s in range(40)]
+    inner = np.s_[:, 18:30, 1:3]
+    expected = (sum(scan.side_counts) * scan.side_weight**2)[inner].mean()
+    assert float(torch.stack(drawn).var(0)[inner].mean()) == pytest.approx(float(expected), rel=0.1)
+    image = reconstruct_spect(scan.prompts, scan, SpectReconstruction(8), scatter_estimate=estimate)[..., 1:3]
+    assert float(image[disc(48, 6.0, 80.0).expand_as(image) > 0.99].mean()) == pytest.approx(2e4, rel=0.1)
+
+
+def test_windows_need_scatter_by_energy():
+    body = cylinder(96, 3.0, 100.0, 2)
+    given = {"fine_factor": 2, "protocol": GammaProtocol(), "grid": GammaGrid(48, 6.0, 6.0)}
+    given |= {"orbit": SpectOrbit(4, radius_mm=180.0)}
+    with pytest.raises(InputError, match="'convolution'"):
+        expected_gamma_scan(body, WATER * body, camera=GammaCamera(side_window_percent=5.0), **given)
+    with pytest.raises(InputError, match="the camera has none"):
+        triple_window_scatter(expected_gamma_scan(body, WATER * body, camera=GammaCamera(), **given))
+    with pytest.raises(InputError, match="above 0 %"):
+        side_windows(WINDOW, 0.0)
 
 
 def test_a_window_without_photons_is_refused():

@@ -32,6 +32,7 @@ from nmsynth.physics.gamma_camera import (
     draw_counts,
     expected_gamma_scan,
     reconstruct_spect,
+    triple_window_scatter,
 )
 from nmsynth.physics.materials import mu_at_energy
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
@@ -165,13 +166,17 @@ def scan_spect(
     generator = torch.Generator().manual_seed(seed)
     scans, projections = [], []
     system = believed_system(expected, study.reconstruction)
+    windows = study.reconstruction.scatter_from == "windows"
     for k, fraction in enumerate(fractions):
         counts = draw_counts(expected, generator, count_fraction=fraction)
         image = reconstruct_spect(counts, expected, study.reconstruction, count_fraction=fraction, system=system)
         scans.append(volume(image, "scan", fraction))
         projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
         progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
-    noise_free = reconstruct_spect(expected.prompts, expected, study.reconstruction, system=system)
+    noise_free = reconstruct_spect(
+        expected.prompts, expected, study.reconstruction, system=system,
+        scatter_estimate=triple_window_scatter(expected) if windows else None,
+    )  # fmt: skip
     coarse = block_mean(phantom.activity) * np.float32(bqml_per_suv * mean_decay)
     return ScannedSpect(
         scans=tuple(scans),

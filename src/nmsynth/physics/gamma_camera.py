@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.collimator import collimator_named
 from nmsynth.physics.displacement import displace
-from nmsynth.physics.energy_window import EnergyWindow, photons_per_decay
+from nmsynth.physics.energy_window import EnergyWindow, photons_per_decay, side_windows
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.operator import LinearOperator
 from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets, sensitivities
@@ -43,6 +43,9 @@ class GammaCamera:
     scatter_model: Literal["convolution", "compton"] = "convolution"
     """Primaries convolved and scaled to ``scatter_fraction``; or what scatters once, by energy, depth and density,
     scaled to all orders."""
+    side_window_percent: float = 0.0
+    """Width of the windows that adjoin the main one on either side, over its centre [%]; 0 for none. They need the
+    scatter of ``compton``."""
 
     def response(self, scale: float = 1.0) -> CameraResponse:
         """The point spread; ``scale`` widens collimator and crystal alike."""
@@ -112,6 +115,10 @@ class ExpectedGammaScan:
     believed_response: CameraResponse
     orbit: SpectOrbit
     grid: GammaGrid
+    side_counts: tuple[torch.Tensor, torch.Tensor] | None = None
+    """Expected counts in the windows below and above."""
+    side_weight: float = 0.0
+    """Scatter in the main window over the sum of those counts: half its width over that of each."""
 
 
 def expected_gamma_scan(
@@ -161,14 +168,16 @@ def expected_gamma_scan(
     primaries = lines * counts
     f, n = fine_factor, grid.n_pixels
     coarse_mu = mu_map.reshape(n, f, n, f, -1, f).mean((1, 3, 5))
+    side_counts = None
     if camera.scatter_model == "compton":
-        factor = counts * multiple_scatter(protocol.radionuclide, camera.window)
-        scatter = factor * first_order_scatter(
-            activity_bqml.reshape(n, f, n, f, -1, f).mean((1, 3, 5)), coarse_mu, pixel_mm=grid.pixel_mm,
-            plane_mm=grid.plane_mm, orbit=orbit, response=camera.response(), radionuclide=protocol.radionuclide,
-            window=camera.window, resolution_percent=camera.energy_resolution_percent,
-        )  # fmt: skip
+        activity = activity_bqml.reshape(n, f, n, f, -1, f).mean((1, 3, 5))
+        given: dict[str, Any] = {"camera": camera, "radionuclide": protocol.radionuclide, "orbit": orbit, "grid": grid}
+        scatter = counts * compton_scatter(activity, coarse_mu, **given)
+        if camera.side_window_percent:
+            side_counts = _side_counts(primaries, counts * activity, coarse_mu, **given)
     else:
+        if camera.side_window_percent:
+            raise InputError("Windows on either side need scatter by energy; found the model 'convolution'.")
         scatter = effective_scatter(
             primaries, fraction=camera.scatter_fraction, fwhm_mm=camera.scatter_fwhm_mm, grid=grid
         )
@@ -183,6 +192,89 @@ def expected_gamma_scan(
         believed_response=camera.response(mismatch.resolution_scale),
         orbit=orbit,
         grid=grid,
+        side_counts=side_counts,
+        side_weight=camera.window.width_percent / (2 * camera.side_window_percent) if side_counts else 0.0,
+    )
+
+
+def compton_scatter(
+    activity: torch.Tensor,
+    mu_map: torch.Tensor,
+    *,
+    camera: GammaCamera,
+    radionuclide: str,
+    orbit: SpectOrbit,
+    grid: GammaGrid,
+    counted: EnergyWindow | None = None,
+) -> torch.Tensor:
+    """Scatter of all orders as line integrals, shape ``(view, bin, plane)``: that of the first, scaled.
+
+    Parameters
+    ----------
+    activity, mu_map
+        On the grid of the reconstruction, shape ``(y, x, plane)``.
+    counted
+        Window that counts it; the camera's when unset.
+    """
+    first = first_order_scatter(
+        activity, mu_map, pixel_mm=grid.pixel_mm, plane_mm=grid.plane_mm, orbit=orbit, response=camera.response(),
+        radionuclide=radionuclide, window=camera.window, resolution_percent=camera.energy_resolution_percent,
+        counted=counted,
+    )  # fmt: skip
+    return first * multiple_scatter(radionuclide, camera.window)
+
+
+def _side_counts(
+    primaries: torch.Tensor, activity: torch.Tensor, mu_map: torch.Tensor, *, camera: GammaCamera, radionuclide: str,
+    orbit: SpectOrbit, grid: GammaGrid,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Expected counts in the windows below and above: what of the photopeak falls there, and scatter."""
+    resolution = camera.energy_resolution_percent
+    main = photons_per_decay(radionuclide, camera.window, resolution_percent=resolution)
+    lower, upper = (
+        primaries * (photons_per_decay(radionuclide, side, resolution_percent=resolution) / main)
+        + compton_scatter(
+            activity, mu_map, camera=camera, radionuclide=radionuclide, orbit=orbit, grid=grid, counted=side
+        )
+        for side in side_windows(camera.window, camera.side_window_percent)
+    )
+    return lower, upper
+
+
+def triple_window_scatter(
+    scan: ExpectedGammaScan,
+    generator: torch.Generator | None = None,
+    *,
+    count_fraction: float = 1.0,
+    fwhm_mm: float = 15.0,
+) -> torch.Tensor:
+    """Scatter in the main window as departments estimate it, ``(C_l / w_l + C_u / w_u) w / 2`` [Ogawa1991]_.
+
+    Parameters
+    ----------
+    generator
+        Of the counts in the side windows; their expectation is taken when unset.
+    count_fraction
+        Time of the scan over that of the protocol.
+    fwhm_mm
+        Gaussian that smooths the estimate [mm].
+
+    Returns
+    -------
+        Shape ``(view, bin, plane)`` [counts].
+
+    References
+    ----------
+    .. [Ogawa1991] K. Ogawa et al., A practical method for position-dependent Compton-scatter correction in single
+       photon emission CT, IEEE Trans Med Imaging 10:408-412, 1991.
+    """
+    if scan.side_counts is None:
+        raise InputError("Scatter is estimated from windows on either side; the camera has none. Give their width.")
+    total = sum(scan.side_counts) * count_fraction
+    if generator is not None:
+        total = poisson(total, generator)  # the sum of two Poisson counts of one weight is one
+    return GaussianBlur((0.0, fwhm_mm, fwhm_mm), (1.0, scan.grid.pixel_mm, scan.grid.plane_mm)).forward(
+        total * scan.side_weight
     )
 
 
@@ -244,6 +336,8 @@ class SpectReconstruction:
     with_scatter: bool = True
     filter_fwhm_mm: float = 0.0
     """Gaussian applied to the image along every axis [mm]."""
+    scatter_from: Literal["model", "windows"] = "model"
+    """Scatter as the simulation knows it, scaled wrongly; or from the counts of two windows on either side."""
 
 
 def believed_system(scan: ExpectedGammaScan, settings: SpectReconstruction) -> list[SpectProjector]:

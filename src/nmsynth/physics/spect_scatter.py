@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,11 @@ def multiple_scatter(radionuclide: str, window: EnergyWindow) -> float:
 
 @lru_cache(maxsize=16)
 def scatter_kernel(
-    radionuclide: str, window: EnergyWindow, voxel_mm: tuple[float, float, float], resolution_percent: float = 9.5
+    radionuclide: str,
+    window: EnergyWindow,
+    voxel_mm: tuple[float, float, float],
+    resolution_percent: float = 9.5,
+    counted: EnergyWindow | None = None,
 ) -> torch.Tensor:
     """Scatter towards the camera around a decay in water, over the primaries that it sends there.
 
@@ -83,6 +88,8 @@ def scatter_kernel(
         Along ``(row, bin, plane)``; the camera is towards lower rows [mm].
     resolution_percent
         Of the energy, at 140.5 keV [%].
+    counted
+        Window that counts the scatter, where it is another than that of the primaries.
 
     Returns
     -------
@@ -101,7 +108,11 @@ def scatter_kernel(
         )
     half = [math.ceil(_REACH_MM / s) for s in voxel_mm]
     near = [min(h, _NEAR) for h in half]
-    given = {"window": window, "voxel_mm": voxel_mm, "resolution_percent": resolution_percent}
+    given: dict[str, Any] = {
+        "window": counted or window,
+        "voxel_mm": voxel_mm,
+        "resolution_percent": resolution_percent,
+    }
     kernel = _sampled(radionuclide, half, 1, **given)
     inner = tuple(slice(h - m, h + m + 1) for h, m in zip(half, near, strict=True))
     kernel[inner] = _sampled(radionuclide, near, _SUBSAMPLES, **given)
@@ -147,6 +158,7 @@ def first_order_scatter(
     radionuclide: str,
     window: EnergyWindow,
     resolution_percent: float = 9.5,
+    counted: EnergyWindow | None = None,
 ) -> torch.Tensor:
     """Projections of photons scattered once, in the unit of projections of primaries.
 
@@ -159,6 +171,8 @@ def first_order_scatter(
     ----------
     activity, mu_map
         Shape ``(y, x, plane)``, any unit and [1/cm] at the window's energy, on any grid about the axis.
+    window, counted
+        Of the primaries; and that which counts the scatter, where it is another.
 
     Returns
     -------
@@ -169,7 +183,7 @@ def first_order_scatter(
     coarse = [_coarsened(x, factors) for x in (activity, mu_map)]
     n_coarse = coarse[0].shape[0]
     voxel = (pixel_mm * factors[0], pixel_mm * factors[0], plane_mm * factors[1])
-    kernel = scatter_kernel(radionuclide, window, voxel, resolution_percent).to(activity.dtype)
+    kernel = scatter_kernel(radionuclide, window, voxel, resolution_percent, counted).to(activity.dtype)
     water = linear_attenuation("water", window.centre_kev)
     size = [n_coarse, n_coarse, coarse[0].shape[2]]
     padded = [2 * m for m in size]

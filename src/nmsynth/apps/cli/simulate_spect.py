@@ -52,6 +52,13 @@ class ScatterModelName(StrEnum):
     CONVOLUTION = "convolution"
 
 
+class ScatterCorrectionName(StrEnum):
+    """What scatter is estimated from."""
+
+    MODEL = "model"
+    WINDOWS = "windows"
+
+
 class SliceUnitName(StrEnum):
     """What a slice thickness is counted in."""
 
@@ -125,6 +132,13 @@ def spect(
         ScatterModelName,
         typer.Option(help="Scatter by energy, depth and density, or primaries convolved with one kernel."),
     ] = ScatterModelName.COMPTON,
+    scatter_correction: Annotated[
+        ScatterCorrectionName,
+        typer.Option(
+            "--scatter-correction",
+            help="By the simulation's own scatter, up to 15 % wrong, or from counts in windows on either side.",
+        ),
+    ] = ScatterCorrectionName.MODEL,
     activity: Annotated[
         Path | None,
         typer.Option(
@@ -204,6 +218,7 @@ def spect(
         "window_kev": window_kev,
         "window_percent": window_percent,
         "scatter": scatter,
+        "scatter_correction": scatter_correction,
         "activity": activity,
         "mu": mu,
         "total_mbq": total_mbq,
