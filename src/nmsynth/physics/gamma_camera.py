@@ -270,7 +270,7 @@ def triple_window_scatter(
     """
     if scan.side_counts is None:
         raise InputError("Scatter is estimated from windows on either side; the camera has none. Give their width.")
-    total = sum(scan.side_counts) * count_fraction
+    total = (scan.side_counts[0] + scan.side_counts[1]) * count_fraction
     if generator is not None:
         total = poisson(total, generator)  # the sum of two Poisson counts of one weight is one
     return GaussianBlur((0.0, fwhm_mm, fwhm_mm), (1.0, scan.grid.pixel_mm, scan.grid.plane_mm)).forward(
