@@ -36,11 +36,11 @@ from nmsynth.physics.gamma_camera import (
     draw_counts,
     expected_gamma_scan,
     reconstruct_spect,
-    triple_window_scatter,
 )
 from nmsynth.physics.materials import mu_at_energy
 from nmsynth.physics.phantom import Grid, LesionPlan, Organ, WholeBodySettings, whole_body_patient
 from nmsynth.physics.spect import SpectOrbit, contour_orbit
+from nmsynth.physics.triple_window import triple_window_scatter
 
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

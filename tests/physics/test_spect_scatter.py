@@ -12,11 +12,11 @@ from nmsynth.physics.gamma_camera import (
     SpectReconstruction,
     expected_gamma_scan,
     reconstruct_spect,
-    triple_window_scatter,
 )
 from nmsynth.physics.materials import linear_attenuation
 from nmsynth.physics.spect import SpectOrbit
 from nmsynth.physics.spect_scatter import first_order_scatter, scatter_kernel
+from nmsynth.physics.triple_window import triple_window_scatter
 from tests.physics.test_projector import disc
 
 WINDOW = EnergyWindow(140.5, 20.0)

@@ -32,12 +32,12 @@ from nmsynth.physics.gamma_camera import (
     draw_counts,
     expected_gamma_scan,
     reconstruct_spect,
-    triple_window_scatter,
 )
 from nmsynth.physics.materials import mu_at_energy
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
 from nmsynth.physics.phantom.tracers import Tracer
 from nmsynth.physics.spect import SpectOrbit, contour_orbit
+from nmsynth.physics.triple_window import triple_window_scatter
 
 
 @dataclass(frozen=True, slots=True)
