@@ -325,7 +325,7 @@ SUBJECTS = (
     Subject(
         "glioblastoma", "Glioblastoma_phantom.zip/Glioblastoma_Source_92x102x65.h33",
         "Glioblastoma_phantom.zip/Glioblastoma_Attn_92x102x65.h33", 50.0,
-        of_regions({1: "brain", 2: "rim of 2", 3: "rim of 3"}), plane_mm=0.0,
+        of_regions({1: "tissue", 2: "rim, twice the tissue", 3: "rim, three times"}), plane_mm=0.0,
     ),
     Subject(
         "lutetium-patient", "patient_LuDOTATATE_phantoms.zip/patient15_LuDOTATATE_src.h33",

@@ -173,7 +173,7 @@ def main() -> None:
     """Compare and write ``spect_scatter.json`` and ``spect_scatter.md``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--photons", type=int, default=400_000)
+    parser.add_argument("--photons", type=int, default=100_000)
     options = parser.parse_args()
     rows = [compare(n, e, s, options.photons) for n, e in CASES for s in ("line", "uniform")]
     options.out.mkdir(parents=True, exist_ok=True)

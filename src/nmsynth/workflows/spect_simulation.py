@@ -29,6 +29,8 @@ COLLIMATOR = {"Tc-99m": "LEHR", "I-123": "LEHR", "Lu-177": "MEGP"}
 """Collimator that suits a radionuclide."""
 CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "I-123": 0.75, "Lu-177": 0.5}
 """Share of the photons in the window that 9.5 mm of NaI stop, by radionuclide."""
+_OF_ACTIVITY = ("total_mbq", "radionuclide", "unit", "mu_unit", "mu_kev", "mu_materials", "slice_unit")
+"""Settings that describe an activity of the user's."""
 HEAD_MM = 240.0
 """Most of a head that is scanned, down from its top [mm]."""
 
@@ -155,6 +157,9 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
 
     if settings.activity is not None or settings.mu is not None:
         return _scan_activity(settings, progress)
+    idle = [name for name in _OF_ACTIVITY if getattr(settings, name) is not None]
+    if idle:
+        raise InputError(f"'{idle[0]}' belongs to an activity of your own; none was given. Give it, or leave it out.")
     plan = phantoms.LesionPlan(count=settings.lesions, isolated=settings.lesions is not None)
     facts: dict[str, Any] = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O"}
     half = (min(settings.length_mm, HEAD_MM) if settings.of_head else settings.length_mm) / 2
@@ -186,6 +191,8 @@ def _scan_activity(settings: SimulateSpectSettings, progress: Progress) -> Scann
 
     if settings.activity is None or settings.mu is None:
         raise InputError("A phantom of your own needs activity and attenuation; one is missing. Give both.")
+    if settings.lesions is not None or settings.region is not None:
+        raise InputError("Lesions and region belong to a procedural patient; activity was given. Leave them out.")
     phantom = read_activity_phantom(
         settings.activity, settings.mu, total_mbq=settings.total_mbq, unit=settings.unit, mu_unit=settings.mu_unit,
         mu_kev=settings.mu_kev, mu_materials=settings.mu_materials, slice_unit=settings.slice_unit,
