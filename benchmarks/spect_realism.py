@@ -4,10 +4,10 @@
 
 The real series: one patient, 7.2 GBq, 3.7 h after injection, 208 keV in a window of 20 %, one bed of 1506 s, 1.95 mm
 voxels, 48 iterations without subsets and without filter (conjugate gradients), scatter from three windows. Views and
-collimator are not stated; 60 views by two heads of 50 s each make the time, and MEGP is taken. Simulated patients have
-its height and mass; OSEM reconstructs them, at the protocol's counts and at those that the real level in the region would
-have given: the same noise as in a patient with that little uptake everywhere. All images are cut to the same length about the homogeneous liver-like
-sphere that is found in each without masks, and numbers alone are written.
+collimator are not stated; 60 views by two heads of 50 s each make the time, and MEGP is taken. A simulated patient has
+its height and mass; OSEM reconstructs it, at the protocol's counts and at those that the real level in the region
+would have given: the same noise as in a patient with that little uptake everywhere. All images are cut to the same
+length about the homogeneous liver-like sphere that is found in each without masks, and numbers alone are written.
 """
 
 from __future__ import annotations
