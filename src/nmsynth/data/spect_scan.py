@@ -169,7 +169,10 @@ def scan_spect(
     windows = study.reconstruction.scatter_from == "windows"
     for k, fraction in enumerate(fractions):
         counts = draw_counts(expected, generator, count_fraction=fraction)
-        image = reconstruct_spect(counts, expected, study.reconstruction, count_fraction=fraction, system=system)
+        image = reconstruct_spect(
+            counts, expected, study.reconstruction, count_fraction=fraction, system=system,
+            scatter_estimate=triple_window_scatter(expected, generator, count_fraction=fraction) if windows else None,
+        )  # fmt: skip
         scans.append(volume(image, "scan", fraction))
         projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
         progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
