@@ -160,7 +160,10 @@ def camera_of(subject: Subject) -> GammaCamera:
     """The camera."""
     kev = PHOTON_KEV[subject.nuclide]
     return GammaCamera(
-        collimator=subject.collimator, window=EnergyWindow(kev, 20.0), crystal_efficiency=crystal_efficiency(kev)
+        collimator=subject.collimator,
+        window=EnergyWindow(kev, 20.0),
+        crystal_efficiency=crystal_efficiency(kev),
+        scatter_model="compton",
     )
 
 
@@ -316,12 +319,13 @@ SUBJECTS = (
     ),
     Subject(
         "jaszczak", "Jaszczak_phantom.zip/Jaszczak_238x237x134.h33",
-        "Jaszczak_phantom.zip/Jaszczak_238x237x134_Atn.h33", 600.0, jaszczak_rows, voxel_mm=3.6, plane_mm=-28.0, scale=1.2,
+        "Jaszczak_phantom.zip/Jaszczak_238x237x134_Atn.h33", 600.0, jaszczak_rows, voxel_mm=3.6, plane_mm=-28.0,
+        scale=1.2,
     ),
     Subject(
         "glioblastoma", "Glioblastoma_phantom.zip/Glioblastoma_Source_92x102x65.h33",
         "Glioblastoma_phantom.zip/Glioblastoma_Attn_92x102x65.h33", 50.0,
-        of_regions({1: "brain", 2: "rim of 2", 3: "rim of 3"}), plane_mm=0.0,
+        of_regions({1: "tissue", 2: "rim, twice the tissue", 3: "rim, three times"}), plane_mm=0.0,
     ),
     Subject(
         "lutetium-patient", "patient_LuDOTATATE_phantoms.zip/patient15_LuDOTATATE_src.h33",

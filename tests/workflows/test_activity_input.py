@@ -54,6 +54,8 @@ def test_interfile_is_read_with_its_materials(tmp_path):
     ("words", "message"),
     [
         (["--activity", "a.nii.gz"], "one is missing"),
+        (["--activity", "a.nii.gz", "--mu", "b.nii.gz", "--lesions", "2"], "belong to a procedural patient"),
+        (["--total-mbq", "5"], "'total_mbq' belongs to an activity"),
         (["--activity", "a.mat", "--mu", "b.mat", "--total-mbq", "1"], "found '.mat'"),
         (["--activity", "a.h33", "--mu", "b.h33"], r"--unit"),
         (["--activity", "a.h33", "--mu", "b.h33", "--total-mbq", "1"], "found none at that path"),

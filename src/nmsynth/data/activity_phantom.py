@@ -71,10 +71,8 @@ class ActivityPhantom:
 
     def render(self, grid: Grid) -> Phantom:
         """The phantom on a grid about the axis, activity in Bq/mL; what a voxel holds is kept, not interpolated."""
-        shifted = replace(
-            grid,
-            origin_mm=(grid.origin_mm[0], *(o + c for o, c in zip(grid.origin_mm[1:], self.centre_mm, strict=True))),
-        )
+        z, y, x = grid.origin_mm
+        shifted = replace(grid, origin_mm=(z, y + self.centre_mm[0], x + self.centre_mm[1]))
         mu_map = resample_mean(self.mu_map, shifted)
         return Phantom(
             grid=grid, activity=resample_mean(self.activity, shifted), mu_map=mu_map,

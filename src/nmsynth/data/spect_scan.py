@@ -28,6 +28,7 @@ from nmsynth.physics.gamma_camera import (
     GammaMismatch,
     GammaProtocol,
     SpectReconstruction,
+    believed_system,
     draw_counts,
     expected_gamma_scan,
     reconstruct_spect,
@@ -37,6 +38,7 @@ from nmsynth.physics.phantom import Grid, Lesion, Phantom
 from nmsynth.physics.phantom.brain_tracers import BrainTracer
 from nmsynth.physics.phantom.tracers import Tracer
 from nmsynth.physics.spect import SpectOrbit, contour_orbit
+from nmsynth.physics.triple_window import triple_window_scatter
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +173,21 @@ def scan_spect(
     noise_seed = seed if repeat == (0, 0) else int(np.random.SeedSequence((seed, *repeat)).generate_state(1)[0])
     generator = torch.Generator().manual_seed(noise_seed)
     scans, projections = [], []
+    system = believed_system(expected, study.reconstruction)
+    windows = study.reconstruction.scatter_from == "windows"
     for k, fraction in enumerate(fractions):
         counts = draw_counts(expected, generator, count_fraction=fraction)
-        image = reconstruct_spect(counts, expected, study.reconstruction, count_fraction=fraction)
+        image = reconstruct_spect(
+            counts, expected, study.reconstruction, count_fraction=fraction, system=system,
+            scatter_estimate=triple_window_scatter(expected, generator, count_fraction=fraction) if windows else None,
+        )  # fmt: skip
         scans.append(volume(image, "scan", fraction))
         projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
         progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
-    noise_free = reconstruct_spect(expected.prompts, expected, study.reconstruction)
+    noise_free = reconstruct_spect(
+        expected.prompts, expected, study.reconstruction, system=system,
+        scatter_estimate=triple_window_scatter(expected) if windows else None,
+    )  # fmt: skip
     coarse = block_mean(phantom.activity) * np.float32(bqml_per_suv * mean_decay)
     return ScannedSpect(
         scans=tuple(scans),

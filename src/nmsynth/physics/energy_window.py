@@ -74,6 +74,22 @@ class EnergyWindow:
         return (math.erf(high) - math.erf(low)) / 2
 
 
+def side_windows(window: EnergyWindow, percent: float) -> tuple[EnergyWindow, EnergyWindow]:
+    """The windows that adjoin one below and above, of a width over its centre [%].
+
+    Examples
+    --------
+    >>> [round(b, 2) for b in side_windows(EnergyWindow(140.0, 20.0), 5.0)[0].bounds_kev]
+    [119.0, 126.0]
+    """
+    low, high = window.bounds_kev
+    width = window.centre_kev * percent / 100.0
+    if not 0 < width < low:
+        raise InputError(f"A side window must have a width above 0 % and end above 0 keV; found {percent} %.")
+    lower, upper = low - width / 2, high + width / 2
+    return EnergyWindow(lower, 100.0 * width / lower), EnergyWindow(upper, 100.0 * width / upper)
+
+
 def photons_per_decay(radionuclide: str, window: EnergyWindow, *, resolution_percent: float = 9.5) -> float:
     """Photons of a radionuclide that would be counted in a window, per decay, if all reached the crystal and stopped.
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.collimator import collimator_named
 from nmsynth.physics.displacement import displace
-from nmsynth.physics.energy_window import EnergyWindow, photons_per_decay
+from nmsynth.physics.energy_window import EnergyWindow, photons_per_decay, side_windows
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.operator import LinearOperator
-from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets
+from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets, sensitivities
 from nmsynth.physics.psf import GaussianBlur
 from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector, check_clearance
+from nmsynth.physics.spect_scatter import first_order_scatter, multiple_scatter
 
 _VOXELS_AT_ONCE = 2**26
 """Voxels of all turned stacks that are held at once, 256 MB in single precision."""
@@ -37,6 +40,12 @@ class GammaCamera:
     """Scattered over all counts in the window, in the whole scan."""
     scatter_fwhm_mm: float = 90.0
     """Width of the effective kernel that spreads primaries into scatter [mm]."""
+    scatter_model: Literal["convolution", "compton"] = "convolution"
+    """Primaries convolved and scaled to ``scatter_fraction``; or what scatters once, by energy, depth and density,
+    scaled to all orders."""
+    side_window_percent: float = 0.0
+    """Width of the windows that adjoin the main one on either side, over its centre [%]; 0 for none. They need the
+    scatter of ``compton``."""
 
     def response(self, scale: float = 1.0) -> CameraResponse:
         """The point spread; ``scale`` widens collimator and crystal alike."""
@@ -106,6 +115,10 @@ class ExpectedGammaScan:
     believed_response: CameraResponse
     orbit: SpectOrbit
     grid: GammaGrid
+    side_counts: tuple[torch.Tensor, torch.Tensor] | None = None
+    """Expected counts in the windows below and above."""
+    side_weight: float = 0.0
+    """Scatter in the main window over the sum of those counts: half its width over that of each."""
 
 
 def expected_gamma_scan(
@@ -153,9 +166,21 @@ def expected_gamma_scan(
     volume_ml = grid.pixel_mm * grid.plane_mm / 1000.0  # of a bin, for each mm of the line
     counts = volume_ml * camera.counts_per_decay(protocol.radionuclide) * protocol.seconds_per_view
     primaries = lines * counts
-    scatter = effective_scatter(primaries, fraction=camera.scatter_fraction, fwhm_mm=camera.scatter_fwhm_mm, grid=grid)
     f, n = fine_factor, grid.n_pixels
     coarse_mu = mu_map.reshape(n, f, n, f, -1, f).mean((1, 3, 5))
+    side_counts = None
+    if camera.scatter_model == "compton":
+        activity = activity_bqml.reshape(n, f, n, f, -1, f).mean((1, 3, 5))
+        given: dict[str, Any] = {"camera": camera, "radionuclide": protocol.radionuclide, "orbit": orbit, "grid": grid}
+        scatter = counts * compton_scatter(activity, coarse_mu, **given)
+        if camera.side_window_percent:
+            side_counts = _side_counts(primaries, counts * activity, coarse_mu, **given)
+    else:
+        if camera.side_window_percent:
+            raise InputError("Windows on either side need scatter by energy; found the model 'convolution'.")
+        scatter = effective_scatter(
+            primaries, fraction=camera.scatter_fraction, fwhm_mm=camera.scatter_fwhm_mm, grid=grid
+        )
     y_mm, x_mm, plane_mm = mismatch.mu_shift_mm
     moved = displace(coarse_mu, (y_mm / grid.pixel_mm, x_mm / grid.pixel_mm, plane_mm / grid.plane_mm))
     return ExpectedGammaScan(
@@ -167,7 +192,53 @@ def expected_gamma_scan(
         believed_response=camera.response(mismatch.resolution_scale),
         orbit=orbit,
         grid=grid,
+        side_counts=side_counts,
+        side_weight=camera.window.width_percent / (2 * camera.side_window_percent) if side_counts else 0.0,
     )
+
+
+def compton_scatter(
+    activity: torch.Tensor,
+    mu_map: torch.Tensor,
+    *,
+    camera: GammaCamera,
+    radionuclide: str,
+    orbit: SpectOrbit,
+    grid: GammaGrid,
+    counted: EnergyWindow | None = None,
+) -> torch.Tensor:
+    """Scatter of all orders as line integrals, shape ``(view, bin, plane)``: that of the first, scaled.
+
+    Parameters
+    ----------
+    activity, mu_map
+        On the grid of the reconstruction, shape ``(y, x, plane)``.
+    counted
+        Window that counts it; the camera's when unset.
+    """
+    first = first_order_scatter(
+        activity, mu_map, pixel_mm=grid.pixel_mm, plane_mm=grid.plane_mm, orbit=orbit, response=camera.response(),
+        radionuclide=radionuclide, window=camera.window, resolution_percent=camera.energy_resolution_percent,
+        counted=counted,
+    )  # fmt: skip
+    return first * multiple_scatter(radionuclide, camera.window)
+
+
+def _side_counts(
+    primaries: torch.Tensor, activity: torch.Tensor, mu_map: torch.Tensor, *, camera: GammaCamera, radionuclide: str,
+    orbit: SpectOrbit, grid: GammaGrid,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Expected counts in the windows below and above: what of the photopeak falls there, and scatter."""
+    resolution = camera.energy_resolution_percent
+    main = photons_per_decay(radionuclide, camera.window, resolution_percent=resolution)
+    lower, upper = (
+        primaries * (photons_per_decay(radionuclide, side, resolution_percent=resolution) / main)
+        + compton_scatter(
+            activity, mu_map, camera=camera, radionuclide=radionuclide, orbit=orbit, grid=grid, counted=side
+        )
+        for side in side_windows(camera.window, camera.side_window_percent)
+    )
+    return lower, upper
 
 
 def _projected(
@@ -228,10 +299,38 @@ class SpectReconstruction:
     with_scatter: bool = True
     filter_fwhm_mm: float = 0.0
     """Gaussian applied to the image along every axis [mm]."""
+    scatter_from: Literal["model", "windows"] = "model"
+    """Scatter as the simulation knows it, scaled wrongly; or from the counts of two windows on either side."""
+
+
+def believed_system(scan: ExpectedGammaScan, settings: SpectReconstruction) -> list[SpectProjector]:
+    """What the reconstruction takes for the system: a projector for each subset of views."""
+    grid, orbit = scan.grid, scan.orbit
+    return [
+        SpectProjector(
+            grid.n_pixels, grid.pixel_mm, grid.plane_mm, orbit,
+            response=scan.believed_response if settings.with_response else None,
+            mu_map=scan.believed_mu_map if settings.with_attenuation else None,
+            views=views,
+        )
+        for views in _subsets(orbit, settings)
+    ]  # fmt: skip
+
+
+def _subsets(orbit: SpectOrbit, settings: SpectReconstruction) -> list[tuple[int, ...]]:
+    """Views of each subset."""
+    n_subsets = min(settings.n_subsets, orbit.n_views)
+    return [tuple(range(s, orbit.n_views, n_subsets)) for s in range(n_subsets)]
 
 
 def reconstruct_spect(
-    counts: torch.Tensor, scan: ExpectedGammaScan, settings: SpectReconstruction, *, count_fraction: float = 1.0
+    counts: torch.Tensor,
+    scan: ExpectedGammaScan,
+    settings: SpectReconstruction,
+    *,
+    count_fraction: float = 1.0,
+    system: Sequence[SpectProjector] | None = None,
+    scatter_estimate: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Activity concentration from the counts of a scan, by OSEM with the reconstruction's own idea of the system.
 
@@ -241,36 +340,32 @@ def reconstruct_spect(
         Measured counts, shape ``(view, bin, plane)``.
     count_fraction
         Time of the scan over that of the protocol, where fewer counts were drawn.
+    system
+        :func:`believed_system` of this scan and these settings, where several scans share it.
+    scatter_estimate
+        Scatter in these counts, shape of the counts, where it was measured; the scan's own estimate when unset.
 
     Returns
     -------
         [Bq/mL], shape ``(y, x, plane)``.
     """
-    grid, orbit = scan.grid, scan.orbit
-    n_subsets = min(settings.n_subsets, orbit.n_views)
+    grid = scan.grid
     weight = torch.tensor(scan.counts_per_value * count_fraction)
-    subsets = [tuple(range(s, orbit.n_views, n_subsets)) for s in range(n_subsets)]
-    systems: list[LinearOperator] = [
-        WeightedOperator(
-            weight,
-            SpectProjector(
-                grid.n_pixels, grid.pixel_mm, grid.plane_mm, orbit,
-                response=scan.believed_response if settings.with_response else None,
-                mu_map=scan.believed_mu_map if settings.with_attenuation else None,
-                views=views,
-            ),
-        )
-        for views in subsets
-    ]  # fmt: skip
-    scatter = scan.scatter_estimate * (count_fraction if settings.with_scatter else 0.0)
+    subsets = _subsets(scan.orbit, settings)
+    projectors = believed_system(scan, settings) if system is None else system
+    systems: list[LinearOperator] = [WeightedOperator(weight, p) for p in projectors]
+    scatter = scan.scatter_estimate * count_fraction if scatter_estimate is None else scatter_estimate
+    scatter = scatter * (1.0 if settings.with_scatter else 0.0)
     parts = [counts[list(v)] for v in subsets]
     backgrounds = [scatter[list(v)] for v in subsets]
     inside = _field_of_view(grid.n_pixels)
-    level = (counts - scatter).sum().clamp_min(1.0) / (
-        sum(float(s.forward(inside.expand(-1, -1, counts.shape[2]).float()).sum()) for s in systems)
-    )
+    norms = sensitivities(systems, parts)
+    # The counts of an even image: the sum of A 1 is that of A' 1, which is needed anyway.
+    level = (counts - scatter).sum().clamp_min(1.0) / sum(float((n * inside).sum()) for n in norms)
     start = inside.expand(-1, -1, counts.shape[2]).float() * level
-    image = ordered_subsets(start, systems, parts, backgrounds, n_iterations=settings.n_iterations, inside=inside)
+    image = ordered_subsets(
+        start, systems, parts, backgrounds, n_iterations=settings.n_iterations, sensitivity=norms, inside=inside
+    )
     if settings.filter_fwhm_mm:
         width = settings.filter_fwhm_mm
         image = GaussianBlur((width,) * 3, (grid.pixel_mm, grid.pixel_mm, grid.plane_mm)).forward(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,7 @@ _LEAD_DENSITY = 11.35
 MATERIALS = (*_MASS_ATTENUATION, "lead")
 
 
+@lru_cache(maxsize=256)
 def linear_attenuation(material: str, energy_kev: float) -> float:
     """Linear attenuation coefficient of a narrow beam [1/cm].
 

@@ -210,8 +210,14 @@ class SpectProjector(LinearOperator):
         """Share of the photons of each voxel that reach the camera, shape ``(row, view, bin, plane)``."""
         if not bool(torch.isfinite(mu_map).all()) or bool((mu_map < 0).any()):
             raise InputError("An attenuation map must be finite and not negative; found NaN, infinity or less.")
-        mu = self._rows(mu_map)
-        return torch.exp(-(mu.cumsum(0) - 0.5 * mu) * (self.pixel_mm / 10.0))
+        rows = self._rows(mu_map)
+        # Row by row and in place: the stack of all views is the largest thing that a scan holds.
+        passed = torch.zeros(rows.shape[1:], dtype=torch.float64, device=rows.device)
+        for row in rows:
+            half = 0.5 * row
+            passed += row
+            row.copy_(passed).sub_(half).mul_(-self.pixel_mm / 10.0).exp_()
+        return rows
 
     def _widen(self, x: torch.Tensor, row: int) -> torch.Tensor:
         """Blur ``(view, bin, plane)`` by what the point spread widens from one row to the next; self-adjoint."""
@@ -230,9 +236,16 @@ class SpectProjector(LinearOperator):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Projections, shape ``(view, bin, plane)`` [value mm], of ``x``, shape ``(y, x, plane)``."""
-        rows = self._rows(x)
+        return self.project_turned(self._rows(x))
+
+    def turned(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` turned to each view, shape ``(row, view, bin, plane)``; the camera is towards row 0."""
+        return self._rows(x)
+
+    def project_turned(self, rows: torch.Tensor) -> torch.Tensor:
+        """Projections [value mm] of a stack for each view, as :meth:`turned` gives it."""
         if self._survival is not None:
-            rows = rows * self._survival.to(x)
+            rows = rows * self._survival.to(rows)
         total = rows[-1]
         for row in range(self.n_pixels - 1, 0, -1):
             total = self._widen(total, row) + rows[row - 1]

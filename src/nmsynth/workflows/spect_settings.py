@@ -70,6 +70,10 @@ class SimulateSpectSettings(BrainSettings):
     """Centre of the energy window [keV]; the radionuclide's usual photon when unset. Lu-177 has 112.9 and 208.4."""
     window_percent: float = Field(default=20.0, gt=0, le=40)
     """Whole width of the window over its centre [%]."""
+    scatter: Literal["compton", "convolution"] = "compton"
+    """Scatter by energy, depth and density, or primaries convolved with 90 mm and scaled to a quarter of the counts."""
+    scatter_correction: Literal["model", "windows"] = "model"
+    """By the simulation's scatter, scaled wrongly by up to 15 %, or from counts in two side windows of 5 %."""
     activity: Path | None = None
     """An activity image of the user's, NIfTI or Interfile, instead of a phantom; needs ``mu``."""
     mu: Path | None = None
@@ -138,6 +142,8 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         camera=GammaCamera(
             collimator=settings.collimator or COLLIMATOR[nuclide],
             window=window,
+            scatter_model=settings.scatter,
+            side_window_percent=5.0 if settings.scatter_correction == "windows" else 0.0,
             crystal_efficiency=(
                 CRYSTAL_EFFICIENCY[nuclide] if settings.window_kev is None else crystal_efficiency(window.centre_kev)
             ),
@@ -149,6 +155,7 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
             n_subsets=settings.n_subsets,
             filter_fwhm_mm=settings.filter_fwhm_mm,
             with_attenuation=settings.attenuation_correction,
+            scatter_from=settings.scatter_correction,
         ),
         seconds_per_view=settings.seconds_per_view,
         voxel_mm=settings.voxel_mm,

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nmsynth.workflows.scan_subject import ScanSubject
 
 __all__ = ["SimulateSpectSettings", "scan_spect_study", "simulate_spect", "study_of"]
+_OF_ACTIVITY = ("total_mbq", "radionuclide", "unit", "mu_unit", "mu_kev", "mu_materials", "slice_unit")
+"""Settings that describe an activity of the user's."""
 
 
 def simulate_spect(
@@ -149,6 +151,9 @@ def _scan(settings: SimulateSpectSettings, *, progress: Progress) -> _Scanned:
 
     if settings.activity is not None or settings.mu is not None:
         return _Scanned(_scan_activity(settings, progress))
+    idle = [name for name in _OF_ACTIVITY if getattr(settings, name) is not None]
+    if idle:
+        raise InputError(f"'{idle[0]}' belongs to an activity of your own; none was given. Give it, or leave it out.")
     subject = spect_subject(settings)
     anatomy = companion_subject(
         subject.render, check_companions(settings.companions), seed=settings.seed, z_range_mm=subject.z_range_mm,
@@ -172,6 +177,8 @@ def _scan_activity(settings: SimulateSpectSettings, progress: Progress) -> Scann
         raise InputError("CT and MR are made of phantoms that nmsynth draws; an activity was given. Leave them out.")
     if settings.activity is None or settings.mu is None:
         raise InputError("A phantom of your own needs activity and attenuation; one is missing. Give both.")
+    if settings.lesions is not None or settings.region is not None:
+        raise InputError("Lesions and region belong to a procedural patient; activity was given. Leave them out.")
     phantom = read_activity_phantom(
         settings.activity, settings.mu, total_mbq=settings.total_mbq, unit=settings.unit, mu_unit=settings.mu_unit,
         mu_kev=settings.mu_kev, mu_materials=settings.mu_materials, slice_unit=settings.slice_unit,

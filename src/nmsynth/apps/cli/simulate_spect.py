@@ -59,6 +59,20 @@ class RadionuclideName(StrEnum):
     LU_177 = "Lu-177"
 
 
+class ScatterModelName(StrEnum):
+    """How scatter is made."""
+
+    COMPTON = "compton"
+    CONVOLUTION = "convolution"
+
+
+class ScatterCorrectionName(StrEnum):
+    """What scatter is estimated from."""
+
+    MODEL = "model"
+    WINDOWS = "windows"
+
+
 class SliceUnitName(StrEnum):
     """What a slice thickness is counted in."""
 
@@ -177,6 +191,17 @@ def spect(
     window_percent: Annotated[
         float, typer.Option("--window-percent", min=1.0, max=40.0, help="Width of the energy window in percent.")
     ] = 20.0,
+    scatter: Annotated[
+        ScatterModelName,
+        typer.Option(help="Scatter by energy, depth and density, or primaries convolved with one kernel."),
+    ] = ScatterModelName.COMPTON,
+    scatter_correction: Annotated[
+        ScatterCorrectionName,
+        typer.Option(
+            "--scatter-correction",
+            help="By the simulation's own scatter, up to 15 % wrong, or from counts in windows on either side.",
+        ),
+    ] = ScatterCorrectionName.MODEL,
     activity: Annotated[
         Path | None,
         typer.Option(
@@ -266,6 +291,8 @@ def spect(
         "seed": seed,
         "window_kev": window_kev,
         "window_percent": window_percent,
+        "scatter": scatter,
+        "scatter_correction": scatter_correction,
         "activity": activity,
         "mu": mu,
         "total_mbq": total_mbq,
