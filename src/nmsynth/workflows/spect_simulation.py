@@ -149,6 +149,7 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
         raise InputError("Settings of a heart belong to the phantom 'heart'. Set it, or leave them out.")
     if settings.heart is not None:
         return _scan_heart(settings, settings.heart, progress)
+    study = study_of(settings)
     bone = settings.tracer == "MDP"
     plan = phantoms.LesionPlan(count=settings.lesions, isolated=settings.lesions is not None)
     if bone:
@@ -176,7 +177,7 @@ def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = si
         render = quality_phantom(settings.phantom)
     fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
     return scan_spect(
-        render, study=study_of(settings), z_range_mm=(middle - half, middle + half), fractions=fractions,
+        render, study=study, z_range_mm=(middle - half, middle + half), fractions=fractions,
         seed=settings.seed, progress=progress, **facts,
     )  # fmt: skip
 
