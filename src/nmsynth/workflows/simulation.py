@@ -271,13 +271,13 @@ def quality_phantom(name: str) -> Callable[[Grid], Phantom]:
     """What draws a quality phantom about the origin: ``nema``, ``cylinder``, ``derenzo`` or ``jaszczak``."""
     from nmsynth.physics import phantom as phantoms
 
-    draw: Callable[..., Phantom] = {
+    known: dict[str, Callable[..., Phantom]] = {
         "nema": phantoms.image_quality,
         "cylinder": phantoms.uniform_cylinder,
         "derenzo": phantoms.derenzo,
         "jaszczak": phantoms.jaszczak,
-    }[name]
-    return lambda grid: draw(grid, centre_mm=(0.0, 0.0, 0.0))
+    }
+    return lambda grid: known[name](grid, centre_mm=(0.0, 0.0, 0.0))
 
 
 def _label_patient(settings: SimulatePetSettings, plan: Any) -> tuple[Any, dict[str, Any]]:

@@ -214,7 +214,7 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
     from nmsynth.physics.phantom.tracers import tracer_named
     from nmsynth.physics.spect import SpectOrbit
 
-    name = settings.tracer
+    name: str = settings.tracer
     if settings.heart is not None:
         name = perfusion_tracer(name, settings.heart)
     elif name in ("SESTAMIBI", "TETROFOSMIN"):
@@ -231,9 +231,11 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         orbit=SpectOrbit(settings.n_views, settings.arc_deg, settings.first_deg, radius_mm=settings.radius_mm or 250.0),
         gap_mm=15.0 if settings.radius_mm is None else None,
         reconstruction=SpectReconstruction(
-            n_iterations=settings.n_iterations, n_subsets=settings.n_subsets, filter_fwhm_mm=settings.filter_fwhm_mm,
+            n_iterations=settings.n_iterations,
+            n_subsets=settings.n_subsets,
+            filter_fwhm_mm=settings.filter_fwhm_mm,
             with_attenuation=settings.attenuation_correction,
-        ),  # fmt: skip
+        ),
         seconds_per_view=settings.seconds_per_view,
         voxel_mm=settings.voxel_mm,
         field_mm=307.2 if settings.of_head else 614.4,

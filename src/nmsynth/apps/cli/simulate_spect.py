@@ -112,9 +112,7 @@ def spect(
     ] = None,
     voxel_mm: Annotated[
         float | None,
-        typer.Option(
-            "--voxel-mm", min=2.0, max=10.0, help="Voxel size in mm.", show_default="4.8, 6.4 for a heart"
-        ),
+        typer.Option("--voxel-mm", min=2.0, max=10.0, help="Voxel size in mm.", show_default="4.8, 6.4 for a heart"),
     ] = None,
     length_mm: Annotated[
         float | None,

@@ -143,13 +143,15 @@ class Heart:
         if where is None:
             return segments
         axes = [a[s] for a, s in zip(painter.grid.axes(), where, strict=True)]
-        z, y, x = np.meshgrid(*axes, indexing="ij")
+        z, y, x = (v.astype(np.float32) for v in np.meshgrid(*axes, indexing="ij"))
         width = float(np.mean(painter.grid.spacing_mm))
         texture = self._texture(axes)
         poses = self.poses(gate)
-        mean = sum(self._composed(p, (z, y, x), width, texture) for p in poses) / np.float32(len(poses))
+        mean = np.zeros((6, *z.shape), dtype=np.float32)
+        for pose in poses:
+            mean += self._composed(pose, (z, y, x), width, texture) / np.float32(len(poses))
         if self.settings.breathing and self.breathing_mm > 0:
-            mean = _breathed(np.asarray(mean), self.breathing_mm, painter.grid.spacing_mm[0])
+            mean = _breathed(mean, self.breathing_mm, painter.grid.spacing_mm[0])
         keep, activity, mu, muscle, blood, fat = mean
         painter.replace(where, keep=keep, activity=activity, mu=mu, parts={
             Organ.HEART_WALL: muscle, Organ.BLOOD: blood, Organ.FAT: fat,
@@ -184,7 +186,7 @@ class Heart:
     def _composed(
         self, pose: VentriclePose, zyx: tuple[FloatArray, ...], width: float, texture: FloatArray | float
     ) -> FloatArray:
-        """What is left of the background, activity, attenuation, muscle, blood and fat of one pose, ``(6, z, y, x)``."""
+        """Background left, activity, attenuation, muscle, blood and fat of one pose, ``(6, z, y, x)``."""
         local = self.ventricle.local(pose, *zyx)
         state = np.zeros((6, *zyx[0].shape), dtype=np.float32)
         state[0] = 1
@@ -249,7 +251,7 @@ class Heart:
             middle = [np.array([sum(b) / 2], dtype=np.float32) for b in shape.bounds()]
             local = self.ventricle.local(pose, *middle)
             near = [float(_ellipsoid(local, c, r, 1e3)[0]) for c, r, *_ in self._right_heart(pose)]
-            if min(near + [float(wall_points(pose, *local).outer_mm[0])]) < 3.0:
+            if min(*near, float(wall_points(pose, *local).outer_mm[0])) < 3.0:
                 return True
         return False
 
@@ -341,7 +343,8 @@ def _point(values: NDArray[np.float64]) -> Point:
 
 def _occupied(distance: FloatArray, width: float) -> FloatArray:
     """Fraction of a voxel inside: a ramp of the voxel's width [mm] across the surface."""
-    return np.clip(np.float32(0.5) - distance * np.float32(1 / width), 0, 1)
+    occupied: FloatArray = np.clip(np.float32(0.5) - distance * np.float32(1 / width), 0, 1)
+    return occupied
 
 
 def _filled(points: WallPoints, width: float) -> FloatArray:
@@ -357,7 +360,8 @@ def _ellipsoid(local: tuple[FloatArray, ...], centre: Point, radii: Point, cut: 
     r = np.sqrt(sum(terms))
     slope = np.sqrt(sum(t * np.float32(1 / a**2) for t, a in zip(terms, radii, strict=True)))
     distance = np.where(r < 0.05, -min(radii), (r - 1) * r / np.maximum(slope, 1e-6))
-    return np.maximum(distance, -moved[0] - np.float32(cut)).astype(np.float32)
+    cut_off: FloatArray = np.maximum(distance, -moved[0] - np.float32(cut)).astype(np.float32)
+    return cut_off
 
 
 def _over(state: FloatArray, occupied: FloatArray, suv: FloatArray | float, part: int) -> None:

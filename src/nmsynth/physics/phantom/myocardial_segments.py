@@ -163,9 +163,13 @@ def draw_defects(rng: np.random.Generator, count: int | None = None) -> tuple[Pe
 
 
 def perfusion(
-    defects: Sequence[PerfusionDefect], direction: FloatArray, depth: FloatArray, middles: Sequence[NDArray[np.float64]],
-    *, rest: bool,
-) -> FloatArray:  # fmt: skip
+    defects: Sequence[PerfusionDefect],
+    direction: FloatArray,
+    depth: FloatArray,
+    middles: Sequence[NDArray[np.float64]],
+    *,
+    rest: bool,
+) -> FloatArray:
     """Uptake over the normal one.
 
     Parameters

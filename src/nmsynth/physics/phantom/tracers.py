@@ -117,22 +117,38 @@ TRACERS = {
         Tracer("HMPAO", "Tc-99m", "Technetium Tc^99m^ exametazime", _table(0.8, _HMPAO), 3600.0, 740e6),
         Tracer("DOTATATE", "Lu-177", "Lutetium Lu^177^ dotatate", _table(0.4, _DOTATATE), 24 * 3600.0, 7.4e9),
         Tracer(
-            "SESTAMIBI-STRESS", "Tc-99m", "Technetium Tc^99m^ sestamibi",
-            _perfusion(myocardium=5.4, liver=2.4, gallbladder=14.0, small_bowel=3.0), 2700.0, 740e6,
+            "SESTAMIBI-STRESS",
+            "Tc-99m",
+            "Technetium Tc^99m^ sestamibi",
+            _perfusion(myocardium=5.4, liver=2.4, gallbladder=14.0, small_bowel=3.0),
+            2700.0,
+            740e6,
         ),
         Tracer(
-            "SESTAMIBI-REST", "Tc-99m", "Technetium Tc^99m^ sestamibi",
-            _perfusion(myocardium=4.3, liver=3.6, gallbladder=18.0, small_bowel=3.5), 3600.0, 740e6,
+            "SESTAMIBI-REST",
+            "Tc-99m",
+            "Technetium Tc^99m^ sestamibi",
+            _perfusion(myocardium=4.3, liver=3.6, gallbladder=18.0, small_bowel=3.5),
+            3600.0,
+            740e6,
         ),
         Tracer(
-            "TETROFOSMIN-STRESS", "Tc-99m", "Technetium Tc^99m^ tetrofosmin",
-            _perfusion(myocardium=4.6, liver=1.3, gallbladder=14.0, small_bowel=3.0), 2700.0, 740e6,
+            "TETROFOSMIN-STRESS",
+            "Tc-99m",
+            "Technetium Tc^99m^ tetrofosmin",
+            _perfusion(myocardium=4.6, liver=1.3, gallbladder=14.0, small_bowel=3.0),
+            2700.0,
+            740e6,
         ),
         Tracer(
-            "TETROFOSMIN-REST", "Tc-99m", "Technetium Tc^99m^ tetrofosmin",
-            _perfusion(myocardium=4.3, liver=1.7, gallbladder=16.0, small_bowel=3.5), 2700.0, 740e6,
+            "TETROFOSMIN-REST",
+            "Tc-99m",
+            "Technetium Tc^99m^ tetrofosmin",
+            _perfusion(myocardium=4.3, liver=1.7, gallbladder=16.0, small_bowel=3.5),
+            2700.0,
+            740e6,
         ),
-    )  # fmt: skip
+    )
 }
 """Tracers by name."""
 
