@@ -307,7 +307,7 @@ def draw_heart(seed: int, frame: Frame, fields: Fields, settings: HeartSettings)
         What is drawn from.
     """
     rng = np.random.default_rng([seed, 4])
-    s = frame.scale * (0.94 if frame.sex == "F" else 1.0)
+    s = frame.scale * (0.97 if frame.sex == "F" else 1.0)
     azimuth, descent = (float(np.clip(rng.normal(m, d), m - 2 * d, m + 2 * d)) for m, d in ((45.0, 8.0), (25.0, 8.0)))
     wall = float(rng.uniform(8.0, 10.5)) * s
     ventricle = LeftVentricle(
