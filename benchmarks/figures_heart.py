@@ -9,12 +9,14 @@ stress and at rest. Columns: short axis from apex to base, vertical and horizont
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from scipy import ndimage
 
 from nmsynth.physics.phantom import Heart
@@ -48,7 +50,7 @@ def heart_slices(volume: Any, heart: Heart) -> list[npt.NDArray[np.float32]]:
         points = middle + shift_mm * apex + t[:, None, None] * down + t[None, :, None] * right
         lps = points[..., ::-1]  # (z, y, x) -> (x, y, z)
         index = lps @ inverse[:3, :3].T + inverse[:3, 3]
-        return ndimage.map_coordinates(np.asarray(volume.array), np.moveaxis(index, -1, 0), order=1)
+        return ndimage.map_coordinates(np.asarray(volume.array), np.moveaxis(index, -1, 0), order=3)
 
     shifts = [f * cavity - pose.base_mm for f in (5 / 6, 1 / 2, 1 / 6)]
     return [
@@ -99,7 +101,9 @@ def main() -> None:
         line[0].set_ylabel(label, fontsize=7)
     figure.tight_layout(pad=0.3)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(arguments.out, dpi=100, pil_kwargs={"optimize": True})
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=80)
+    Image.open(drawn).convert("L").quantize(48).save(arguments.out, optimize=True)
 
 
 if __name__ == "__main__":
