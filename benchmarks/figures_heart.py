@@ -88,22 +88,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=3)
     arguments = parser.parse_args()
     shown = rows(arguments.seed)
-    figure, axes = plt.subplots(len(shown), 5, figsize=(7.4, 1.5 * len(shown)), facecolor="white")
-    for line, (label, slices) in zip(axes, shown, strict=True):
+    figure, axes = plt.subplots(len(shown), 5, figsize=(7.4, 1.52 * len(shown)), facecolor="white")
+    for row, (line, (label, slices)) in enumerate(zip(axes, shown, strict=True)):
         # Each row has its own window, up to the hottest of its mid short axis: activity below the diaphragm may be cut.
         top = float(np.percentile(slices[1][20:44, 20:44], 99.5))
         for k, (axis, image) in enumerate(zip(line, slices, strict=True)):
             axis.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="bilinear")
             axis.set_xticks([])
             axis.set_yticks([])
-            if line is axes[0]:
+            if row == 0:
                 axis.set_title(TITLES[k], fontsize=7)
         line[0].set_ylabel(label, fontsize=7)
     figure.tight_layout(pad=0.3)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=80)
-    Image.open(drawn).convert("L").quantize(48).save(arguments.out, optimize=True)
+    grey = np.asarray(Image.open(drawn).convert("L"))
+    Image.fromarray(((grey // 4).astype(np.uint16) * 255 // 63).astype(np.uint8)).save(arguments.out, optimize=True)  # 64 greys
 
 
 if __name__ == "__main__":
