@@ -104,7 +104,8 @@ def main() -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=80)
     grey = np.asarray(Image.open(drawn).convert("L"))
-    Image.fromarray(((grey // 4).astype(np.uint16) * 255 // 63).astype(np.uint8)).save(arguments.out, optimize=True)  # 64 greys
+    few = (grey // 4).astype(np.uint16) * 255 // 63  # 64 greys, for a small file
+    Image.fromarray(few.astype(np.uint8)).save(arguments.out, optimize=True)
 
 
 if __name__ == "__main__":

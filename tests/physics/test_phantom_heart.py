@@ -182,6 +182,14 @@ def test_the_body_around_is_that_of_the_seed():
     assert not np.isin(with_heart.labels[with_heart.segment_labels > 0], (Organ.LIVER, Organ.LUNG, Organ.BONE)).any()
 
 
+@pytest.mark.parametrize("seed", [2, 8])
+def test_the_wall_stays_off_the_ribs(seed):
+    settings = HeartSettings(n_defects=0, beating=False, breathing=False)
+    patient = whole_body_patient(seed, lesions=LesionPlan(count=0), tracer="SESTAMIBI-STRESS", heart=settings)
+    phantom = rendered(patient)
+    assert set(np.unique(phantom.labels[phantom.segment_labels > 0])) == {Organ.HEART_WALL}
+
+
 def test_abdominal_activity_scales():
     plain, double = (rendered(patient_of(abdominal_activity=f)) for f in (1.0, 2.0))
     liver = (plain.labels == Organ.LIVER) & (plain.grid.axes()[0] < plain.grid.axes()[0][8])[:, None, None]
