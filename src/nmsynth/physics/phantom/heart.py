@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy import ndimage
 from nmsynth.core.errors import InputError
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.grid import FloatArray
-from nmsynth.physics.phantom.lesions import directions
+from nmsynth.physics.phantom.heart_placement import placed_ventricle
 from nmsynth.physics.phantom.myocardial_segments import SEGMENTS, PerfusionDefect, draw_defects, perfusion
 from nmsynth.physics.phantom.organs import MU_BLOOD, Organ
 from nmsynth.physics.phantom.shapes import Point
@@ -39,8 +39,6 @@ HEART_LAYERS = ("right_wall", "right_pool", "left_wall", "left_pool")
 """Layers of the plain heart, whose place this one takes."""
 _WITH_DIAPHRAGM = 0.6
 """Movement of the heart over that of the diaphragm; chosen."""
-_FROM_RIBS_MM = 4.0
-"""Least distance of the wall from the ribs' inner face [mm]; chosen."""
 _FAT_MM = 6.0
 """Fat and diaphragm about the left ventricle [mm]; chosen."""
 _VALVE_MM = 10.0
@@ -321,7 +319,7 @@ def draw_heart(seed: int, frame: Frame, fields: Fields, settings: HeartSettings)
     )  # fmt: skip
     jitter = 5.0 * np.clip(rng.standard_normal(3), -2, 2)
     wanted = np.array([frame.z(0.735), -26.0 * frame.scale, 38.0 * frame.scale]) + jitter
-    ventricle = _placed(ventricle, wanted, frame, fields)
+    ventricle = placed_ventricle(ventricle, wanted, frame, fields)
     uptake, blood, fat = (frame.uptakes[n].draw(rng, frame.widen) for n in ("myocardium", "blood", "fat"))
     texture, right = float(rng.uniform(*settings.texture)), float(rng.uniform(0.4, 0.6))
     grain = SmoothField.random(rng, float(rng.uniform(12.0, 20.0)))
@@ -334,38 +332,7 @@ def draw_heart(seed: int, frame: Frame, fields: Fields, settings: HeartSettings)
     )  # fmt: skip
 
 
-def _placed(ventricle: LeftVentricle, wanted: NDArray[np.float64], frame: Frame, fields: Fields) -> LeftVentricle:
-    """The ventricle with its middle at a place of the displaced coordinates of the body, drawn back from the ribs."""
-    pose, ribs = ventricle.pose(0.0), frame.ribs()
-    rays = directions(400)
-    surface = rays * np.array([pose.outer_length_mm, pose.outer_radius_mm, pose.outer_radius_mm])
-    surface = surface[surface[:, 0] > -pose.base_mm] @ ventricle.axes
-    back = np.array([0.0, *(-ventricle.axes[0, 1:] / np.linalg.norm(ventricle.axes[0, 1:]))])
-    for _ in range(8):
-        place = wanted.copy()
-        for _ in range(20):
-            place = wanted - _displacement(fields, place[None])[0]
-        apex = place + ventricle.pose().outer_length_mm * ventricle.axes[0]
-        points = apex - pose.outer_length_mm * ventricle.axes[0] + surface
-        z, y, x = (points + _displacement(fields, points)).T.astype(np.float32)
-        over = float(ribs.side(z, y, x).max()) + _FROM_RIBS_MM
-        if over <= 0:
-            break
-        wanted = wanted + over * back
-    return replace(ventricle, apex_mm=_point(apex))
-
-
-def _displacement(fields: Fields, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Displacement of the body's coordinates at points ``(n, 3)`` [mm]."""
-    return fields.warp_mm * np.stack([f.at(*points.T) for f in fields.warp], axis=-1).astype(np.float64)
-
-
-def _point(values: NDArray[np.float64]) -> Point:
-    """Plain floats."""
-    return float(values[0]), float(values[1]), float(values[2])
-
-
-def _occupied(distance: FloatArray, width: float) -> FloatArray:
+ef _occupied(distance: FloatArray, width: float) -> FloatArray:
     """Fraction of a voxel inside: a ramp of the voxel's width [mm] across the surface."""
     occupied: FloatArray = np.clip(np.float32(0.5) - distance * np.float32(1 / width), 0, 1)
     return occupied
