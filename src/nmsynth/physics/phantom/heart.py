@@ -332,7 +332,7 @@ def draw_heart(seed: int, frame: Frame, fields: Fields, settings: HeartSettings)
     )  # fmt: skip
 
 
-ef _occupied(distance: FloatArray, width: float) -> FloatArray:
+def _occupied(distance: FloatArray, width: float) -> FloatArray:
     """Fraction of a voxel inside: a ramp of the voxel's width [mm] across the surface."""
     occupied: FloatArray = np.clip(np.float32(0.5) - distance * np.float32(1 / width), 0, 1)
     return occupied
