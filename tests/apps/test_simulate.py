@@ -65,3 +65,33 @@ def test_beds_are_scanned_one_after_another(tmp_path, capsys):
     assert [bed["first_plane"] for bed in record["beds"]] == [0, 16]
     assert record["beds"][1]["delay_s"] == pytest.approx(153.0)
     assert record["beds"][1]["decay"] == pytest.approx(0.984, abs=1e-3)
+
+
+def test_spect_of_a_heart_takes_its_defects_and_state(tmp_path, capsys):
+    words = ["simulate", "spect", str(tmp_path / "out"), "--phantom", "heart", "--rest", "--voxel-mm", "10"]
+    words += ["--length-mm", "120", "--views", "8", "--subsets", "2", "--iterations", "1", "--gate", "3", "--json"]
+    assert run([*words, "--defect", "10,severity=0.5,reversible=0.4", "--defect", "7"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["scan"]["tracer"] == "SESTAMIBI-REST"
+    assert record["scan"]["orbit"]["first_deg"] == -45.0
+    assert [d["severity"] for d in record["heart"]["defects"]] == [pytest.approx(0.3), 0.6]
+    assert record["settings"]["heart"]["gate"] == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--phantom heart --defect inferior", "--defect begins with a segment"),
+        ("--phantom heart --defect 10,severty=0.5", "Did you mean"),
+        ("--phantom heart --defect 18", "less than or equal to 17"),
+        ("--phantom heart --defect 3 --defects 2", "listed or drawn"),
+        ("--phantom heart --tracer MDP", "SESTAMIBI or TETROFOSMIN"),
+        ("--rest", "belong to the phantom 'heart'"),
+    ],
+)
+def test_options_of_a_heart_that_do_not_fit_are_one_line(words, message, tmp_path, capsys):
+    assert run(["simulate", "spect", str(tmp_path / "out"), *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

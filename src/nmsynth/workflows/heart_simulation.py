@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -112,11 +113,11 @@ def heart_field_mm(patient: WholeBodyPatient, z_range_mm: tuple[float, float], v
     """Width of a field that holds the body about the heart, in steps of 8 voxels [mm]."""
     import numpy as np
 
-    coarse = 12.0
-    n_z = max(1, int((z_range_mm[1] - z_range_mm[0]) / coarse))
     from nmsynth.physics.phantom import Grid
 
+    coarse = 12.0
+    n_z = max(1, int((z_range_mm[1] - z_range_mm[0]) / coarse))
     body = patient.render(Grid.centred((n_z, 60, 60), (coarse,) * 3, z_range_mm[0])).mu_map > 0.01
     _, y, x = np.nonzero(body)
     away = float(np.hypot(y - 29.5, x - 29.5).max()) * coarse + coarse if len(y) else 0.0
-    return max(HEART_FIELD_MM, 8 * voxel_mm * np.ceil(2 * away / (8 * voxel_mm)))
+    return max(HEART_FIELD_MM, 8 * voxel_mm * math.ceil(2 * away / (8 * voxel_mm)))

@@ -154,18 +154,19 @@ def _scan(settings: SimulateSpectSettings, *, progress: Progress) -> _Scanned:
     idle = [name for name in _OF_ACTIVITY if getattr(settings, name) is not None]
     if idle:
         raise InputError(f"'{idle[0]}' belongs to an activity of your own; none was given. Give it, or leave it out.")
+    study = study_of(settings)
     subject = spect_subject(settings)
     anatomy = companion_subject(
         subject.render, check_companions(settings.companions), seed=settings.seed, z_range_mm=subject.z_range_mm,
         field_mm=subject.field_mm, tissues=subject.painted,
     )  # fmt: skip
-    study = scan_spect(
+    scanned = scan_spect(
         subject.render if anatomy is None else anatomy.render,
-        study=replace(study_of(settings), field_mm=subject.field_mm),
+        study=replace(study, field_mm=subject.field_mm),
         z_range_mm=subject.z_range_mm, fractions=_fractions(settings, subject.count_share), seed=settings.seed,
         repeat=subject.repeat, progress=progress, **subject.habitus,
     )  # fmt: skip
-    return _Scanned(study, subject, anatomy)
+    return _Scanned(scanned, subject, anatomy)
 
 
 def _scan_activity(settings: SimulateSpectSettings, progress: Progress) -> ScannedSpect:

@@ -12,6 +12,7 @@ from scipy import ndimage
 from nmsynth.core.errors import InputError
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.grid import FloatArray
+from nmsynth.physics.phantom.heart_placement import placed_ventricle
 from nmsynth.physics.phantom.myocardial_segments import SEGMENTS, PerfusionDefect, draw_defects, perfusion
 from nmsynth.physics.phantom.organs import MU_BLOOD, Organ
 from nmsynth.physics.phantom.shapes import Point
@@ -143,13 +144,15 @@ class Heart:
         if where is None:
             return segments
         axes = [a[s] for a, s in zip(painter.grid.axes(), where, strict=True)]
-        z, y, x = np.meshgrid(*axes, indexing="ij")
+        z, y, x = (v.astype(np.float32) for v in np.meshgrid(*axes, indexing="ij"))
         width = float(np.mean(painter.grid.spacing_mm))
         texture = self._texture(axes)
         poses = self.poses(gate)
-        mean = sum(self._composed(p, (z, y, x), width, texture) for p in poses) / np.float32(len(poses))
+        mean = np.zeros((6, *z.shape), dtype=np.float32)
+        for pose in poses:
+            mean += self._composed(pose, (z, y, x), width, texture) / np.float32(len(poses))
         if self.settings.breathing and self.breathing_mm > 0:
-            mean = _breathed(np.asarray(mean), self.breathing_mm, painter.grid.spacing_mm[0])
+            mean = _breathed(mean, self.breathing_mm, painter.grid.spacing_mm[0])
         keep, activity, mu, muscle, blood, fat = mean
         painter.replace(where, keep=keep, activity=activity, mu=mu, parts={
             Organ.HEART_WALL: muscle, Organ.BLOOD: blood, Organ.FAT: fat,
@@ -184,7 +187,7 @@ class Heart:
     def _composed(
         self, pose: VentriclePose, zyx: tuple[FloatArray, ...], width: float, texture: FloatArray | float
     ) -> FloatArray:
-        """What is left of the background, activity, attenuation, muscle, blood and fat of one pose, ``(6, z, y, x)``."""
+        """Background left, activity, attenuation, muscle, blood and fat of one pose, ``(6, z, y, x)``."""
         local = self.ventricle.local(pose, *zyx)
         state = np.zeros((6, *zyx[0].shape), dtype=np.float32)
         state[0] = 1
@@ -249,7 +252,7 @@ class Heart:
             middle = [np.array([sum(b) / 2], dtype=np.float32) for b in shape.bounds()]
             local = self.ventricle.local(pose, *middle)
             near = [float(_ellipsoid(local, c, r, 1e3)[0]) for c, r, *_ in self._right_heart(pose)]
-            if min(near + [float(wall_points(pose, *local).outer_mm[0])]) < 3.0:
+            if min(*near, float(wall_points(pose, *local).outer_mm[0])) < 3.0:
                 return True
         return False
 
@@ -305,7 +308,7 @@ def draw_heart(seed: int, frame: Frame, fields: Fields, settings: HeartSettings)
         What is drawn from.
     """
     rng = np.random.default_rng([seed, 4])
-    s = frame.scale * (0.94 if frame.sex == "F" else 1.0)
+    s = frame.scale * (0.97 if frame.sex == "F" else 1.0)
     azimuth, descent = (float(np.clip(rng.normal(m, d), m - 2 * d, m + 2 * d)) for m, d in ((45.0, 8.0), (25.0, 8.0)))
     wall = float(rng.uniform(8.0, 10.5)) * s
     ventricle = LeftVentricle(
@@ -316,12 +319,7 @@ def draw_heart(seed: int, frame: Frame, fields: Fields, settings: HeartSettings)
     )  # fmt: skip
     jitter = 5.0 * np.clip(rng.standard_normal(3), -2, 2)
     wanted = np.array([frame.z(0.735), -26.0 * frame.scale, 38.0 * frame.scale]) + jitter
-    # As a heart of layers would be, it is where the displaced coordinates of the body have this place.
-    place = wanted.copy()
-    for _ in range(20):
-        place = wanted - fields.warp_mm * np.array([float(f.at(*place[:, None])[0]) for f in fields.warp])
-    apex = place + ventricle.pose().outer_length_mm * ventricle.axes[0]
-    ventricle = LeftVentricle(**{n: getattr(ventricle, n) for n in ventricle.__slots__} | {"apex_mm": _point(apex)})
+    ventricle = placed_ventricle(ventricle, wanted, frame, fields)
     uptake, blood, fat = (frame.uptakes[n].draw(rng, frame.widen) for n in ("myocardium", "blood", "fat"))
     texture, right = float(rng.uniform(*settings.texture)), float(rng.uniform(0.4, 0.6))
     grain = SmoothField.random(rng, float(rng.uniform(12.0, 20.0)))
@@ -334,14 +332,10 @@ def draw_heart(seed: int, frame: Frame, fields: Fields, settings: HeartSettings)
     )  # fmt: skip
 
 
-def _point(values: NDArray[np.float64]) -> Point:
-    """Plain floats."""
-    return float(values[0]), float(values[1]), float(values[2])
-
-
 def _occupied(distance: FloatArray, width: float) -> FloatArray:
     """Fraction of a voxel inside: a ramp of the voxel's width [mm] across the surface."""
-    return np.clip(np.float32(0.5) - distance * np.float32(1 / width), 0, 1)
+    occupied: FloatArray = np.clip(np.float32(0.5) - distance * np.float32(1 / width), 0, 1)
+    return occupied
 
 
 def _filled(points: WallPoints, width: float) -> FloatArray:
@@ -357,7 +351,8 @@ def _ellipsoid(local: tuple[FloatArray, ...], centre: Point, radii: Point, cut: 
     r = np.sqrt(sum(terms))
     slope = np.sqrt(sum(t * np.float32(1 / a**2) for t, a in zip(terms, radii, strict=True)))
     distance = np.where(r < 0.05, -min(radii), (r - 1) * r / np.maximum(slope, 1e-6))
-    return np.maximum(distance, -moved[0] - np.float32(cut)).astype(np.float32)
+    cut_off: FloatArray = np.maximum(distance, -moved[0] - np.float32(cut)).astype(np.float32)
+    return cut_off
 
 
 def _over(state: FloatArray, occupied: FloatArray, suv: FloatArray | float, part: int) -> None:

@@ -121,6 +121,8 @@ class PerfusionDefect:
         """
         edge = max(self.edge_deg, 1e-3)
         inside = _smooth((self.extent_deg / 2 + edge / 2 - away_deg) / edge)
+        if self.extent_deg >= 360:
+            inside = np.ones_like(inside)
         if self.transmural >= 1:
             return inside
         within = _smooth((self.transmural + _WALL_EDGE / 2 - depth) / _WALL_EDGE)
@@ -161,9 +163,13 @@ def draw_defects(rng: np.random.Generator, count: int | None = None) -> tuple[Pe
 
 
 def perfusion(
-    defects: Sequence[PerfusionDefect], direction: FloatArray, depth: FloatArray, middles: Sequence[NDArray[np.float64]],
-    *, rest: bool,
-) -> FloatArray:  # fmt: skip
+    defects: Sequence[PerfusionDefect],
+    direction: FloatArray,
+    depth: FloatArray,
+    middles: Sequence[NDArray[np.float64]],
+    *,
+    rest: bool,
+) -> FloatArray:
     """Uptake over the normal one.
 
     Parameters

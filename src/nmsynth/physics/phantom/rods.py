@@ -1,9 +1,8 @@
 """Objects for resolution and contrast: the Derenzo hot rods and the Jaszczak cylinder.
 
-Sizes are those of the deluxe insert of the Jaszczak phantom (Data Spectrum): 216 mm inner diameter, 186 mm inner height,
-rods of 88 mm and six diameters, spheres of six diameters 127 mm above the base. Rods stand in a triangular lattice at
-twice their diameter, which the maker's drawings show; the circle of the spheres is chosen. Plastic is taken for water,
-and walls have no thickness.
+Sizes are those of the deluxe Jaszczak phantom (Data Spectrum): 216 mm inner diameter, 186 mm inner height, rods 88 mm
+long of six diameters, spheres of six diameters 127 mm above the base. The lattice of the rods, triangular at twice
+their diameter, and the circle of the spheres are chosen. Plastic is taken for water, and walls have no thickness.
 """
 
 from __future__ import annotations
