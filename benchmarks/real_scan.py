@@ -29,7 +29,8 @@ from nmsynth.metrics.image import relative_bias
 from nmsynth.metrics.noise import autocorrelation, coefficient_of_variation
 from nmsynth.metrics.regions import body_mask, ring_mask, sphere_weights
 from nmsynth.models.classical import TuningCase, tune
-from nmsynth.workflows.simulation import REFERENCE_FOLDER, SimulatePetSettings, simulate_pet
+from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
+from nmsynth.workflows.study_output import REFERENCE_FOLDER
 from nmsynth.workflows.synthesis import synthesize_study
 
 N_LESIONS = 24

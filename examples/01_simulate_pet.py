@@ -14,7 +14,7 @@ from pathlib import Path
 from scipy import ndimage
 
 import nmsynth
-from nmsynth.workflows.simulation import SimulatePetSettings
+from nmsynth.workflows.pet_simulation import SimulatePetSettings
 
 BACKGROUND_SUV = (0.9, 1.1)
 """True SUV of the warm background."""

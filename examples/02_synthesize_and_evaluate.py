@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 import nmsynth
+from nmsynth.workflows.pet_simulation import SimulatePetSettings
 from nmsynth.workflows.report import report_study
-from nmsynth.workflows.simulation import SimulatePetSettings
 
 SHOWN = ("NRMSE", "PSNR", "SSIM", "COV")
 """Names of the measurements that are printed."""

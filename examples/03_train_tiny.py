@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import nmsynth
-from nmsynth.workflows.simulation import SimulatePetSettings
+from nmsynth.workflows.pet_simulation import SimulatePetSettings
 from nmsynth.workflows.training import train_recipe
 
 TINY = {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nmsynth.inference.predictor import load_model
     from nmsynth.inference.synthesize import Synthesis, synthesize
     from nmsynth.io import find_series, read, write
-    from nmsynth.workflows.simulation import simulate_pet
+    from nmsynth.workflows.pet_simulation import simulate_pet
 
 __version__ = "0.2.0"
 
@@ -48,7 +48,7 @@ _HOME_OF = {
     "find_series": "nmsynth.io",
     "load_model": "nmsynth.inference.predictor",
     "read": "nmsynth.io",
-    "simulate_pet": "nmsynth.workflows.simulation",
+    "simulate_pet": "nmsynth.workflows.pet_simulation",
     "synthesize": "nmsynth.inference.synthesize",
     "write": "nmsynth.io",
 }

@@ -182,10 +182,10 @@ def test_log_file_after_the_command(replace_workflow, tmp_path, capsys):
 
 
 def test_simulate_passes_its_options_on(monkeypatch, capsys):
-    from nmsynth.workflows import simulation
+    from nmsynth.workflows import pet_simulation
 
     workflow = Recorder({"schema_version": 1})
-    monkeypatch.setattr(simulation, "simulate_pet", workflow)
+    monkeypatch.setattr(pet_simulation, "simulate_pet", workflow)
     words = "simulate pet out --from in --count-fraction 0.05 --lesions 3 --seed 4 --format nifti --overwrite --json"
     assert run(words.split()) == 0
     settings, output = workflow.args
@@ -197,12 +197,12 @@ def test_simulate_passes_its_options_on(monkeypatch, capsys):
 
 
 def test_simulate_scans_the_whole_body_phantom_by_default(monkeypatch):
-    from nmsynth.workflows import simulation
+    from nmsynth.workflows import pet_simulation
 
     workflow = Recorder({})
-    monkeypatch.setattr(simulation, "simulate_pet", workflow)
+    monkeypatch.setattr(pet_simulation, "simulate_pet", workflow)
     assert run(["simulate", "pet", "out"]) == 0
-    assert workflow.args[0] == simulation.SimulatePetSettings()
+    assert workflow.args[0] == pet_simulation.SimulatePetSettings()
 
 
 def test_train_passes_overrides_on(replace_workflow, capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nmsynth.apps.cli.main import run
-from nmsynth.workflows import simulation
+from nmsynth.workflows import pet_simulation
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_options_that_do_not_fit_are_one_line(words, message, capsys):
 
 def test_a_series_says_how_it_was_attenuated_and_what_it_is(monkeypatch, capsys):
     record = {"attenuation": "guessed", "reference": "noisy", "warnings": ["few counts"]}
-    monkeypatch.setattr(simulation, "simulate_pet", lambda *_, **__: record)
+    monkeypatch.setattr(pet_simulation, "simulate_pet", lambda *_, **__: record)
     assert run(["simulate", "pet", "out", "--from", str(Path("in"))]) == 0
     out = capsys.readouterr().out
     for line in ("attenuation: guessed", "reference: noisy", "warning: few counts"):

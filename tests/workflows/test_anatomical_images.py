@@ -8,7 +8,7 @@ import pytest
 from nmsynth.core.errors import InputError
 from nmsynth.io import find_series, read
 from nmsynth.workflows.anatomical_images import check_companions, companion_subject
-from nmsynth.workflows.simulation import SimulatePetSettings, _study_seed, simulate_pet
+from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
 from nmsynth.workflows.spect_simulation import SimulateSpectSettings, simulate_spect
 
 SMALL = SimulatePetSettings(voxel_mm=8.0, length_mm=64.0, seed=3, lesions=0)
@@ -78,8 +78,8 @@ def test_study_without_companions_is_what_it_was(plain):
     assert "anatomy" not in record
     assert "companions" not in record["settings"]
     # the text from which the UIDs follow
-    assert "companions" not in _study_seed(SMALL)
-    assert _study_seed(SMALL) != _study_seed(SMALL.model_copy(update={"companions": ("ct",)}))
+    assert "companions" not in SMALL.study_seed
+    assert SMALL.study_seed != SMALL.model_copy(update={"companions": ("ct",)}).study_seed
     with_nothing = companion_subject(None, (), seed=0, z_range_mm=(0.0, 1.0), field_mm=1.0, tissues=True)
     assert with_nothing is None
 

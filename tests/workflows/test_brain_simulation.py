@@ -11,7 +11,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.io.nifti import write_nifti
-from nmsynth.workflows.simulation import SimulatePetSettings, simulate_pet
+from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
 from nmsynth.workflows.spect_simulation import SimulateSpectSettings, simulate_spect
 from tests.physics.brain_map import head
 

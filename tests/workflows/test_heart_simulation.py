@@ -8,7 +8,7 @@ import pytest
 import nmsynth
 from nmsynth.core.errors import InputError
 from nmsynth.workflows.heart_simulation import DefectSettings, HeartStudy
-from nmsynth.workflows.simulation import SimulatePetSettings, scan_study
+from nmsynth.workflows.pet_simulation import SimulatePetSettings, scan_study
 from nmsynth.workflows.spect_simulation import SimulateSpectSettings, scan_spect_study, simulate_spect
 
 LATERAL = DefectSettings(segment=12, severity=0.9, extent_deg=100.0, reversible=0.5)

@@ -17,7 +17,7 @@ from nmsynth import __version__
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.jobs import run_jobs
-from nmsynth.workflows.simulation import describe_lesions, write_json, write_mask, write_pet_scan
+from nmsynth.workflows.study_output import describe_lesions, write_json, write_mask, write_pet_scan
 
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume

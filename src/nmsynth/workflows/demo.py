@@ -151,7 +151,7 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
 def _scan(folder: Path, seed: int, progress: Progress) -> ScannedPhantom:
     """Scan a patient at full and at few counts, and write both series."""
     from nmsynth.io.dicom_new import write_new_pet_series
-    from nmsynth.workflows.simulation import SimulatePetSettings, scan_study
+    from nmsynth.workflows.pet_simulation import SimulatePetSettings, scan_study
 
     settings = SimulatePetSettings(
         seed=seed, count_fraction=COUNT_FRACTION, lesions=N_LESIONS, length_mm=LENGTH_MM, lesion_diameter_mm=(8.0, 30.0)

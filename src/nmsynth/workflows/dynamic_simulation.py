@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from nmsynth.core.progress import Progress, part_of, silent
-from nmsynth.workflows.simulation import REFERENCE_FOLDER, SCHEMA_VERSION, staged_output, write_json, write_mask
+from nmsynth.workflows.study_output import REFERENCE_FOLDER, SCHEMA_VERSION, staged_output, write_json, write_mask
 
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume

@@ -11,7 +11,7 @@ from nmsynth.workflows.scan_subject import ScanSubject, of_patient, shortened
 
 if TYPE_CHECKING:
     from nmsynth.physics.phantom import Grid, Phantom
-    from nmsynth.workflows.simulation import SimulatePetSettings
+    from nmsynth.workflows.pet_simulation import SimulatePetSettings
 
 
 def pet_subject(settings: SimulatePetSettings) -> ScanSubject:

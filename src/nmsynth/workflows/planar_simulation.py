@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.pet_subject import quality_phantom
-from nmsynth.workflows.simulation import REFERENCE_FOLDER, SCHEMA_VERSION, staged_output, write_json
+from nmsynth.workflows.study_output import REFERENCE_FOLDER, SCHEMA_VERSION, staged_output, write_json
 from nmsynth.workflows.thinning import ThinSettings, thin_series
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.anatomical_images import check_companions, companion_subject, write_companions
 from nmsynth.workflows.brain_subject import brain_regions_on
 from nmsynth.workflows.scan_subject import shortened
-from nmsynth.workflows.simulation import (
+from nmsynth.workflows.spect_settings import SimulateSpectSettings, study_of
+from nmsynth.workflows.spect_subject import spect_subject
+from nmsynth.workflows.study_output import (
     REFERENCE_FOLDER,
     SCHEMA_VERSION,
     describe_lesions,
@@ -19,8 +21,6 @@ from nmsynth.workflows.simulation import (
     write_json,
     write_mask,
 )
-from nmsynth.workflows.spect_settings import SimulateSpectSettings, study_of
-from nmsynth.workflows.spect_subject import spect_subject
 
 if TYPE_CHECKING:
     from nmsynth.data.anatomical_images import AnatomicalSubject

@@ -111,7 +111,7 @@ def plan_studies(recipe: StudyRecipe, n_subjects: int, seed: int) -> list[StudyP
 def _workflow(kind: str) -> tuple[type[BaseModel], Callable[..., dict[str, Any]]]:
     """Settings and workflow of a kind of study."""
     if kind == "pet":
-        from nmsynth.workflows.simulation import SimulatePetSettings, simulate_pet
+        from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
 
         return SimulatePetSettings, simulate_pet
     if kind == "spect":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from nmsynth.core.progress import Progress, silent
-from nmsynth.workflows.simulation import REFERENCE_FOLDER, SCHEMA_VERSION, staged_output, write_json
+from nmsynth.workflows.study_output import REFERENCE_FOLDER, SCHEMA_VERSION, staged_output, write_json
 
 if TYPE_CHECKING:
     from nmsynth.io.dicom_nm_counts import NmCounts

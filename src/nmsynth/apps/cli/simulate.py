@@ -153,7 +153,7 @@ def pet(
     OUTPUT gets the scan, and in its folder 'reference' what is known of it: full counts, noise-free image, true
     activity, organs and lesions of a phantom; the noisy reference of a series; and simulation.json.
     """
-    from nmsynth.workflows.simulation import SimulatePetSettings, simulate_pet
+    from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
 
     if sum(choice is not None for choice in (source, phantom, labels)) > 1:
         raise InputError("A scan has one subject; found several of --from, --phantom, --labels. Give one of them.")

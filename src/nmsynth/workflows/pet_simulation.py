@@ -1,0 +1,215 @@
+"""Simulate a PET study: from a procedural patient, a label map, a quality phantom, or a series of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.anatomical_images import (
+    Companion,
+    check_companions,
+    companion_subject,
+    write_companion_series,
+    write_companions,
+)
+from nmsynth.workflows.brain_subject import BrainSettings, brain_regions_on
+from nmsynth.workflows.series_reduction import reduce_series
+from nmsynth.workflows.study_output import (
+    REFERENCE_FOLDER,
+    SCHEMA_VERSION,
+    describe_lesions,
+    staged_output,
+    write_json,
+    write_mask,
+    write_pet_scan,
+)
+
+if TYPE_CHECKING:
+    from nmsynth.data.anatomical_images import AnatomicalSubject
+    from nmsynth.data.scan import ScannedPhantom
+    from nmsynth.workflows.scan_subject import ScanSubject
+
+
+class SimulatePetSettings(BrainSettings):
+    """What is simulated; every image of one seed is the same on one machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Path | None = None
+    """A PET series of the user's, whose counts are reduced; everything below but lesions is then unused."""
+    series_uid: str | None = None
+    """Which series of the source."""
+    unit: str | None = None
+    modality: str | None = None
+    """Unit and modality of a NIfTI source without a sidecar."""
+    phantom: Literal["whole-body", "nema", "cylinder", "derenzo", "jaszczak"] = "whole-body"
+    labels: Path | None = None
+    """A NIfTI label map instead of a phantom."""
+    label_kind: Literal["organ", "brain"] = "organ"
+    """Numbering of the labels: TotalSegmentator v2 or FreeSurfer."""
+    tracer: Literal["FDG", "florbetapir", "flortaucipir", "FDOPA"] | None = None
+    """Of brain labels, with the protocol that goes with it; when unset FDG, by the reference protocol."""
+    ct: Path | None = None
+    """NIfTI CT of an organ label map [HU]."""
+    count_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Counts of the scan over those of the protocol, or of the source."""
+    seed: int = Field(default=0, ge=0)
+    lesions: int | None = Field(default=None, ge=0, le=60)
+    """Lesions to place; drawn for a procedural patient when unset, none elsewhere."""
+    lesion_diameter_mm: tuple[float, float] = (8.0, 30.0)
+    """Range of diameters of lesions [mm]."""
+    lesion_contrast: tuple[float, float] = (2.5, 6.0)
+    """Range of lesion over background."""
+    voxel_mm: float = Field(default=4.0, ge=1.0, le=8.0)
+    """Voxel of the reconstruction [mm]."""
+    length_mm: float | None = Field(default=None, gt=0)
+    """Length that is scanned, about the middle of the body [mm]; the whole body when unset."""
+    beds: bool = False
+    """Scan in overlapping bed positions, one after another, instead of all planes for the same time."""
+    file_format: Literal["dicom", "nifti"] = "dicom"
+    """Format of the scan."""
+    timestamp: bool = False
+    """Write the time of creation; without it the same seed gives the same files."""
+    companions: tuple[Companion, ...] = ()
+    """CT and MR beside the scan of a phantom, the couch under it, CT and MR displaced against it."""
+
+    @property
+    def unused(self) -> set[str]:
+        """Fields that are left out of records and UIDs while nothing is asked for by them."""
+        return {name for name in ("companions", "beds") if not getattr(self, name)}
+
+    @property
+    def study_seed(self) -> str:
+        """Text from which the UIDs of the study follow."""
+        unused = {"timestamp", "count_fraction", "file_format", *self.unused}
+        return f"nmsynth simulate pet {self.model_dump_json(exclude=unused)}"
+
+    def created(self) -> datetime | None:
+        """The time of creation, where it is to be written."""
+        return datetime.now() if self.timestamp else None
+
+
+def simulate_pet(
+    settings: SimulatePetSettings, output: Path, *, overwrite: bool = False, progress: Progress = silent
+) -> dict[str, Any]:
+    """Simulate a PET study and write it.
+
+    Parameters
+    ----------
+    settings
+        What is simulated.
+    output
+        Folder for the scan: DICOM files, or ``scan.nii.gz``. Its folder ``reference`` gets, in NIfTI, what is known of
+        the study: ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``lesions`` and ``organs`` for a phantom;
+        ``noisy_reference`` and ``lesions`` for a series; ``ct``, ``mr`` and ``mu_map`` with companions, which are also
+        written in DICOM, a folder for each series (``pet``, ``ct``, ``mr``); and ``simulation.json``.
+    overwrite
+        Whether an existing output is replaced.
+
+    Returns
+    -------
+        What ``simulation.json`` holds.
+    """
+    inputs = (settings.source, settings.labels, settings.ct)
+    if check_companions(settings.companions) and settings.source:
+        raise InputError("CT and MR are made beside the scan of a phantom; a series was given. Leave them out.")
+    with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
+        return reduce_series(settings, work, progress) if settings.source else _scan_phantom(settings, work, progress)
+
+
+def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress) -> dict[str, Any]:
+    """Scan a phantom and write it with its truth."""
+    from nmsynth.io.nifti import write_nifti
+
+    scanned = _scan(settings, progress=part_of(progress, 0.0, 0.8))
+    study, scan = scanned.study, scanned.study.scans[-1]
+    stem = work if settings.file_format == "dicom" and not settings.companions else work / "pet"
+    write_pet_scan(
+        scan, work / "scan" if settings.file_format == "nifti" else stem, file_format=settings.file_format,
+        study=settings.study_seed, fraction=settings.count_fraction, created=settings.created(),
+    )  # fmt: skip
+    folder = work / REFERENCE_FOLDER
+    folder.mkdir()
+    for name, volume in (("full_count", study.scans[0]), ("noise_free", study.noise_free), ("truth", study.truth)):
+        write_nifti(volume, folder / f"{name}.nii.gz")
+    write_mask(study.lesion_labels, scan, folder / "lesions.nii.gz")
+    write_mask(study.organ_labels, scan, folder / "organs.nii.gz")
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct", *settings.unused}),
+        "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
+        "scan": study.draw.to_json(),
+        "beds": [{"first_plane": bed.first_plane, "delay_s": bed.delay_s, "decay": bed.decay} for bed in study.beds],
+        "lesions": describe_lesions(study.lesions),
+    }
+    brain = scanned.subject.brain
+    if brain is not None:
+        write_mask(brain_regions_on(brain, scan), scan, folder / "regions.nii.gz")
+        record["brain"] = brain.to_json()
+    if scanned.anatomy is not None:
+        record["anatomy"] = _write_anatomy(settings, study, scanned.anatomy, work, part_of(progress, 0.8, 1.0))
+    write_json(folder / "simulation.json", record)
+    progress("writing", 1.0)
+    return record
+
+
+def _write_anatomy(
+    settings: SimulatePetSettings, study: ScannedPhantom, subject: AnatomicalSubject, work: Path, progress: Progress
+) -> dict[str, Any]:
+    """Write CT, MR and the attenuation on the grid of the scan, and say what they are."""
+    from nmsynth.core.provenance import Provenance
+    from nmsynth.core.units import Unit
+    from nmsynth.io.nifti import write_nifti
+
+    scan, folder = study.scans[-1], work / REFERENCE_FOLDER
+    mu = Provenance(simulated=True, settings={"image": "mu map", "energy_kev": 511.0})
+    mu_map = scan.with_array(study.mu_map, unit=Unit.PER_CENTIMETRE, modality="CT", suv_rule=None, provenance=mu)
+    write_nifti(mu_map, folder / "mu_map.nii.gz")
+    images = write_companions(subject, scan, folder, progress=progress)
+    if settings.file_format == "dicom":
+        write_companion_series(images, work, study_seed=settings.study_seed, created=settings.created())
+    return images.facts
+
+
+def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) -> ScannedPhantom:
+    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
+    return _scan(settings, progress=progress).study
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scanned:
+    """A study, and whom it is of."""
+
+    study: ScannedPhantom
+    subject: ScanSubject
+    anatomy: AnatomicalSubject | None
+    """The subject as other scanners see it, where that was asked for."""
+
+
+def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
+    """Scan the subject of the settings."""
+    from nmsynth.data.scan import ReferenceScan, bed_plan, scan_phantom
+    from nmsynth.workflows.pet_subject import pet_subject
+
+    subject = pet_subject(settings)
+    reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=subject.field_mm)
+    if settings.beds:
+        reference = replace(reference, beds=bed_plan(reference.plane_mm))
+    if subject.brain is not None:
+        reference = reference.with_tracer(subject.brain.tracer, body_mass_kg=subject.body_mass_kg)
+    anatomy = companion_subject(
+        subject.render, check_companions(settings.companions), seed=settings.seed, z_range_mm=subject.z_range_mm,
+        field_mm=subject.field_mm, tissues=subject.painted,
+    )  # fmt: skip
+    study = scan_phantom(
+        subject.render if anatomy is None else anatomy.render, reference=reference, z_range_mm=subject.z_range_mm,
+        fractions=(1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction), seed=settings.seed,
+        progress=progress, **subject.habitus,
+    )  # fmt: skip
+    return _Scanned(study, subject, anatomy)
