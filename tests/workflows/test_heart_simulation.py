@@ -10,6 +10,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.workflows.heart_simulation import DefectSettings, HeartStudy
 from nmsynth.workflows.pet_simulation import SimulatePetSettings, scan_study
 from nmsynth.workflows.spect_simulation import SimulateSpectSettings, scan_spect_study, simulate_spect
+from nmsynth.workflows.spect_subject import spect_subject
 
 LATERAL = DefectSettings(segment=12, severity=0.9, extent_deg=100.0, reversible=0.5)
 
@@ -20,6 +21,11 @@ def settings_of(heart=None, **changes):
         "n_subsets": 4, "filter_fwhm_mm": 0.0, "heart": heart or HeartStudy(defects=(LATERAL,)),
     }  # fmt: skip
     return SimulateSpectSettings(**(values | changes))
+
+
+def heart_of(settings):
+    """What is known of the heart of a study."""
+    return spect_subject(settings).facts["heart"]
 
 
 def segment_means(study):
@@ -42,8 +48,9 @@ def test_a_perfusion_study_has_its_own_defaults():
 
 
 def test_a_defect_is_seen_without_noise(stress):
-    healthy = scan_spect_study(settings_of(HeartStudy(n_defects=0)))
-    assert all(s["relative_uptake"] > 0.9 for s in healthy.subject_facts["heart"]["segments"])
+    without = settings_of(HeartStudy(n_defects=0))
+    healthy = scan_spect_study(without)
+    assert all(s["relative_uptake"] > 0.9 for s in heart_of(without)["segments"])
     ratio = segment_means(stress) / segment_means(healthy)
     assert np.nanargmin(ratio) + 1 in (5, 6, 11, 12, 16)
     assert ratio[11] < 0.6  # of a truth of 0.2, by resolution and the voxels of the coarse grid
@@ -52,13 +59,14 @@ def test_a_defect_is_seen_without_noise(stress):
 
 
 def test_rest_shows_the_fixed_part_in_the_same_anatomy(stress):
-    rest = scan_spect_study(settings_of(HeartStudy(state="rest", defects=(LATERAL,))))
+    at_rest = settings_of(HeartStudy(state="rest", defects=(LATERAL,)))
+    rest = scan_spect_study(at_rest)
     assert np.array_equal(rest.segment_labels, stress.segment_labels)
     assert np.array_equal(rest.mu_map.array, stress.mu_map.array)
-    truth = [s.subject_facts["heart"]["segments"][11]["relative_uptake"] for s in (stress, rest)]
+    truth = [heart_of(s)["segments"][11]["relative_uptake"] for s in (settings_of(), at_rest)]
     assert truth[0] < truth[1] < 0.75
     assert rest.facts["mismatch"] != stress.facts["mismatch"]
-    assert rest.subject_facts["heart"]["defects"][0]["severity"] == pytest.approx(0.45)
+    assert heart_of(at_rest)["defects"][0]["severity"] == pytest.approx(0.45)
 
 
 def test_the_counts_do_not_depend_on_the_attenuation_correction(stress):

@@ -13,7 +13,7 @@ from nmsynth.io import read
 from nmsynth.io.nifti import read_nifti, write_nifti
 from nmsynth.physics.count_reduction import CountReducer, body_contour
 from nmsynth.physics.noise_texture import NoiseTexture, measure_noise
-from nmsynth.workflows import pet_simulation
+from nmsynth.workflows import pet_simulation, series_reduction
 from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
 from tests.helpers import make_volume
 from tests.io.dicom_factory import make_series, save_series
@@ -29,7 +29,7 @@ def quick(monkeypatch):
         return {}
 
     monkeypatch.setattr(pet_simulation, "_scan_phantom", scan)
-    monkeypatch.setattr(pet_simulation, "_reduce_series", scan)
+    monkeypatch.setattr(pet_simulation, "reduce_series", scan)
 
 
 def contents(folder):
@@ -167,7 +167,7 @@ def test_inserted_lesions_are_in_scan_and_reference(tmp_path):
 def test_noise_added_to_a_real_scan_has_its_texture_and_variance(shared_data):
     source = read(shared_data / "pet_wholebody_ge")
     image = np.asarray(source.array)
-    region = pet_simulation._noise_region(source, body_contour(image, source.spacing_mm))
+    region = series_reduction._noise_region(source, body_contour(image, source.spacing_mm))
     planes = slice(135, 186)
     image, region = image[planes], region[planes]
     reducer = CountReducer(image, source.spacing_mm, region)

@@ -12,7 +12,7 @@ from nmsynth.workflows.anatomical_images import check_companions, companion_subj
 from nmsynth.workflows.brain_subject import brain_regions_on
 from nmsynth.workflows.scan_subject import shortened
 from nmsynth.workflows.spect_settings import SimulateSpectSettings, study_of
-from nmsynth.workflows.spect_subject import spect_subject
+from nmsynth.workflows.spect_subject import check_subject, spect_subject
 from nmsynth.workflows.study_output import (
     REFERENCE_FOLDER,
     SCHEMA_VERSION,
@@ -154,6 +154,7 @@ def _scan(settings: SimulateSpectSettings, *, progress: Progress) -> _Scanned:
     idle = [name for name in _OF_ACTIVITY if getattr(settings, name) is not None]
     if idle:
         raise InputError(f"'{idle[0]}' belongs to an activity of your own; none was given. Give it, or leave it out.")
+    check_subject(settings)
     study = study_of(settings)
     subject = spect_subject(settings)
     anatomy = companion_subject(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
@@ -21,6 +22,31 @@ BODY_FIELD_MM, HEAD_FIELD_MM = 614.4, 307.2
 """Width of the field of view of a body and of a head [mm]."""
 
 
+def check_subject(settings: SimulateSpectSettings) -> None:
+    """Refuse settings of one kind of subject that are given with another.
+
+    Raises
+    ------
+    InputError
+        For the first that does not fit.
+    """
+    if (settings.phantom == "heart") != (settings.heart is not None):
+        raise InputError("Settings of a heart belong to the phantom 'heart'. Set it, or leave them out.")
+    if settings.labels is not None:
+        if settings.heart is not None:
+            raise InputError("A scan has one subject; found a heart and labels. Give one of them.")
+        if settings.tracer not in ("HMPAO", "ioflupane"):
+            raise InputError(
+                f"A brain is scanned with HMPAO or ioflupane; found {settings.tracer}. Choose one of them."
+            )
+    elif settings.asks_for_disease or settings.tracer == "ioflupane":
+        raise InputError(
+            "Ioflupane, disease, severity, atrophy and coupling need a brain from labels; found none. Give --labels."
+        )
+    if settings.heart is not None and settings.lesions:
+        raise InputError(f"A heart has defects, not lesions; found {settings.lesions}. Leave them out.")
+
+
 def spect_subject(settings: SimulateSpectSettings) -> ScanSubject:
     """The subject of the settings: a patient, a heart, a brain from labels, or a quality phantom.
 
@@ -29,16 +55,11 @@ def spect_subject(settings: SimulateSpectSettings) -> ScanSubject:
     InputError
         If the settings of one kind of subject are given with another.
     """
-    if (settings.phantom == "heart") != (settings.heart is not None):
-        raise InputError("Settings of a heart belong to the phantom 'heart'. Set it, or leave them out.")
+    check_subject(settings)
     if settings.heart is not None:
         return _heart(settings, settings.heart)
     if settings.labels is not None:
-        return _brain(settings)
-    if settings.asks_for_disease or settings.tracer == "ioflupane":
-        raise InputError(
-            "Ioflupane, disease, severity, atrophy and coupling need a brain from labels; found none. Give --labels."
-        )
+        return _brain(settings, settings.labels)
     if settings.phantom == "whole-body":
         return _patient(settings)
     half = settings.length_mm / 2
@@ -74,14 +95,12 @@ def bone_lesions(count: int | None) -> Any:
     )
 
 
-def _brain(settings: SimulateSpectSettings) -> ScanSubject:
+def _brain(settings: SimulateSpectSettings, labels: Path) -> ScanSubject:
     """The brain of a label map."""
     from nmsynth.physics.phantom import LesionPlan
 
-    if settings.labels is None or settings.tracer not in ("HMPAO", "ioflupane"):
-        raise InputError(f"A brain is scanned with HMPAO or ioflupane; found {settings.tracer}. Choose one of them.")
     plan = LesionPlan(count=settings.lesions, isolated=True) if settings.lesions else None
-    brain = draw_brain(settings, settings.labels, tracer=settings.tracer, seed=settings.seed, lesions=plan)
+    brain = draw_brain(settings, labels, tracer=settings.tracer, seed=settings.seed, lesions=plan)
     facts = brain_facts(brain) | {"field_mm": HEAD_FIELD_MM}
     planes = shortened(facts.pop("z_range_mm"), min(settings.length_mm, HEAD_MM))
     return ScanSubject(brain.render, z_range_mm=planes, painted=True, brain=brain, **facts)
@@ -91,10 +110,6 @@ def _heart(settings: SimulateSpectSettings, heart: HeartStudy) -> ScanSubject:
     """The heart of a patient."""
     from nmsynth.workflows import heart_simulation as hearts
 
-    if settings.lesions:
-        raise InputError(f"A heart has defects, not lesions; found {settings.lesions}. Leave them out.")
-    if settings.labels is not None:
-        raise InputError("A scan has one subject; found a heart and labels. Give one of them.")
     tracer = hearts.perfusion_tracer(settings.tracer, heart)
     patient, drawn = hearts.perfusion_patient(settings.seed, heart, tracer)
     planes = hearts.heart_range_mm(drawn, settings.length_mm)
