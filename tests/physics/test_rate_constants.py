@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from nmsynth.core.errors import InputError
-from nmsynth.physics.brain_regions import REGION_OF_LABEL, regions_of_labels
 from nmsynth.physics.dynamic_tracers import TRACERS, dynamic_tracer
 from nmsynth.physics.input_function import InputFunction, ParentFraction, fine_minutes
+from nmsynth.physics.kinetic_regions import REGION_OF_LABEL, regions_of_labels
 from nmsynth.physics.kinetics import RateConstants, frame_means, tissue_curve
 from nmsynth.physics.phantom.organs import UPTAKE
 from nmsynth.physics.rate_constants import (
@@ -110,7 +110,7 @@ def test_ratios_to_the_reference_vary_less_between_subjects_than_delivery():
 def test_every_tracer_knows_every_region_of_a_label_map_and_frames_that_hold_its_windows(name):
     tracer = TRACERS[name]
     rates = tracer.rates(0.0)
-    assert {"other", "air", "fat"} | set(REGION_OF_LABEL.values()) <= set(rates)
+    assert {"other", "air", "fat", "pons"} | set(REGION_OF_LABEL.values()) <= set(rates)
     end = sum(tracer.frames_s) / 60
     assert tracer.early_min[1] < tracer.late_min[0]
     assert tracer.late_min[1] <= end
@@ -123,6 +123,19 @@ def test_labels_become_regions():
         ["cortex", "cerebellar grey", "bone"],
     ]
     assert REGION_OF_LABEL[12] == REGION_OF_LABEL[51] == "putamen"
+
+
+def test_place_tells_occipital_cortex_and_the_pons():
+    labels = np.zeros((40, 44, 36), dtype=np.int32)
+    labels[4:36, 4:40, 2:18], labels[4:36, 4:40, 18:34] = 3, 42
+    labels[8:32, 8:36, 6:18], labels[8:32, 8:36, 18:30] = 2, 41
+    labels[0:9, 20:26, 15:21] = 16
+    indices, names = regions_of_labels(labels, (4.0, 4.0, 4.0))
+    assert {"occipital", "cortex", "pons", "brainstem"} <= set(names)
+    rows = np.argwhere(indices == names.index("occipital"))[:, 1]
+    assert rows.mean() > np.argwhere(indices == names.index("cortex"))[:, 1].mean() + 8
+    pons, stem = (np.argwhere(indices == names.index(n))[:, 0] for n in ("pons", "brainstem"))
+    assert stem.min() < pons.min() <= pons.max() < stem.max()
 
 
 def test_what_is_unknown_is_refused():

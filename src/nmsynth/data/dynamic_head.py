@@ -12,7 +12,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.data.scan import ReferenceScan
 from nmsynth.data.simulation import FINE, block_mean, majority_label
 from nmsynth.metrics.suvr import MINIMUM_REFERENCE_ML
-from nmsynth.physics.brain_regions import ORGAN_OF_REGION, REFERENCE_REGIONS, REGION_OF_ORGAN, regions_of_labels
+from nmsynth.physics.kinetic_regions import ORGAN_OF_REGION, REFERENCE_REGIONS, REGION_OF_ORGAN, regions_of_labels
 from nmsynth.physics.phantom import Grid, Organ, Phantom, WholeBodyPatient
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.label_tables import mu_of
@@ -68,7 +68,7 @@ class DynamicHead:
     def reference(self, regions: tuple[str, ...], voxel_volume_ml: float) -> str | None:
         """The first reference region of which enough was scanned to bear a ratio; None if there is none.
 
-        A head knows no pons of its own; the brainstem takes its place, then cerebellar grey matter.
+        Where there is no pons, as in a procedural head, the brainstem takes its place, then cerebellar grey matter.
         """
         for region in regions:
             candidates: tuple[str, ...] = (region, *_STAND_INS.get(region, ()))
@@ -139,7 +139,7 @@ def labelled_head(
         raise InputError(
             f"A label map needs axes (z, y, x) and a spacing above 0; found shape {np.shape(labels)}, {spacing_mm} mm."
         )
-    indices, names = regions_of_labels(labels)
+    indices, names = regions_of_labels(labels, spacing_mm)
     indices, own = _cropped(indices, spacing_mm)
     rng = np.random.default_rng((seed, 47))
     sd = float(rng.uniform(0.03, 0.06))

@@ -10,7 +10,7 @@ from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.dynamic_scan import ScannedDynamic
 from nmsynth.metrics.suvr import MINIMUM_REFERENCE_ML, SUVR_RULES, suvr
-from nmsynth.physics.brain_regions import BRAIN, REFERENCE_REGIONS
+from nmsynth.physics.kinetic_regions import BRAIN, REFERENCE_REGIONS
 from nmsynth.physics.kinetics import patlak_image
 from nmsynth.physics.reference_models import logan_reference, patlak_reference
 from nmsynth.physics.reference_tissue_image import srtm_image

@@ -77,6 +77,7 @@ FDG: Rates = {
     "muscle": RateConstants(0.040, 0.30, 0.040, 0.0, 0.03),
     "skin": RateConstants(0.020, 0.25, 0.008, 0.0, 0.03),
     "mucosa": RateConstants(0.060, 0.35, 0.025, 0.0, 0.06),
+    "pons": RateConstants(0.066, 0.120, 0.047, 0.0060, 0.04),
 }
 """FDG in a head. Cortex and white matter of [Huang1980]_ with blood added; all else chosen."""
 
@@ -174,6 +175,7 @@ def amyloid_rates(tracer: str, severity: float) -> Rates:
         "marrow": RateConstants(0.10, 0.05, 0.0, 0.0, 0.08), "muscle": RateConstants(0.05, 0.04, 0.0, 0.0, 0.03),
         "skin": RateConstants(0.04, 0.03, 0.0, 0.0, 0.03), "mucosa": RateConstants(0.10, 0.05, 0.0, 0.0, 0.06),
         "other": RateConstants(0.04, 0.03, 0.0, 0.0, 0.04),
+        "pons": stem,
     }  # fmt: skip
 
 
@@ -221,6 +223,7 @@ def dopa_rates(severity: float) -> Rates:
         "marrow": RateConstants(0.02, 0.05, 0.0, 0.0, 0.08), "muscle": RateConstants(0.04, 0.06, 0.0, 0.0, 0.03),
         "skin": RateConstants(0.018, 0.05, 0.0, 0.0, 0.03), "mucosa": RateConstants(0.04, 0.06, 0.0, 0.0, 0.06),
         "other": RateConstants(0.02, 0.05, 0.0, 0.0, 0.04),
+        "pons": white,
     }  # fmt: skip
 
 

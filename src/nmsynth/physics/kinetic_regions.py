@@ -1,4 +1,4 @@
-"""Regions of a head by FreeSurfer number, and by structure of a procedural head."""
+"""Regions of a head that share a curve: by FreeSurfer number and place, and by structure of a procedural head."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
+from nmsynth.physics.phantom.brain_regions import RIGHT, BrainRegion, brain_regions
 from nmsynth.physics.phantom.organs import Organ
 
 OCCIPITAL_PARCELS = (5, 11, 13, 21)
@@ -66,6 +67,7 @@ ORGAN_OF_REGION: dict[str, Organ] = {
     "cerebellar grey": Organ.CEREBELLUM,
     "cerebellar white": Organ.BRAIN_WHITE,
     "brainstem": Organ.BRAIN_WHITE,
+    "pons": Organ.BRAIN_WHITE,
     "blood": Organ.BLOOD,
     "muscle": Organ.MUSCLE,
     "bone": Organ.BONE,
@@ -89,16 +91,22 @@ REFERENCE_REGIONS: dict[str, tuple[str, ...]] = {
     "brainstem": ("brainstem",),
     "occipital": ("occipital",),
 }
-"""What makes up a reference region. The maps know no pons of its own: the brainstem holds it."""
+"""What makes up a reference region, where it is not one region."""
 
 
-def regions_of_labels(labels: npt.NDArray[np.number]) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
+def regions_of_labels(
+    labels: npt.NDArray[np.number], spacing_mm: tuple[float, float, float] | None = None
+) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
     """Index of each voxel's region, and the names of the regions; index 0 is outside.
 
     Parameters
     ----------
     labels
-        FreeSurfer numbers, any shape.
+        FreeSurfer numbers, any shape; ``(z, y, x)`` with z upwards, y to posterior, x to the left, where a spacing is
+        given.
+    spacing_mm
+        Voxel edges ``(z, y, x)`` [mm]; with them occipital cortex is told from other cortex in maps without parcels,
+        and the pons from the rest of the brainstem, by place (:mod:`nmsynth.physics.phantom.brain_regions`).
 
     Raises
     ------
@@ -110,10 +118,20 @@ def regions_of_labels(labels: npt.NDArray[np.number]) -> tuple[npt.NDArray[np.ui
     unknown = [n for n in found if not n.is_integer() or int(n) not in REGION_OF_LABEL]
     if unknown:
         raise InputError(f"Labels must follow the FreeSurfer numbering; found {[f'{n:g}' for n in unknown[:8]]}.")
-    names = ("outside", *dict.fromkeys(REGION_OF_LABEL[int(n)] for n in found))
+    names = ["outside", *dict.fromkeys(REGION_OF_LABEL[int(n)] for n in found)]
     if not BRAIN & set(names):
         raise InputError("A label map needs a region of the brain; found none. Give a map with FreeSurfer numbers.")
+    whole = numbers.astype(np.int32)
     table = np.zeros(3000, dtype=np.uint8)
     for n in found:
         table[int(n)] = names.index(REGION_OF_LABEL[int(n)])
-    return table[numbers.astype(np.int32)], names
+    indices = table[whole]
+    if spacing_mm is not None:
+        placed = brain_regions(whole, spacing_mm) % RIGHT
+        for region, part in ((BrainRegion.OCCIPITAL, "occipital"), (BrainRegion.PONS, "pons")):
+            here = placed == region
+            if here.any() and part not in names:
+                names.append(part)
+            if here.any():
+                indices[here] = names.index(part)
+    return indices, tuple(names)
