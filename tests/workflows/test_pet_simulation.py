@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from nmsynth.core.acquisition import Acquisition
-from nmsynth.core.errors import InputError, UnsafeInputError
+from nmsynth.core.errors import InputError, SuvError, UnsafeInputError
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import Unit
 from nmsynth.io import read
@@ -186,3 +186,52 @@ def test_noise_added_to_a_real_scan_has_its_texture_and_variance(shared_data):
     for fraction in (0.5, 0.1):
         less = measure_noise(reducer.reduce(fraction, torch.Generator().manual_seed(3)), region)
         assert less.cov * fraction**0.5 == pytest.approx(own.cov, rel=0.1)
+
+
+def test_the_same_counts_are_reconstructed_in_other_ways(tmp_path):
+    settings = SimulatePetSettings(
+        phantom="cylinder", voxel_mm=8.0, length_mm=64.0, file_format="nifti", also=("uncorrected", "penalised"), seed=3
+    )
+    simulate_pet(settings, tmp_path / "out")
+    plain = simulate_pet(settings.model_copy(update={"also": ()}), tmp_path / "plain")
+    scan, without = read(tmp_path / "out" / "scan.nii.gz"), read(tmp_path / "out" / "uncorrected.nii.gz")
+    assert np.array_equal(scan.array, read(tmp_path / "plain" / "scan.nii.gz").array)
+    assert plain["settings"].get("also") is None
+    assert without.unit is Unit.RELATIVE
+    assert "ATTN" not in without.acquisition.corrections
+    with pytest.raises(SuvError):
+        without.to_suv()
+    middle = (slice(2, 6), slice(23, 27), slice(23, 27))
+    assert without.array[middle].mean() < 0.3 * scan.array[middle].mean()
+    penalised = read(tmp_path / "out" / "penalised.nii.gz")
+    assert penalised.array[middle].mean() == pytest.approx(scan.array[middle].mean(), rel=0.05)
+    assert "relative difference" in penalised.acquisition.reconstruction
+    true = read(tmp_path / "out" / "reference" / "noise_free_penalised.nii.gz")
+    assert np.abs(penalised.array - true.array)[middle].mean() < 0.1 * true.array[middle].mean()
+    assert read(tmp_path / "out" / "reference" / "mu_map.nii.gz").array[middle].mean() == pytest.approx(0.096, rel=0.02)
+
+
+def test_uncorrected_images_are_a_series_of_the_same_study(tmp_path):
+    settings = SimulatePetSettings(phantom="cylinder", voxel_mm=8.0, length_mm=64.0, also=("uncorrected",), beds=True)
+    simulate_pet(settings, tmp_path / "out")
+    scan, without = read(tmp_path / "out" / "pet"), read(tmp_path / "out" / "uncorrected")
+    assert scan.acquisition.study_uid == without.acquisition.study_uid
+    assert scan.acquisition.series_uid != without.acquisition.series_uid
+    assert without.has_grid_of(scan)
+    assert without.unit is Unit.RELATIVE
+
+
+def test_time_of_flight_is_asked_for_by_its_resolution(tmp_path):
+    settings = SimulatePetSettings(
+        phantom="cylinder", voxel_mm=8.0, length_mm=64.0, file_format="nifti", timing_ps=400.0
+    )
+    record = simulate_pet(settings, tmp_path / "out")
+    assert record["scan"]["scanner"]["timing_ps"] == 400.0
+    scan, truth = (read(tmp_path / "out" / n).array for n in ("scan.nii.gz", "reference/truth.nii.gz"))
+    middle = (slice(2, 6), slice(20, 30), slice(20, 30))
+    assert scan[middle].mean() == pytest.approx(truth[middle].mean(), rel=0.15)
+
+
+def test_other_reconstructions_of_a_series_are_refused(tmp_path):
+    with pytest.raises(InputError, match="need the counts of a phantom"):
+        simulate_pet(SimulatePetSettings(source=tmp_path, also=("penalised",)), tmp_path / "out")

@@ -10,7 +10,15 @@ import numpy.typing as npt
 import torch
 
 from nmsynth.core.progress import Progress, silent
-from nmsynth.data.simulation import GUARD_PLANES, ScanDraw, SimulatedCase, fine_grid, simulate_case, soft_tissue_cov
+from nmsynth.data.simulation import (
+    GUARD_PLANES,
+    OtherImage,
+    ScanDraw,
+    SimulatedCase,
+    fine_grid,
+    simulate_case,
+    soft_tissue_cov,
+)
 from nmsynth.physics.beds import BedPlan, BedPosition, combine_beds
 from nmsynth.physics.phantom.grid import Grid, Phantom
 
@@ -23,6 +31,7 @@ def scan_beds(
     *,
     start_mm: float,
     generator: torch.Generator,
+    also: Sequence[OtherImage] = (),
     progress: Progress = silent,
 ) -> SimulatedCase:
     """Scan and reconstruct each bed position for itself, and join them weighted by their expected counts.
@@ -40,6 +49,8 @@ def scan_beds(
         Profile and overlap, and the positions in order of planes.
     start_mm
         First plane [mm].
+    also
+        What else is made of the same counts.
     """
     # no ring sees the guard planes, which are there so that activity beyond the ends blurs in
     edge = (0.0,) * GUARD_PLANES
@@ -49,7 +60,7 @@ def scan_beds(
         own = replace(draw, scanner=scanner, protocol=replace(draw.protocol, delay_s=bed.delay_s))
         start = start_mm + bed.first_plane * draw.osem.plane_mm
         phantom = render(fine_grid(draw, n_planes=plan.n_planes, start_mm=start))
-        cases.append(simulate_case(phantom, own, generator=generator, calibrate=False))
+        cases.append(simulate_case(phantom, own, generator=generator, calibrate=False, also=also))
         progress("scanning the phantom", (k + 1) / len(beds))
 
     def joined(images: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
@@ -75,4 +86,8 @@ def scan_beds(
         mu_map=joined([case.mu_map for case in cases]),
         draw=draw,
         measured_cov=soft_tissue_cov(scans[0], noise_free),
+        others={
+            name: np.stack([joined([case.others[name][k] for case in cases]) for k in range(1 + len(draw.fractions))])
+            for name in also
+        },
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,7 +21,15 @@ from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.bed_scan import scan_beds
-from nmsynth.data.simulation import FINE, ScanDraw, SimulatedCase, fine_grid, simulate_case
+from nmsynth.data.simulation import (
+    FINE,
+    PRIOR_STRENGTH,
+    OtherImage,
+    ScanDraw,
+    SimulatedCase,
+    fine_grid,
+    simulate_case,
+)
 from nmsynth.physics.beds import BedPlan, BedPosition
 from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
@@ -164,6 +172,9 @@ class ScannedPhantom:
     draw: ScanDraw
     beds: tuple[BedPosition, ...] = ()
     """Bed positions, where the scan had them."""
+    others: Mapping[str, tuple[Volume, ...]] = field(default_factory=dict)
+    """Other images of the same counts by name: of noise-free data, then of each scan. One that is not corrected for
+    attenuation is in a relative unit."""
 
 
 def scan_phantom(
@@ -176,6 +187,7 @@ def scan_phantom(
     z_range_mm: tuple[float, float],
     fractions: tuple[float, ...],
     seed: int,
+    also: tuple[OtherImage, ...] = (),
     progress: Progress = silent,
 ) -> ScannedPhantom:
     """Scan a phantom from one plane to another by a protocol, in blocks of planes.
@@ -192,6 +204,8 @@ def scan_phantom(
         Counts of each scan over those of the protocol.
     seed
         Of the imperfections and of the counting noise.
+    also
+        What else is made of the same counts.
     """
     rng = np.random.default_rng((seed, 29))
     draw = reference.draw(body_mass_kg, fractions, rng)
@@ -208,12 +222,15 @@ def scan_phantom(
         return phantom
 
     if plan is None:
-        cases = _scan_blocks(drawn, draw, n_planes, start_mm, generator, progress)
+        cases = _scan_blocks(drawn, draw, n_planes, start_mm, generator, also, progress)
     else:
         n_beds = plan.n_beds(n_planes)
         start_mm -= (plan.total_planes(n_beds) - n_planes) / 2 * reference.plane_mm
         beds = plan.positions(n_beds, duration_s=reference.duration_s, half_life_s=draw.protocol.half_life_s)
-        cases = [scan_beds(drawn, draw, plan, beds, start_mm=start_mm, generator=generator, progress=progress)]
+        joined = scan_beds(
+            drawn, draw, plan, beds, start_mm=start_mm, generator=generator, also=also, progress=progress
+        )
+        cases = [joined]
     acquisition = scan_acquisition(
         draw, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex,
         radiopharmaceutical=reference.radiopharmaceutical, body_part=reference.body_part,
@@ -260,6 +277,12 @@ def assemble_scan(
         stated = replace(acquisition, simulated_count_fraction=fraction)
         return _volume(array, affine, stated, {"image": kind, "seed": seed, "count_fraction": fraction})
 
+    def other(name: str, k: int) -> Volume:
+        """Another image of the same counts: noise-free for ``k = 0``, then of each scan."""
+        fraction = None if k == 0 else draw.fractions[k - 1]
+        image = volume([c.others[name][k] for c in cases], f"{name}{' (T1)' if k == 0 else ''}", fraction)
+        return _uncorrected(image) if name == "uncorrected" else _penalised(image)
+
     return ScannedPhantom(
         scans=tuple(volume([c.scans[k] for c in cases], "scan", f) for k, f in enumerate(draw.fractions)),
         noise_free=volume([c.noise_free for c in cases], "noise-free (T1)", None),
@@ -269,7 +292,23 @@ def assemble_scan(
         mu_map=np.concatenate([c.mu_map for c in cases]),
         lesions=lesions,
         draw=draw,
+        others={name: tuple(other(name, k) for k in range(1 + len(draw.fractions))) for name in cases[0].others},
     )
+
+
+def _uncorrected(image: Volume) -> Volume:
+    """An image without correction for attenuation and scatter, which holds no activity concentration."""
+    left = tuple(c for c in image.acquisition.corrections if c not in ("ATTN", "SCAT"))
+    stated = replace(image.acquisition, corrections=left)
+    return replace(
+        image, unit=Unit.RELATIVE, acquisition=stated, suv_rule=resolve_suv(stated, unit=Unit.RELATIVE, time_rule="a")
+    )
+
+
+def _penalised(image: Volume) -> Volume:
+    """An image by penalised likelihood."""
+    stated = f"BSREM, relative difference prior, {PRIOR_STRENGTH:g}"
+    return replace(image, acquisition=replace(image.acquisition, reconstruction=stated))
 
 
 def _scan_blocks(
@@ -278,6 +317,7 @@ def _scan_blocks(
     n_planes: int,
     start_mm: float,
     generator: torch.Generator,
+    also: Sequence[OtherImage],
     progress: Progress,
 ) -> list[SimulatedCase]:
     """Scan all planes for the same time from the same start, in blocks that fit the memory."""
@@ -286,7 +326,7 @@ def _scan_blocks(
     for k, first in enumerate(starts):
         count = min(_BLOCK_PLANES, n_planes - first)
         grid = fine_grid(draw, n_planes=count, start_mm=start_mm + first * draw.osem.plane_mm)
-        cases.append(simulate_case(render(grid), draw, generator=generator, calibrate=False))
+        cases.append(simulate_case(render(grid), draw, generator=generator, calibrate=False, also=also))
         progress("scanning the phantom", (k + 1) / len(starts))
     return cases
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +13,14 @@ import torch
 from scipy import ndimage
 
 from nmsynth.physics.pet import (
+    ExpectedScan,
     Mismatch,
     PetProtocol,
     PetScanner,
     expected_scan,
     reconstruct_fractions,
 )
+from nmsynth.physics.pet_penalised import reconstruct_penalised
 from nmsynth.physics.phantom.grid import Grid, Phantom
 from nmsynth.physics.projector import SinogramGeometry
 from nmsynth.physics.psf import PlaneMixing
@@ -28,6 +30,11 @@ FloatArray = npt.NDArray[np.float32]
 
 FINE = 2
 """Fine pixels and planes for each of the reconstruction's."""
+OtherImage = Literal["uncorrected", "penalised"]
+"""What else can be made of the counts of a scan: an image without correction for attenuation and scatter, or one by
+penalised likelihood with the relative difference prior."""
+PRIOR_STRENGTH, PRIOR_ITERATIONS = 0.02, 8
+"""Of the relative difference prior, chosen: recovery of large spheres about that of OSEM with its filter."""
 GUARD_PLANES = 3
 """Planes simulated beyond each end of the slab and cut off."""
 
@@ -168,6 +175,8 @@ class SimulatedCase:
     """Relative standard deviation of soft tissue at full counts, as it came out."""
     count_scale: float = 1.0
     """Counts of the full scan over those of the protocol, by which the wanted noise was reached."""
+    others: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Other images of the same counts by name, shape ``(1 + level, z, y, x)``: noise-free, then of each scan."""
 
 
 def block_mean(array: FloatArray) -> FloatArray:
@@ -209,6 +218,7 @@ def simulate_case(
     *,
     generator: torch.Generator,
     calibrate: bool = True,
+    also: Sequence[OtherImage] = (),
     progress: Callable[[str, float], None] | None = None,
 ) -> SimulatedCase:
     """Scan a phantom at every count fraction of the draw.
@@ -224,6 +234,8 @@ def simulate_case(
     calibrate
         Scale the counts until soft tissue at full counts has about ``draw.full_count_cov``; else the protocol's own
         counts are taken.
+    also
+        What else is made of the same counts.
     """
     activity = planes_last(phantom.activity)
     mu_map = planes_last(phantom.mu_map)
@@ -249,7 +261,9 @@ def simulate_case(
     if progress is not None:
         progress("expected counts", 0.3)
     levels = tuple(f * scale for f in draw.fractions)
+    before = generator.get_state()
     images = reconstruct_fractions(scan, (None, *levels), draw.osem, generator).numpy()[:, inner] * to_suv
+    others = {name: _other_image(name, scan, (None, *levels), draw, before).numpy()[:, inner] * to_suv for name in also}
     fine_inner = slice(GUARD_PLANES * FINE, -GUARD_PLANES * FINE)
     return SimulatedCase(
         truth=block_mean(phantom.activity[fine_inner]),
@@ -262,6 +276,24 @@ def simulate_case(
         draw=draw,
         measured_cov=soft_tissue_cov(images[1], images[0]),
         count_scale=scale,
+        others=others,
+    )
+
+
+def _other_image(
+    name: OtherImage,
+    scan: ExpectedScan,
+    fractions: tuple[float | None, ...],
+    draw: ScanDraw,
+    state: torch.Tensor,
+) -> torch.Tensor:
+    """Another image of the counts that a generator drew from a state on, shape ``(fraction, plane, y, x)`` [Bq/mL]."""
+    generator = torch.Generator()
+    generator.set_state(state)
+    if name == "uncorrected":
+        return reconstruct_fractions(scan, fractions, draw.osem, generator, attenuation_corrected=False)
+    return reconstruct_penalised(
+        scan, fractions, draw.osem, generator, strength=PRIOR_STRENGTH, n_iterations=PRIOR_ITERATIONS
     )
 
 

@@ -31,6 +31,7 @@ from nmsynth.workflows.study_output import (
 )
 
 if TYPE_CHECKING:
+    from nmsynth.core.volume import Volume
     from nmsynth.data.anatomical_images import AnatomicalSubject
     from nmsynth.data.scan import ScannedPhantom
     from nmsynth.workflows.scan_subject import ScanSubject
@@ -76,13 +77,17 @@ class SimulatePetSettings(BrainSettings):
     """Format of the scan."""
     timestamp: bool = False
     """Write the time of creation; without it the same seed gives the same files."""
+    also: tuple[Literal["uncorrected", "penalised"], ...] = ()
+    """Further images of the same counts: without correction for attenuation and scatter, or by penalised likelihood."""
+    timing_ps: float | None = Field(default=None, ge=50, le=2000)
+    """Timing resolution of time of flight, FWHM [ps]; without time of flight when unset."""
     companions: tuple[Companion, ...] = ()
     """CT and MR beside the scan of a phantom, the couch under it, CT and MR displaced against it."""
 
     @property
     def unused(self) -> set[str]:
         """Fields that are left out of records and UIDs while nothing is asked for by them."""
-        return {name for name in ("companions", "beds") if not getattr(self, name)}
+        return {name for name in ("companions", "beds", "also", "timing_ps") if not getattr(self, name)}
 
     @property
     def study_seed(self) -> str:
@@ -106,9 +111,10 @@ def simulate_pet(
         What is simulated.
     output
         Folder for the scan: DICOM files, or ``scan.nii.gz``. Its folder ``reference`` gets, in NIfTI, what is known of
-        the study: ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``lesions`` and ``organs`` for a phantom;
-        ``noisy_reference`` and ``lesions`` for a series; ``ct``, ``mr`` and ``mu_map`` with companions, which are also
-        written in DICOM, a folder for each series (``pet``, ``ct``, ``mr``); and ``simulation.json``.
+        the study: ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions`` and ``organs`` for a
+        phantom; ``noisy_reference`` and ``lesions`` for a series; ``ct`` and ``mr`` with companions, which are also
+        written in DICOM; and ``simulation.json``. Where there are several series, each has a folder: ``pet``, ``ct``,
+        ``mr``, ``uncorrected``, ``penalised``.
     overwrite
         Whether an existing output is replaced.
 
@@ -119,6 +125,8 @@ def simulate_pet(
     inputs = (settings.source, settings.labels, settings.ct)
     if check_companions(settings.companions) and settings.source:
         raise InputError("CT and MR are made beside the scan of a phantom; a series was given. Leave them out.")
+    if settings.source and (settings.also or settings.timing_ps):
+        raise InputError("Other reconstructions and time of flight need the counts of a phantom. Leave them out.")
     with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
         return reduce_series(settings, work, progress) if settings.source else _scan_phantom(settings, work, progress)
 
@@ -129,14 +137,17 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
 
     scanned = _scan(settings, progress=part_of(progress, 0.0, 0.8))
     study, scan = scanned.study, scanned.study.scans[-1]
-    stem = work if settings.file_format == "dicom" and not settings.companions else work / "pet"
-    write_pet_scan(
-        scan, work / "scan" if settings.file_format == "nifti" else stem, file_format=settings.file_format,
-        study=settings.study_seed, fraction=settings.count_fraction, created=settings.created(),
-    )  # fmt: skip
+    _write_scans(settings, study, work)
     folder = work / REFERENCE_FOLDER
     folder.mkdir()
-    for name, volume in (("full_count", study.scans[0]), ("noise_free", study.noise_free), ("truth", study.truth)):
+    known = {
+        "full_count": study.scans[0],
+        "noise_free": study.noise_free,
+        "truth": study.truth,
+        "mu_map": _mu_map(study),
+        **{f"noise_free_{name}": images[0] for name, images in study.others.items()},
+    }
+    for name, volume in known.items():
         write_nifti(volume, folder / f"{name}.nii.gz")
     write_mask(study.lesion_labels, scan, folder / "lesions.nii.gz")
     write_mask(study.organ_labels, scan, folder / "organs.nii.gz")
@@ -159,22 +170,41 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
     return record
 
 
+def _write_scans(settings: SimulatePetSettings, study: ScannedPhantom, work: Path) -> None:
+    """Write the scan, and the other images of its counts, in the format asked for."""
+    alone = settings.file_format == "dicom" and not settings.companions and not study.others
+    name = "scan" if settings.file_format == "nifti" else "pet"
+    study_seed = settings.study_seed
+    write_pet_scan(
+        study.scans[-1], work if alone else work / name, file_format=settings.file_format, study=study_seed,
+        fraction=settings.count_fraction, created=settings.created(),
+    )  # fmt: skip
+    for number, (other, images) in enumerate(study.others.items(), 11):
+        write_pet_scan(
+            images[-1], work / other, file_format=settings.file_format, study=study_seed, kind=other,
+            fraction=settings.count_fraction, created=settings.created(), series_number=number,
+        )  # fmt: skip
+
+
 def _write_anatomy(
     settings: SimulatePetSettings, study: ScannedPhantom, subject: AnatomicalSubject, work: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Write CT, MR and the attenuation on the grid of the scan, and say what they are."""
-    from nmsynth.core.provenance import Provenance
-    from nmsynth.core.units import Unit
-    from nmsynth.io.nifti import write_nifti
-
-    scan, folder = study.scans[-1], work / REFERENCE_FOLDER
-    mu = Provenance(simulated=True, settings={"image": "mu map", "energy_kev": 511.0})
-    mu_map = scan.with_array(study.mu_map, unit=Unit.PER_CENTIMETRE, modality="CT", suv_rule=None, provenance=mu)
-    write_nifti(mu_map, folder / "mu_map.nii.gz")
-    images = write_companions(subject, scan, folder, progress=progress)
+    """Write CT and MR, and say what they are."""
+    images = write_companions(subject, study.scans[-1], work / REFERENCE_FOLDER, progress=progress)
     if settings.file_format == "dicom":
         write_companion_series(images, work, study_seed=settings.study_seed, created=settings.created())
     return images.facts
+
+
+def _mu_map(study: ScannedPhantom) -> Volume:
+    """The true attenuation on the grid of the scan [1/cm]."""
+    from nmsynth.core.provenance import Provenance
+    from nmsynth.core.units import Unit
+
+    known = Provenance(simulated=True, settings={"image": "mu map", "energy_kev": 511.0})
+    return study.noise_free.with_array(
+        study.mu_map, unit=Unit.PER_CENTIMETRE, modality="CT", suv_rule=None, provenance=known
+    )
 
 
 def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) -> ScannedPhantom:
@@ -199,6 +229,8 @@ def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
 
     subject = pet_subject(settings)
     reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=subject.field_mm)
+    if settings.timing_ps is not None:
+        reference = replace(reference, timing_ps=settings.timing_ps)
     if settings.beds:
         reference = replace(reference, beds=bed_plan(reference.plane_mm))
     if subject.brain is not None:
@@ -210,6 +242,6 @@ def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     study = scan_phantom(
         subject.render if anatomy is None else anatomy.render, reference=reference, z_range_mm=subject.z_range_mm,
         fractions=(1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction), seed=settings.seed,
-        progress=progress, **subject.habitus,
+        also=settings.also, progress=progress, **subject.habitus,
     )  # fmt: skip
     return _Scanned(study, subject, anatomy)

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.pet_subject import quality_phantom
-from nmsynth.workflows.study_output import REFERENCE_FOLDER, SCHEMA_VERSION, staged_output, write_json
+from nmsynth.workflows.scan_subject import WORN_JOINTS, ScanSubject, bone_lesions, of_patient
+from nmsynth.workflows.study_output import REFERENCE_FOLDER, SCHEMA_VERSION, describe_lesions, staged_output, write_json
 from nmsynth.workflows.thinning import ThinSettings, thin_series
 
 if TYPE_CHECKING:
@@ -139,16 +140,7 @@ def simulate_planar(
             "region": settings.imaged if settings.phantom == "whole-body" else None,
             "scan": scanned.facts,
             "organ_activity_bq_right_left": {k: list(v) for k, v in scanned.organ_activity_bq.items()},
-            "lesions": [
-                {
-                    "index": n.index,
-                    "diameter_mm": n.diameter_mm,
-                    "contrast": n.contrast,
-                    "centre_mm_zyx": list(n.centre_mm),
-                    "organ": n.organ,
-                }
-                for n in scanned.lesions
-            ],
+            "lesions": describe_lesions(scanned.lesions),
         }
         write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
@@ -160,7 +152,6 @@ def scan_planar_study(
 ) -> tuple[PlanarStudy, ScannedPlanar]:
     """Image the phantom of the settings at full counts and at the fraction asked for, in memory."""
     from nmsynth.data.planar_scan import scan_planar
-    from nmsynth.physics import phantom as phantoms
 
     if settings.lesions and (settings.tracer != "MDP" or settings.phantom != "whole-body"):
         raise InputError(
@@ -168,36 +159,39 @@ def scan_planar_study(
             "Leave them out."
         )
     study = study_of(settings)
-    facts: dict[str, Any] = {"body_mass_kg": 75.0, "height_m": 1.75, "sex": "O"}
-    z_range = (-study.field_mm[0] / 2, study.field_mm[0] / 2)
-    if settings.phantom == "whole-body":
-        patient = phantoms.whole_body_patient(
-            settings.seed,
-            lesions=_lesion_plan(settings),
-            settings=phantoms.WholeBodySettings(arms="down" if settings.imaged != "lungs" else "random"),
-            tracer=settings.tracer,
-        )
-        facts = {
-            "body_mass_kg": patient.body_mass_kg,
-            "height_m": patient.frame.height_m,
-            "sex": patient.frame.sex,
-        }
-        render: Callable[[Grid], Phantom] = _bounded(patient)
-        if settings.imaged == "whole-body":
-            z_range = (LEG_MM, patient.extent_mm[1])
-        else:
-            middle = patient.frame.z(SPOTS[settings.imaged].height)
-            half = min(study.field_mm[0], (study.n_rows or 256) * study.pixel_mm) / 2
-            z_range = (middle - half, middle + half)
-    else:
-        if settings.region is not None:
-            raise InputError("A region belongs to a patient; found one with a phantom. Leave it out.")
-        render = quality_phantom(settings.phantom)
+    subject = _subject(settings, study)
     fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
     scanned = scan_planar(
-        render, study=study, z_range_mm=z_range, fractions=fractions, seed=settings.seed, progress=progress, **facts
-    )
+        subject.render, study=study, z_range_mm=subject.z_range_mm, fractions=fractions, seed=settings.seed,
+        progress=progress, **subject.habitus,
+    )  # fmt: skip
     return study, scanned
+
+
+def _subject(settings: SimulatePlanarSettings, study: PlanarStudy) -> ScanSubject:
+    """The patient or phantom of the settings, and what of it is imaged."""
+    from nmsynth.physics import phantom as phantoms
+
+    along, across = study.field_mm
+    if settings.phantom != "whole-body":
+        if settings.region is not None:
+            raise InputError("A region belongs to a patient; found one with a phantom. Leave it out.")
+        return ScanSubject(quality_phantom(settings.phantom), z_range_mm=(-along / 2, along / 2), field_mm=across)
+    bone = settings.tracer == "MDP"
+    patient = phantoms.whole_body_patient(
+        settings.seed,
+        lesions=bone_lesions(settings.lesions) if bone else phantoms.LesionPlan(count=0),
+        settings=phantoms.WholeBodySettings(
+            arms="down" if settings.imaged != "lungs" else "random", degenerative=WORN_JOINTS if bone else (0, 0)
+        ),
+        tracer=settings.tracer,
+    )
+    planes = (LEG_MM, patient.extent_mm[1])
+    if settings.imaged != "whole-body":
+        middle = patient.frame.z(SPOTS[settings.imaged].height)
+        half = min(along, (study.n_rows or 256) * study.pixel_mm) / 2
+        planes = (middle - half, middle + half)
+    return of_patient(patient, z_range_mm=planes, field_mm=across, render=_bounded(patient))
 
 
 def _bounded(patient: WholeBodyPatient) -> Callable[[Grid], Phantom]:
@@ -244,15 +238,6 @@ def study_of(settings: SimulatePlanarSettings) -> PlanarStudy:
         scan_speed_mm_s=speed,
         gaps_mm=(settings.gap_mm, 50.0),
     )
-
-
-def _lesion_plan(settings: SimulatePlanarSettings) -> Any:
-    """Bone lesions for a bone scan, none else; wider and weaker than those of PET, as such scans show them."""
-    from nmsynth.physics.phantom import LesionPlan
-
-    if settings.tracer != "MDP":
-        return LesionPlan(count=0)
-    return LesionPlan(count=settings.lesions, organs=("bone",), diameter_mm=(8.0, 40.0), contrast=(2.0, 8.0))
 
 
 def _mask(scanned: ScannedPlanar, labels: Any) -> Volume:

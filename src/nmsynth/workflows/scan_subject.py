@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nmsynth.physics.phantom import Grid, Phantom, WholeBodyPatient
+    from nmsynth.physics.phantom import Grid, LesionPlan, Phantom, WholeBodyPatient
     from nmsynth.physics.phantom.brain import BrainPatient
+
+BONE_SITES = ("spine", "ribs", "pelvis", "femur", "skull", "sternum", "shoulder")
+"""Where lesions of a bone scan lie."""
+WORN_JOINTS = (0, 8)
+"""How many degenerative sites a bone scan shows, drawn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,3 +73,12 @@ def shortened(z_range_mm: tuple[float, float], length_mm: float | None) -> tuple
         return z_range_mm
     middle = (low + high) / 2
     return middle - length_mm / 2, middle + length_mm / 2
+
+
+def bone_lesions(count: int | None) -> LesionPlan:
+    """Plan of the lesions of a bone scan: in bone, of any shape but spheres; drawn in number when unset."""
+    from nmsynth.physics.phantom import LesionPlan
+
+    return LesionPlan(
+        count=count, diameter_mm=(8.0, 35.0), contrast=(2.0, 8.0), shapes=("ellipsoid", "irregular"), sites=BONE_SITES
+    )

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nmsynth.core.errors import InputError
 from nmsynth.workflows.brain_subject import brain_facts, draw_brain
 from nmsynth.workflows.pet_subject import quality_phantom
-from nmsynth.workflows.scan_subject import ScanSubject, of_patient, shortened
+from nmsynth.workflows.scan_subject import WORN_JOINTS, ScanSubject, bone_lesions, of_patient, shortened
 
 if TYPE_CHECKING:
     from nmsynth.workflows.heart_simulation import HeartStudy
     from nmsynth.workflows.spect_settings import SimulateSpectSettings
 
-BONE_SITES = ("spine", "ribs", "pelvis", "femur", "skull", "sternum", "shoulder")
-"""Where lesions of a bone scan lie."""
 HEAD_MM = 240.0
 """Most of a head that is scanned, down from its top [mm]."""
 BODY_FIELD_MM, HEAD_FIELD_MM = 614.4, 307.2
@@ -75,7 +73,7 @@ def _patient(settings: SimulateSpectSettings) -> ScanSubject:
     if bone:
         plan = bone_lesions(settings.lesions)
     anatomy = phantoms.WholeBodySettings(
-        arms="down" if settings.of_head else "random", degenerative=(0, 8) if bone else (0, 0)
+        arms="down" if settings.of_head else "random", degenerative=WORN_JOINTS if bone else (0, 0)
     )
     patient = phantoms.whole_body_patient(settings.seed, lesions=plan, settings=anatomy, tracer=settings.tracer)
     low, high = patient.extent_mm
@@ -84,15 +82,6 @@ def _patient(settings: SimulateSpectSettings) -> ScanSubject:
         return of_patient(patient, z_range_mm=(high - length, high), field_mm=HEAD_FIELD_MM)
     middle, half = (low + high) / 2, settings.length_mm / 2
     return of_patient(patient, z_range_mm=(middle - half, middle + half), field_mm=BODY_FIELD_MM)
-
-
-def bone_lesions(count: int | None) -> Any:
-    """Plan of the lesions of a bone scan: in bone, of any shape but spheres; drawn in number when unset."""
-    from nmsynth.physics.phantom import LesionPlan
-
-    return LesionPlan(
-        count=count, diameter_mm=(8.0, 35.0), contrast=(2.0, 8.0), shapes=("ellipsoid", "irregular"), sites=BONE_SITES
-    )
 
 
 def _brain(settings: SimulateSpectSettings, labels: Path) -> ScanSubject:

@@ -103,7 +103,15 @@ def describe_lesions(lesions: Sequence[Lesion]) -> list[dict[str, Any]]:
 
 
 def write_pet_scan(
-    scan: Volume, stem: Path, *, file_format: str, study: str, fraction: float, created: datetime | None = None
+    scan: Volume,
+    stem: Path,
+    *,
+    file_format: str,
+    study: str,
+    fraction: float,
+    created: datetime | None = None,
+    kind: str = "",
+    series_number: int = 1,
 ) -> Path:
     """Write a simulated PET scan as a DICOM folder of that name, or as a NIfTI image; return which.
 
@@ -121,6 +129,8 @@ def write_pet_scan(
         Counts over those of the full scan.
     created
         Time of creation; none is written when unset.
+    kind, series_number
+        What tells this image of the counts from the scan itself, and its number in the study.
     """
     if file_format == "nifti":
         from nmsynth.io.nifti import write_nifti
@@ -131,8 +141,9 @@ def write_pet_scan(
     return write_new_pet_series(
         scan,
         stem,
-        seed_uid=f"{study} fraction {fraction:g}",
+        seed_uid=f"{study} fraction {fraction:g}{f' {kind}' if kind else ''}",
         study_seed=study,
-        description=f"simulated, {fraction:g} of the counts",
+        series_number=series_number,
+        description=f"simulated{f' {kind}' if kind else ''}, {fraction:g} of the counts",
         created=created,
     )

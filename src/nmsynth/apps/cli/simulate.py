@@ -30,6 +30,13 @@ class LabelKind(StrEnum):
     BRAIN = "brain"
 
 
+class OtherReconstruction(StrEnum):
+    """What else is made of the counts of a scan."""
+
+    UNCORRECTED = "uncorrected"
+    PENALISED = "penalised"
+
+
 @app.callback()
 def simulate() -> None:
     """Simulate scans."""
@@ -142,6 +149,25 @@ def pet(
         options.OutputFormat, typer.Option("--format", help="Format of the scan.")
     ] = options.OutputFormat.DICOM,
     companions: options.With = None,
+    also: Annotated[
+        list[OtherReconstruction] | None,
+        typer.Option(
+            rich_help_panel=_SCAN,
+            help="Further images of the same counts: without correction for attenuation and scatter, or by penalised "
+            "likelihood. Repeatable.",
+        ),
+    ] = None,
+    timing_ps: Annotated[
+        float | None,
+        typer.Option(
+            "--timing-ps",
+            min=50.0,
+            max=2000.0,
+            rich_help_panel=_SCAN,
+            help="Timing resolution of time of flight in ps; takes some twenty times as long.",
+            show_default="no time of flight",
+        ),
+    ] = None,
     timestamp: Annotated[
         bool, typer.Option("--timestamp", help="Write the time of creation; else a seed always gives the same files.")
     ] = False,
@@ -187,6 +213,8 @@ def pet(
         "voxel_mm": voxel_mm,
         "length_mm": length_mm,
         "companions": companions,
+        "also": also,
+        "timing_ps": timing_ps,
     }
     values = {name: value for name, value in given.items() if value is not None}
     values |= {
