@@ -74,7 +74,7 @@ def test_study_without_companions_is_what_it_was(plain):
     output, record = plain
     assert sorted(p.name for p in output.iterdir()) == [*(f"0000{k}.dcm" for k in range(1, 9)), "reference"]
     names = {p.name for p in (output / "reference").glob("*.nii.gz")}
-    assert names == {f"{n}.nii.gz" for n in ("full_count", "noise_free", "truth", "lesions", "organs")}
+    assert names == {f"{n}.nii.gz" for n in ("full_count", "noise_free", "truth", "mu_map", "lesions", "organs")}
     assert "anatomy" not in record
     assert "companions" not in record["settings"]
     # the text from which the UIDs follow

@@ -199,7 +199,7 @@ def test_the_same_counts_are_reconstructed_in_other_ways(tmp_path):
     assert plain["settings"].get("also") is None
     assert without.unit is Unit.RELATIVE
     assert "ATTN" not in without.acquisition.corrections
-    with pytest.raises(SuvError):
+    with pytest.raises(SuvError, match="SUV"):
         without.to_suv()
     middle = (slice(2, 6), slice(23, 27), slice(23, 27))
     assert without.array[middle].mean() < 0.3 * scan.array[middle].mean()

@@ -194,9 +194,11 @@ def planes_last(image: FloatArray) -> torch.Tensor:
 def majority_label(labels: npt.NDArray[np.uint8], threshold: float) -> npt.NDArray[np.uint8]:
     """The label of a block where it fills more than ``threshold`` of it, else 0; larger labels win ties."""
     out = np.zeros(tuple(n // FINE for n in labels.shape), dtype=np.uint8)
-    for label in np.unique(labels):
-        if label:
-            out[block_mean((labels == label).astype(np.float32)) > threshold] = label
+    for label, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None:
+            coarse = tuple(slice(s.start // FINE, -(-s.stop // FINE)) for s in box)
+            fine = tuple(slice(s.start * FINE, s.stop * FINE) for s in coarse)
+            out[coarse][block_mean((labels[fine] == label).astype(np.float32)) > threshold] = label
     return out
 
 
@@ -263,7 +265,10 @@ def simulate_case(
     levels = tuple(f * scale for f in draw.fractions)
     before = generator.get_state()
     images = reconstruct_fractions(scan, (None, *levels), draw.osem, generator).numpy()[:, inner] * to_suv
-    others = {name: _other_image(name, scan, (None, *levels), draw, before).numpy()[:, inner] * to_suv for name in also}
+    others: dict[str, FloatArray] = {}
+    for name in also:
+        other = _other_image(name, scan, (None, *levels), draw, before)
+        others[name] = other.numpy()[:, inner] * to_suv
     fine_inner = slice(GUARD_PLANES * FINE, -GUARD_PLANES * FINE)
     return SimulatedCase(
         truth=block_mean(phantom.activity[fine_inner]),

@@ -109,11 +109,12 @@ def ordered_subsets(
     if inside is None:
         inside = seen_voxels(norms[0])
     image = start
+    # what no line sees is divided by infinity
+    divisors = [torch.where(inside, norm.clamp_min(1e-30), torch.inf) for norm in norms]
     for _ in range(n_iterations):
-        for system, y, b, norm in zip(operators, counts, background, norms, strict=True):
+        for system, y, b, divisor in zip(operators, counts, background, divisors, strict=True):
             ratio = count_ratio(y, system.forward(image) + b)
-            image = image * system.adjoint(ratio) / norm.clamp_min(1e-30)
-            image = torch.where(inside, image, 0.0)
+            image = image.mul(system.adjoint(ratio)).div_(divisor)
         if after_each is not None:
             after_each(image)
     return image

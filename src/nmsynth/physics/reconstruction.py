@@ -72,6 +72,10 @@ def _subset_projectors(
     )
 
 
+_BLOCK_PLANES = 96
+"""Planes that are reconstructed at a time: so many fit the cache, and no plane knows of another."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SubsetProblem:
     """What a reconstruction over subsets of views starts from, for :mod:`ordered_subsets` and :mod:`penalised`."""
@@ -123,16 +127,24 @@ def osem(
     -------
         Activity concentration, shape ``(y, x, plane)``, in the unit that ``efficiency`` implies.
     """
-    problem = subset_problem(prompts, background, efficiency, geometry, settings, timing=timing)
-    image = ordered_subsets(
-        problem.start,
-        problem.systems,
-        problem.counts,
-        problem.background,
-        n_iterations=settings.n_iterations,
-        sensitivity=problem.sensitivity,
-        inside=problem.inside,
-    )
+    n_planes = prompts.shape[-1]
+    blocks = []
+    for first in range(0, n_planes, _BLOCK_PLANES):
+        block = slice(first, first + _BLOCK_PLANES)
+        y, b, e = (t[..., block] if t.shape[-1] == n_planes else t for t in (prompts, background, efficiency))
+        problem = subset_problem(y, b, e, geometry, settings, timing=timing)
+        blocks.append(
+            ordered_subsets(
+                problem.start,
+                problem.systems,
+                problem.counts,
+                problem.background,
+                n_iterations=settings.n_iterations,
+                sensitivity=problem.sensitivity,
+                inside=problem.inside,
+            )
+        )
+    image = torch.cat(blocks, -1) if len(blocks) != 1 else blocks[0]
     return post_filter(image, settings) if filtered else image
 
 
