@@ -10,6 +10,7 @@ from nmsynth.data.manifest import read_manifest
 from nmsynth.io import read
 from nmsynth.workflows.cohort import import_cohort, plan_subjects
 from nmsynth.workflows.dataset_simulation import SimulateCohortSettings, simulate_dataset
+from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies, study_recipe_names
 from nmsynth.workflows.training import load_recipe
 
 SMALL = {
@@ -192,3 +193,13 @@ def test_manifest_is_plain_csv(dataset):
     with (dataset / "manifest.csv").open(newline="") as stream:
         header = next(csv.reader(stream))
     assert header[:5] == ["case", "subject", "split", "role", "name"]
+
+
+@pytest.mark.parametrize("name", study_recipe_names())
+def test_every_recipe_of_studies_fits_its_command(name):
+    recipe = load_study_recipe(name)
+    plans = plan_studies(recipe, 5, 2)
+    assert recipe.name == name
+    assert len({plan.settings["seed"] for plan in plans}) == 5
+    assert [plan.split for plan in plans[:2]] == ["train", "validation"]
+    assert plan_studies(recipe, 3, 2) == plans[:3]

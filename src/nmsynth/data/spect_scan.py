@@ -23,6 +23,7 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.scan import INJECTION_TIME
 from nmsynth.data.simulation import FINE, block_mean, majority_label, planes_last
 from nmsynth.physics.gamma_camera import (
+    ExpectedGammaScan,
     GammaCamera,
     GammaGrid,
     GammaMismatch,
@@ -122,84 +123,49 @@ def scan_spect(
     repeat
         Which of the scans of one seed: a session, whose imperfections are its own, and a frame of it, whose noise is.
     """
-    n = study.n_pixels
     n_planes = int((z_range_mm[1] - z_range_mm[0]) / study.voxel_mm)
     if n_planes < 1:
         raise InputError(f"A scan needs at least one plane of {study.voxel_mm} mm; found {z_range_mm} mm.")
-    grid = GammaGrid(n, study.voxel_mm, study.voxel_mm)
-    fine_mm = study.voxel_mm / FINE
+    n, fine_mm = study.n_pixels, study.voxel_mm / FINE
     edge = -(n * FINE - 1) / 2 * fine_mm
     phantom = render(Grid((n_planes * FINE, n * FINE, n * FINE), (fine_mm,) * 3, (z_range_mm[0], edge, edge)))
     progress("drawing the phantom", 0.2)
-    radionuclide = find_radionuclide(text=study.tracer.radionuclide)
-    if radionuclide is None:
-        raise InputError(f"The radionuclide of a tracer must be known; found {study.tracer.radionuclide!r}.")
-    half_life = radionuclide.half_life_s
-    start_decay = 2.0 ** (-study.tracer.uptake_time_s / half_life)
-    lasting = study.duration_s / half_life * np.log(2.0)
-    mean_decay = -np.expm1(-lasting) / lasting
-    bqml_per_suv = study.tracer.activity_bq * start_decay / (1000.0 * body_mass_kg)
-    activity = planes_last(phantom.activity) * (bqml_per_suv * mean_decay)
+    decay = _decay(study, body_mass_kg)
     mu_fine = mu_at_energy(phantom.mu_map, study.camera.window.centre_kev)
     mu_stack = planes_last(mu_fine)
     orbit = study.orbit if study.gap_mm is None else contour_orbit(study.orbit, mu_stack, fine_mm, gap_mm=study.gap_mm)
     session = () if repeat[0] == 0 else (repeat[0],)
     mismatch = _draw_mismatch(np.random.default_rng((seed, 37, *session)), study)
     expected = expected_gamma_scan(
-        activity, mu_stack, fine_factor=FINE, camera=study.camera,
-        protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=orbit, grid=grid,
-        mismatch=mismatch,
+        planes_last(phantom.activity) * (decay.bqml_per_suv * decay.mean), mu_stack, fine_factor=FINE,
+        camera=study.camera, protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=orbit,
+        grid=GammaGrid(n, study.voxel_mm, study.voxel_mm), mismatch=mismatch,
     )  # fmt: skip
     progress("projecting", 0.5)
-    to_start = float(1.0 / mean_decay)
-    acquisition = _acquisition(study, half_life, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex)
-    affine = affine_from_axes(
-        spacing_mm=(study.voxel_mm,) * 3,
-        origin_mm=(edge + fine_mm / 2, edge + fine_mm / 2, z_range_mm[0] + fine_mm / 2),
-    )
-
-    def volume(image: torch.Tensor, kind: str, fraction: float | None) -> Volume:
-        """An image, axes (y, x, plane), at the start of the scan."""
-        array = image.permute(2, 0, 1).numpy() * np.float32(to_start)
-        stated = replace(acquisition, simulated_count_fraction=fraction)
-        return Volume(
-            array=array, affine=affine, unit=Unit.BQML, modality="NM", acquisition=stated,
-            provenance=Provenance(
-                simulated=True, settings={"image": kind, "seed": seed, "count_fraction": fraction}
-            ),
-            suv_rule=resolve_suv(stated, unit=Unit.BQML, time_rule="a"),
-        )  # fmt: skip
-
     noise_seed = seed if repeat == (0, 0) else int(np.random.SeedSequence((seed, *repeat)).generate_state(1)[0])
     generator = torch.Generator().manual_seed(noise_seed)
-    scans, projections = [], []
-    system = believed_system(expected, study.reconstruction)
-    windows = study.reconstruction.scatter_from == "windows"
-    for k, fraction in enumerate(fractions):
-        counts = draw_counts(expected, generator, count_fraction=fraction)
-        image = reconstruct_spect(
-            counts, expected, study.reconstruction, count_fraction=fraction, system=system,
-            scatter_estimate=triple_window_scatter(expected, generator, count_fraction=fraction) if windows else None,
-        )  # fmt: skip
-        scans.append(volume(image, "scan", fraction))
-        projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
-        progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
-    noise_free = reconstruct_spect(
-        expected.prompts, expected, study.reconstruction, system=system,
-        scatter_estimate=triple_window_scatter(expected) if windows else None,
-    )  # fmt: skip
-    coarse = block_mean(phantom.activity) * np.float32(bqml_per_suv * mean_decay)
+    scans, noise_free, projections = _reconstructed(expected, study, fractions, generator, progress)
+    images = _Images(
+        acquisition=_acquisition(study, decay.half_life_s, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex),
+        affine=affine_from_axes(
+            spacing_mm=(study.voxel_mm,) * 3,
+            origin_mm=(edge + fine_mm / 2, edge + fine_mm / 2, z_range_mm[0] + fine_mm / 2),
+        ),
+        seed=seed,
+        to_start=float(1.0 / decay.mean),
+    )
+    true = planes_last(block_mean(phantom.activity) * np.float32(decay.bqml_per_suv * decay.mean))
     return ScannedSpect(
-        scans=tuple(scans),
-        noise_free=volume(noise_free, "noise-free (T1)", None),
-        truth=volume(planes_last(coarse), "true activity (T0)", None),
-        projections=tuple(projections),
+        scans=tuple(images.volume(image, "scan", f) for image, f in zip(scans, fractions, strict=True)),
+        noise_free=images.volume(noise_free, "noise-free (T1)", None),
+        truth=images.volume(true, "true activity (T0)", None),
+        projections=projections,
         lesion_labels=majority_label(phantom.lesion_labels, 0.4),
         organ_labels=majority_label(phantom.labels, 0.5),
         segment_labels=None if phantom.segment_labels is None else majority_label(phantom.segment_labels, 0.4),
         mu_map=Volume(
             array=block_mean(mu_fine),
-            affine=affine,
+            affine=images.affine,
             unit=Unit.PER_CENTIMETRE,
             modality="CT",
             provenance=Provenance(simulated=True, settings={"image": "mu map"}),
@@ -216,7 +182,87 @@ def scan_spect(
             "counts": [float(p.sum()) for p in projections],
             "septal_penetration": study.camera.septal_penetration,
         },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Decay:
+    """Activity at the start of a scan, and what is left of it during the scan."""
+
+    half_life_s: float
+    bqml_per_suv: float
+    """Activity concentration of SUV one at the start [Bq/mL]."""
+    mean: float
+    """Mean activity during the scan over that at its start."""
+
+
+def _decay(study: SpectStudy, body_mass_kg: float) -> _Decay:
+    """Decay from the injection to the start, and during the scan."""
+    radionuclide = find_radionuclide(text=study.tracer.radionuclide)
+    if radionuclide is None:
+        raise InputError(f"The radionuclide of a tracer must be known; found {study.tracer.radionuclide!r}.")
+    half_life = radionuclide.half_life_s
+    start_decay = 2.0 ** (-study.tracer.uptake_time_s / half_life)
+    lasting = study.duration_s / half_life * np.log(2.0)
+    return _Decay(
+        half_life_s=half_life,
+        bqml_per_suv=study.tracer.activity_bq * start_decay / (1000.0 * body_mass_kg),
+        mean=-np.expm1(-lasting) / lasting,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Images:
+    """What all images of a study share."""
+
+    acquisition: Acquisition
+    affine: npt.NDArray[np.float64]
+    seed: int
+    to_start: float
+    """Activity at the start of the scan over its mean."""
+
+    def volume(self, image: torch.Tensor, kind: str, fraction: float | None) -> Volume:
+        """An image, axes (y, x, plane), at the start of the scan."""
+        stated = replace(self.acquisition, simulated_count_fraction=fraction)
+        return Volume(
+            array=image.permute(2, 0, 1).numpy() * np.float32(self.to_start),
+            affine=self.affine,
+            unit=Unit.BQML,
+            modality="NM",
+            acquisition=stated,
+            provenance=Provenance(
+                simulated=True, settings={"image": kind, "seed": self.seed, "count_fraction": fraction}
+            ),
+            suv_rule=resolve_suv(stated, unit=Unit.BQML, time_rule="a"),
+        )
+
+
+def _reconstructed(
+    expected: ExpectedGammaScan,
+    study: SpectStudy,
+    fractions: tuple[float, ...],
+    generator: torch.Generator,
+    progress: Progress,
+) -> tuple[list[torch.Tensor], torch.Tensor, tuple[npt.NDArray[np.float32], ...]]:
+    """Images of noisy counts, of noise-free ones, and the noisy counts, shape ``(view, plane, bin)``."""
+    settings = study.reconstruction
+    system = believed_system(expected, settings)
+    windows = settings.scatter_from == "windows"
+    images, projections = [], []
+    for k, fraction in enumerate(fractions):
+        counts = draw_counts(expected, generator, count_fraction=fraction)
+        image = reconstruct_spect(
+            counts, expected, settings, count_fraction=fraction, system=system,
+            scatter_estimate=triple_window_scatter(expected, generator, count_fraction=fraction) if windows else None,
+        )  # fmt: skip
+        images.append(image)
+        projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
+        progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
+    noise_free = reconstruct_spect(
+        expected.prompts, expected, settings, system=system,
+        scatter_estimate=triple_window_scatter(expected) if windows else None,
     )  # fmt: skip
+    return images, noise_free, tuple(projections)
 
 
 def _draw_mismatch(rng: np.random.Generator, study: SpectStudy) -> GammaMismatch:
