@@ -5,8 +5,9 @@ import pytest
 from scipy import ndimage
 
 from nmsynth.data.scan import ReferenceScan, ScannedPhantom, scan_phantom
-from nmsynth.data.simulation import ScanRanges, draw_scan
+from nmsynth.data.simulation import ScanRanges, draw_scan, moved_about
 from nmsynth.metrics.regions import sphere_mask
+from nmsynth.physics.displacement import BodyMotion, draw_body_motion
 from nmsynth.physics.phantom import LesionPlan, Organ, WholeBodySettings, whole_body_patient
 
 MASS_KG = 75.0
@@ -71,3 +72,42 @@ def test_training_scans_span_scanner_and_noise():
 
 def mixing_correlation(share: float) -> float:
     return 2 * share * (1 - 2 * share) / ((1 - 2 * share) ** 2 + 2 * share**2)
+
+
+def test_breathing_lies_at_its_height_whatever_the_stack():
+    rng = np.random.default_rng(3)
+    motion = draw_body_motion(rng, diaphragm_mm=400.0, arms_beyond_mm=180.0)
+    draw = ReferenceScan(voxel_mm=8.0, plane_mm=8.0).draw(75.0, (1.0,), rng)
+    heights = [m + moved_about(draw, motion, m).mismatch.mu_motion.diaphragm_mm for m in (100.0, 356.0, 612.0)]
+    assert heights == pytest.approx([400.0] * 3)
+    assert moved_about(draw, None, 100.0) is draw
+
+
+def test_motion_between_ct_and_emission_is_drawn_within_its_bounds():
+    drawn = [draw_body_motion(np.random.default_rng(k), diaphragm_mm=0.0, arms_beyond_mm=180.0) for k in range(400)]
+    breathing = np.array([m.breathing_mm for m in drawn])
+    arms = np.array([m.arms_mm for m in drawn])
+    assert np.abs(breathing).max() <= 10.0
+    assert np.abs(arms).max() <= 12.0
+    assert abs(breathing.mean()) < 1.0
+    assert breathing.std() == pytest.approx(4.8, abs=0.6)
+
+
+def test_arms_that_moved_change_the_image_and_not_the_truth():
+    patient = whole_body_patient(4, lesions=LesionPlan(count=0), settings=WholeBodySettings(arms="down"))
+    middle = patient.diaphragm_mm
+    shared = {
+        "reference": ReferenceScan(voxel_mm=10.0, plane_mm=10.0, field_mm=600.0), "body_mass_kg": 75.0,
+        "height_m": 1.7, "sex": "O", "z_range_mm": (middle - 40, middle + 40), "fractions": (1.0,), "seed": 2,
+    }  # fmt: skip
+    still = scan_phantom(patient.render, **shared)
+    moved = scan_phantom(
+        patient.render,
+        motion=BodyMotion(arms_mm=(0.0, 30.0), arms_beyond_mm=patient.trunk_half_width_mm),
+        **shared,
+    )
+    assert np.array_equal(still.truth.array, moved.truth.array)
+    ratio = moved.noise_free.array[4].sum() / still.noise_free.array[4].sum()
+    assert ratio != pytest.approx(1.0, abs=1e-4)
+    assert ratio == pytest.approx(1.0, abs=0.1)
+    assert 120 < patient.trunk_half_width_mm < 260

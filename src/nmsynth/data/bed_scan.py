@@ -16,10 +16,12 @@ from nmsynth.data.simulation import (
     ScanDraw,
     SimulatedCase,
     fine_grid,
+    moved_about,
     simulate_case,
     soft_tissue_cov,
 )
 from nmsynth.physics.beds import BedPlan, BedPosition, combine_beds
+from nmsynth.physics.displacement import BodyMotion
 from nmsynth.physics.phantom.grid import Grid, Phantom
 
 
@@ -32,6 +34,7 @@ def scan_beds(
     start_mm: float,
     generator: torch.Generator,
     also: Sequence[OtherImage] = (),
+    motion: BodyMotion | None = None,
     progress: Progress = silent,
 ) -> SimulatedCase:
     """Scan and reconstruct each bed position for itself, and join them weighted by their expected counts.
@@ -51,6 +54,8 @@ def scan_beds(
         First plane [mm].
     also
         What else is made of the same counts.
+    motion
+        Of the body between CT and emission, in heights of the phantom.
     """
     # no ring sees the guard planes, which are there so that activity beyond the ends blurs in
     edge = (0.0,) * GUARD_PLANES
@@ -59,6 +64,7 @@ def scan_beds(
     for k, bed in enumerate(beds):
         own = replace(draw, scanner=scanner, protocol=replace(draw.protocol, delay_s=bed.delay_s))
         start = start_mm + bed.first_plane * draw.osem.plane_mm
+        own = moved_about(own, motion, start + plan.n_planes * draw.osem.plane_mm / 2)
         phantom = render(fine_grid(draw, n_planes=plan.n_planes, start_mm=start))
         cases.append(simulate_case(phantom, own, generator=generator, calibrate=False, also=also))
         progress("scanning the phantom", (k + 1) / len(beds))

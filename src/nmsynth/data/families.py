@@ -38,6 +38,9 @@ class Subject:
     render: Callable[[Grid], Phantom] = field(repr=False)
     height_m: float = 1.72
     sex: str = "O"
+    diaphragm_mm: float | None = None
+    """Height of the diaphragm, of one that breathes [mm]."""
+    trunk_half_width_mm: float = 190.0
 
 
 def whole_body_subject(seed: int, *, randomised: bool = False, head: bool = False) -> Subject:
@@ -70,6 +73,8 @@ def whole_body_subject(seed: int, *, randomised: bool = False, head: bool = Fals
         render=patient.render,
         height_m=patient.frame.height_m,
         sex=patient.frame.sex,
+        diaphragm_mm=patient.diaphragm_mm,
+        trunk_half_width_mm=patient.trunk_half_width_mm,
     )
 
 

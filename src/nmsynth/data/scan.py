@@ -28,9 +28,11 @@ from nmsynth.data.simulation import (
     ScanDraw,
     SimulatedCase,
     fine_grid,
+    moved_about,
     simulate_case,
 )
 from nmsynth.physics.beds import BedPlan, BedPosition
+from nmsynth.physics.displacement import BodyMotion
 from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner
 from nmsynth.physics.phantom import Grid, Lesion, Phantom
 from nmsynth.physics.phantom.brain_tracers import BrainTracer
@@ -172,6 +174,8 @@ class ScannedPhantom:
     draw: ScanDraw
     beds: tuple[BedPosition, ...] = ()
     """Bed positions, where the scan had them."""
+    motion: BodyMotion | None = None
+    """Of the body between CT and emission, in heights of the phantom."""
     others: Mapping[str, tuple[Volume, ...]] = field(default_factory=dict)
     """Other images of the same counts by name: of noise-free data, then of each scan. One that is not corrected for
     attenuation is in a relative unit."""
@@ -188,6 +192,7 @@ def scan_phantom(
     fractions: tuple[float, ...],
     seed: int,
     also: tuple[OtherImage, ...] = (),
+    motion: BodyMotion | None = None,
     progress: Progress = silent,
 ) -> ScannedPhantom:
     """Scan a phantom from one plane to another by a protocol, in blocks of planes.
@@ -206,6 +211,8 @@ def scan_phantom(
         Of the imperfections and of the counting noise.
     also
         What else is made of the same counts.
+    motion
+        Of the body between CT and emission, in heights of the phantom; that of nobody when unset.
     """
     rng = np.random.default_rng((seed, 29))
     draw = reference.draw(body_mass_kg, fractions, rng)
@@ -222,13 +229,13 @@ def scan_phantom(
         return phantom
 
     if plan is None:
-        cases = _scan_blocks(drawn, draw, n_planes, start_mm, generator, also, progress)
+        cases = _scan_blocks(drawn, draw, n_planes, start_mm, generator, also, motion, progress)
     else:
         n_beds = plan.n_beds(n_planes)
         start_mm -= (plan.total_planes(n_beds) - n_planes) / 2 * reference.plane_mm
         beds = plan.positions(n_beds, duration_s=reference.duration_s, half_life_s=draw.protocol.half_life_s)
         joined = scan_beds(
-            drawn, draw, plan, beds, start_mm=start_mm, generator=generator, also=also, progress=progress
+            drawn, draw, plan, beds, start_mm=start_mm, generator=generator, also=also, motion=motion, progress=progress
         )
         cases = [joined]
     acquisition = scan_acquisition(
@@ -238,7 +245,8 @@ def scan_phantom(
     if plan is not None:
         acquisition = _with_bed_times(acquisition, draw.protocol, plan, beds)
     found = tuple(lesions[k] for k in sorted(lesions))
-    return replace(assemble_scan(cases, acquisition, lesions=found, start_mm=start_mm, seed=seed), beds=beds)
+    study = assemble_scan(cases, acquisition, lesions=found, start_mm=start_mm, seed=seed)
+    return replace(study, beds=beds, draw=draw, motion=motion)
 
 
 def assemble_scan(
@@ -318,6 +326,7 @@ def _scan_blocks(
     start_mm: float,
     generator: torch.Generator,
     also: Sequence[OtherImage],
+    motion: BodyMotion | None,
     progress: Progress,
 ) -> list[SimulatedCase]:
     """Scan all planes for the same time from the same start, in blocks that fit the memory."""
@@ -325,8 +334,10 @@ def _scan_blocks(
     cases = []
     for k, first in enumerate(starts):
         count = min(_BLOCK_PLANES, n_planes - first)
-        grid = fine_grid(draw, n_planes=count, start_mm=start_mm + first * draw.osem.plane_mm)
-        cases.append(simulate_case(render(grid), draw, generator=generator, calibrate=False, also=also))
+        start = start_mm + first * draw.osem.plane_mm
+        own = moved_about(draw, motion, start + count * draw.osem.plane_mm / 2)
+        grid = fine_grid(draw, n_planes=count, start_mm=start)
+        cases.append(simulate_case(render(grid), own, generator=generator, calibrate=False, also=also))
         progress("scanning the phantom", (k + 1) / len(starts))
     return cases
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from nmsynth.physics.displacement import BodyMotion
 from nmsynth.physics.pet import (
     ExpectedScan,
     Mismatch,
@@ -143,6 +144,14 @@ def draw_scan(
     fractions = tuple(max(least, _log_uniform(rng, *bounds)) for bounds in ranges.fractions)
     protocol = PetProtocol(injected_activity_bq=rng.uniform(2.5e6, 6e6) * body_mass_kg, body_mass_kg=body_mass_kg)
     return ScanDraw(scanner, protocol, osem, mismatch, (1.0, *fractions), cov)
+
+
+def moved_about(draw: ScanDraw, motion: BodyMotion | None, middle_mm: float) -> ScanDraw:
+    """The scan of a stack of planes about a height, whose attenuation map is moved; heights as the motion has them."""
+    if motion is None:
+        return draw
+    own = replace(motion, diaphragm_mm=motion.diaphragm_mm - middle_mm)
+    return replace(draw, mismatch=replace(draw.mismatch, mu_motion=own))
 
 
 def fine_grid(draw: ScanDraw, *, n_planes: int, start_mm: float) -> Grid:

@@ -22,6 +22,7 @@ from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.scan import INJECTION_TIME
 from nmsynth.data.simulation import FINE, block_mean, majority_label, planes_last
+from nmsynth.physics.displacement import BodyMotion
 from nmsynth.physics.gamma_camera import (
     ExpectedGammaScan,
     GammaCamera,
@@ -104,6 +105,7 @@ def scan_spect(
     fractions: tuple[float, ...],
     seed: int,
     repeat: tuple[int, int] = (0, 0),
+    motion: BodyMotion | None = None,
     progress: Progress = silent,
 ) -> ScannedSpect:
     """Scan a phantom by a rotating camera.
@@ -122,6 +124,8 @@ def scan_spect(
         Of the imperfections and of the counting noise.
     repeat
         Which of the scans of one seed: a session, whose imperfections are its own, and a frame of it, whose noise is.
+    motion
+        Of the body between attenuation map and scan, in heights of the phantom; none when unset.
     """
     n_planes = int((z_range_mm[1] - z_range_mm[0]) / study.voxel_mm)
     if n_planes < 1:
@@ -136,6 +140,9 @@ def scan_spect(
     orbit = study.orbit if study.gap_mm is None else contour_orbit(study.orbit, mu_stack, fine_mm, gap_mm=study.gap_mm)
     session = () if repeat[0] == 0 else (repeat[0],)
     mismatch = _draw_mismatch(np.random.default_rng((seed, 37, *session)), study)
+    if motion is not None and study.mismatched:
+        middle = z_range_mm[0] + n_planes * study.voxel_mm / 2
+        mismatch = replace(mismatch, mu_motion=replace(motion, diaphragm_mm=motion.diaphragm_mm - middle))
     expected = expected_gamma_scan(
         planes_last(phantom.activity) * (decay.bqml_per_suv * decay.mean), mu_stack, fine_factor=FINE,
         camera=study.camera, protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=orbit,

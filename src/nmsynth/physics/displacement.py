@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from nmsynth.core.errors import InputError
@@ -88,6 +89,31 @@ class BodyMotion:
             rows = torch.arange(n_y, device=image.device)[:, None] - along_x * self.arms_mm[0] / pixel_mm
             image = _pull(_pull(image, away, axis=1), rows, axis=0)
         return image
+
+
+BREATHING_SD_MM, ARMS_SD_MM = 5.0, 6.0
+"""Standard deviations of what is drawn for a subject, chosen [mm]; at most twice that."""
+
+
+def draw_body_motion(rng: np.random.Generator, *, diaphragm_mm: float, arms_beyond_mm: float) -> BodyMotion:
+    """Breathing and arms of one subject between CT and emission, normally distributed about none.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    diaphragm_mm
+        Height of the diaphragm [mm], in any frame.
+    arms_beyond_mm
+        Half the width of the trunk [mm].
+    """
+    breathing, y, x = np.clip(rng.standard_normal(3), -2, 2) * (BREATHING_SD_MM, ARMS_SD_MM, ARMS_SD_MM)
+    return BodyMotion(
+        breathing_mm=float(breathing),
+        diaphragm_mm=diaphragm_mm,
+        arms_mm=(float(y), float(x)),
+        arms_beyond_mm=arms_beyond_mm,
+    )
 
 
 def _smooth_step(u: torch.Tensor) -> torch.Tensor:

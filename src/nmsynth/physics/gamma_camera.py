@@ -11,7 +11,7 @@ import torch
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.collimator import collimator_named
-from nmsynth.physics.displacement import displace
+from nmsynth.physics.displacement import BodyMotion, displace
 from nmsynth.physics.energy_window import EnergyWindow, photons_per_decay, side_windows
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.operator import LinearOperator
@@ -88,6 +88,8 @@ class GammaMismatch:
     """Estimated over true scatter."""
     mu_shift_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Displacement of the believed attenuation map along ``(y, x, plane)`` [mm]."""
+    mu_motion: BodyMotion | None = None
+    """Breathing and arms between attenuation map and scan, beside the rigid displacement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,8 @@ def expected_gamma_scan(
         )
     y_mm, x_mm, plane_mm = mismatch.mu_shift_mm
     moved = displace(coarse_mu, (y_mm / grid.pixel_mm, x_mm / grid.pixel_mm, plane_mm / grid.plane_mm))
+    if mismatch.mu_motion is not None:
+        moved = mismatch.mu_motion.apply(moved, pixel_mm=grid.pixel_mm, plane_mm=grid.plane_mm)
     return ExpectedGammaScan(
         prompts=primaries + scatter,
         primaries=primaries,

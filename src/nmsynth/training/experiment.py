@@ -50,6 +50,8 @@ class SimulationRecipe(_Section):
     data: Path | None = None
     """Folder of real data for the families that need it: ``brain_labels``, ``torso_ct``, ``sts_triples``; families
     whose data is absent are left out, and the record says so."""
+    body_motion: bool = True
+    """Whether attenuation maps of procedural patients are wrong by breathing and arms too, drawn for each."""
     seed: int = 1
 
 

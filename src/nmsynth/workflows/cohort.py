@@ -122,7 +122,8 @@ def scan_case(plan: CasePlan, recipe: SimulationRecipe) -> tuple[SimulatedCase, 
     import torch
 
     from nmsynth.data.families import make_subject
-    from nmsynth.data.simulation import ScanRanges, draw_scan, fine_grid, simulate_case
+    from nmsynth.data.simulation import ScanRanges, draw_scan, fine_grid, moved_about, simulate_case
+    from nmsynth.physics.displacement import draw_body_motion
 
     rng = np.random.default_rng((recipe.seed, plan.case_seed))
     subject = make_subject(plan.family, plan.subject_seed, plan.case_seed, recipe.data)
@@ -136,6 +137,13 @@ def scan_case(plan: CasePlan, recipe: SimulationRecipe) -> tuple[SimulatedCase, 
     low, high = subject.z_range_mm
     length = recipe.planes * draw.osem.plane_mm
     start = float(rng.uniform(low, max(low + 1.0, high - length)))
+    if recipe.body_motion and subject.diaphragm_mm is not None:
+        motion = draw_body_motion(
+            np.random.default_rng((recipe.seed, plan.case_seed, 59)),
+            diaphragm_mm=subject.diaphragm_mm,
+            arms_beyond_mm=subject.trunk_half_width_mm,
+        )
+        draw = moved_about(draw, motion, start + length / 2)
     phantom = subject.render(fine_grid(draw, n_planes=recipe.planes, start_mm=start))
     case = simulate_case(phantom, draw, generator=torch.Generator().manual_seed(plan.case_seed))
     return case, ScannedSubject(subject, start, phantom.lesions)

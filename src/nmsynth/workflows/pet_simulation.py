@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -156,6 +156,7 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
         "settings": settings.model_dump(mode="json", exclude={"source", "labels", "ct", *settings.unused}),
         "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
         "scan": study.draw.to_json(),
+        "body_motion": None if study.motion is None else asdict(study.motion),
         "beds": [{"first_plane": bed.first_plane, "delay_s": bed.delay_s, "decay": bed.decay} for bed in study.beds],
         "lesions": describe_lesions(study.lesions),
     }
@@ -242,6 +243,6 @@ def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     study = scan_phantom(
         subject.render if anatomy is None else anatomy.render, reference=reference, z_range_mm=subject.z_range_mm,
         fractions=(1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction), seed=settings.seed,
-        also=settings.also, progress=progress, **subject.habitus,
+        also=settings.also, motion=subject.motion(settings.seed), progress=progress, **subject.habitus,
     )  # fmt: skip
     return _Scanned(study, subject, anatomy)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nmsynth.physics.displacement import BodyMotion
     from nmsynth.physics.phantom import Grid, LesionPlan, Phantom, WholeBodyPatient
     from nmsynth.physics.phantom.brain import BrainPatient
 
@@ -32,6 +33,8 @@ class ScanSubject:
     """Whether its attenuation is that of painted organs, not of a CT or of an object."""
     brain: BrainPatient | None = None
     """The brain, of one from labels."""
+    patient: WholeBodyPatient | None = None
+    """The procedural patient, of one."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What else is known of it, for the record. JSON values."""
     count_share: float = 1.0
@@ -43,6 +46,20 @@ class ScanSubject:
     def habitus(self) -> dict[str, Any]:
         """Mass, height and sex, by the names of the scans' arguments."""
         return {"body_mass_kg": self.body_mass_kg, "height_m": self.height_m, "sex": self.sex}
+
+    def motion(self, seed: int) -> BodyMotion | None:
+        """Breathing and arms of a procedural patient between CT and emission, drawn; none of others."""
+        if self.patient is None:
+            return None
+        import numpy as np
+
+        from nmsynth.physics.displacement import draw_body_motion
+
+        return draw_body_motion(
+            np.random.default_rng((seed, 59)),
+            diaphragm_mm=self.patient.diaphragm_mm,
+            arms_beyond_mm=self.patient.trunk_half_width_mm,
+        )
 
 
 def of_patient(
@@ -56,7 +73,8 @@ def of_patient(
     """A procedural patient as the subject of a scan."""
     return ScanSubject(
         render=render or patient.render, z_range_mm=z_range_mm, field_mm=field_mm, painted=True,
-        body_mass_kg=patient.body_mass_kg, height_m=patient.frame.height_m, sex=patient.frame.sex, **more,
+        body_mass_kg=patient.body_mass_kg, height_m=patient.frame.height_m, sex=patient.frame.sex, patient=patient,
+        **more,
     )  # fmt: skip
 
 

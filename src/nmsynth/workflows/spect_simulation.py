@@ -165,7 +165,7 @@ def _scan(settings: SimulateSpectSettings, *, progress: Progress) -> _Scanned:
         subject.render if anatomy is None else anatomy.render,
         study=replace(study, field_mm=subject.field_mm),
         z_range_mm=subject.z_range_mm, fractions=_fractions(settings, subject.count_share), seed=settings.seed,
-        repeat=subject.repeat, progress=progress, **subject.habitus,
+        repeat=subject.repeat, motion=subject.motion(settings.seed), progress=progress, **subject.habitus,
     )  # fmt: skip
     return _Scanned(scanned, subject, anatomy)
 

@@ -140,6 +140,17 @@ class WholeBodyPatient:
         return 0.0, self.frame.z(1.0) + 10.0
 
     @property
+    def diaphragm_mm(self) -> float:
+        """Height of the dome of the diaphragm [mm]."""
+        return self.frame.z(0.725)
+
+    @property
+    def trunk_half_width_mm(self) -> float:
+        """Half the width of the chest at that height, to the skin; what lies beyond are the arms [mm]."""
+        outline = self.frame.outline()
+        return float(np.interp(self.diaphragm_mm, outline.z_mm, outline.half_width))
+
+    @property
     def body_mass_kg(self) -> float:
         """Body mass [kg]."""
         return self.frame.bmi * self.frame.height_m**2
