@@ -20,23 +20,32 @@ import numpy.typing as npt
 from nmsynth.data.spect_scan import ScannedSpect
 from nmsynth.workflows.heart_simulation import DefectSettings, HeartStudy
 from nmsynth.workflows.spect_simulation import SimulateSpectSettings, scan_spect_study
+from nmsynth.workflows.spect_subject import spect_subject
 
 WALLS = {"anterior": (1, 7, 13), "septal": (2, 3, 8, 9, 14), "inferior": (4, 10, 15), "lateral": (5, 6, 11, 12, 16)}
 EXTENT_DEG = 80.0
 SEVERITY = 0.6
 
 
-def study_of(seed: int, *, corrected: bool = True, **heart: Any) -> ScannedSpect:
-    """A scan of one subject."""
-    return scan_spect_study(
-        SimulateSpectSettings(
-            phantom="heart",
-            seed=seed,
-            attenuation_correction=corrected,
-            count_fraction=0.125,
-            heart=HeartStudy(**({"n_defects": 0} | heart)),
-        )
+def settings_of(seed: int, *, corrected: bool = True, **heart: Any) -> SimulateSpectSettings:
+    """A study of one subject."""
+    return SimulateSpectSettings(
+        phantom="heart",
+        seed=seed,
+        attenuation_correction=corrected,
+        count_fraction=0.125,
+        heart=HeartStudy(**({"n_defects": 0} | heart)),
     )
+
+
+def study_of(seed: int, **settings: Any) -> ScannedSpect:
+    """A scan of one subject."""
+    return scan_spect_study(settings_of(seed, **settings))
+
+
+def true_uptake(settings: SimulateSpectSettings, segment: int) -> float:
+    """True uptake of a segment relative to normal."""
+    return float(spect_subject(settings).facts["heart"]["segments"][segment - 1]["relative_uptake"])
 
 
 def segment_means(image: npt.NDArray[np.float32], segments: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
@@ -77,8 +86,9 @@ def measured(seed: int) -> dict[str, Any]:
     }
     for segment in (7, 10):
         defect = DefectSettings(segment=segment, severity=SEVERITY, extent_deg=EXTENT_DEG)
-        study = study_of(seed, n_defects=None, defects=(defect,))
-        true = [s.subject_facts["heart"]["segments"][segment - 1]["relative_uptake"] for s in (study, healthy)]
+        ill = settings_of(seed, n_defects=None, defects=(defect,))
+        study = scan_spect_study(ill)
+        true = [true_uptake(settings, segment) for settings in (ill, settings_of(seed))]
         shown = segment_means(np.asarray(study.noise_free.array), segments)[segment - 1] / plain[segment - 1]
         found[f"defect_{segment}"] = {"true": 1 - true[0] / true[1], "shown": float(1 - shown)}
     return found
