@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nmsynth.io import find_series, read, write
     from nmsynth.workflows.pet_simulation import simulate_pet
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 _HOME_OF = {
     "EnvelopeError": "nmsynth.core.errors",
