@@ -27,6 +27,8 @@ from nmsynth.data.scan import ReferenceScan
 from nmsynth.data.simulation import (
     FINE,
     GUARD_PLANES,
+    PRIOR_ITERATIONS,
+    PRIOR_STRENGTH,
     ScanDraw,
     block_mean,
     fine_grid,
@@ -43,8 +45,6 @@ Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 TIMING_PS = 400.0
-STRENGTH = 0.02
-"""Of the relative difference prior, chosen: recovery of large spheres about that of OSEM with its filter."""
 BREATH_MM, ARMS_MM = 12.0, (30.0, 15.0)
 """Displacements between CT and emission, chosen [mm]: arms towards the back and away from the trunk."""
 PATIENT_SEED = 9301
@@ -117,7 +117,9 @@ def images_of(phantom: Phantom, draw: ScanDraw, condition: Condition, *, noisy: 
     fractions = (None, *([1.0] * noisy))
     generator = torch.Generator().manual_seed(2)
     if condition.penalised:
-        found = reconstruct_penalised(scan, fractions, settings, generator, strength=STRENGTH, n_iterations=8)
+        found = reconstruct_penalised(
+            scan, fractions, settings, generator, strength=PRIOR_STRENGTH, n_iterations=PRIOR_ITERATIONS
+        )
     else:
         found = reconstruct_fractions(
             scan, fractions, settings, generator, attenuation_corrected=condition.attenuation_corrected

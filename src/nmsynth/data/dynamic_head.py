@@ -16,7 +16,7 @@ from nmsynth.physics.kinetic_regions import ORGAN_OF_REGION, REFERENCE_REGIONS, 
 from nmsynth.physics.phantom import Grid, Organ, Phantom, WholeBodyPatient
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.label_tables import mu_of
-from nmsynth.physics.phantom.labels import overlap_matrix
+from nmsynth.physics.phantom.labels import averaged, largest_label, overlap_matrices
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -81,7 +81,7 @@ class DynamicHead:
         """Values by region, shape ``(region,)``, with the head's texture on the fine grid, shape ``(z, y, x)``."""
         table = np.asarray(values, dtype=np.float32)
         image = table[self.indices] * self.shares
-        return _averaged(image, self.to_fine) if self.to_fine else image
+        return averaged(image, self.to_fine) if self.to_fine else image
 
 
 def n_planes_of(reference: ReferenceScan, length_mm: float) -> int:
@@ -150,12 +150,12 @@ def labelled_head(
     top = own.origin_mm[0] + (own.shape[0] - 0.5) * own.spacing_mm[0] + 2 * reference.plane_mm
     n_planes = n_planes_of(reference, length_mm)
     fine = _grid(top - n_planes * reference.plane_mm, n_planes, n, reference, FINE)
-    to_fine = _matrices(fine, own)
+    to_fine = overlap_matrices(fine, own)
     mu = mu_of(np.array([_organ(name) for name in names], dtype=np.uint8)).astype(np.float32)
     coarse = _grid(top - n_planes * reference.plane_mm, n_planes, n, reference, 1)
-    regions = _largest(indices, _matrices(coarse, own), coarse.shape)
+    regions = largest_label(indices, overlap_matrices(coarse, own))
     return DynamicHead(
-        names, indices, shares, to_fine, _averaged(mu[indices], to_fine), regions, regions, coarse.origin_mm[0],
+        names, indices, shares, to_fine, averaged(mu[indices], to_fine), regions, regions, coarse.origin_mm[0],
         body_mass_kg,
     )  # fmt: skip
 
@@ -179,36 +179,6 @@ def _grid(start_mm: float, n_planes: int, n: int, reference: ReferenceScan, fact
     pixel, plane = reference.voxel_mm / factor, reference.plane_mm / factor
     shape = (n_planes * factor, n * factor, n * factor)
     return Grid.centred(shape, (plane, pixel, pixel), start_mm + plane / 2)
-
-
-def _matrices(target: Grid, own: Grid) -> tuple[FloatArray, ...]:
-    """Share of each own voxel in each voxel of another grid, by axis."""
-    return tuple(
-        overlap_matrix(t, o, w, d)
-        for t, o, w, d in zip(target.axes(), own.axes(), target.spacing_mm, own.spacing_mm, strict=True)
-    )
-
-
-def _averaged(image: FloatArray, matrices: tuple[FloatArray, ...]) -> FloatArray:
-    """Mean of an image over the voxels of another grid, one axis at a time."""
-    planes = np.tensordot(matrices[0], image, axes=(1, 0))
-    return np.asarray(np.matmul(np.matmul(matrices[1], planes), matrices[2].T), dtype=np.float32)
-
-
-def _largest(
-    indices: npt.NDArray[np.uint8], matrices: tuple[FloatArray, ...], shape: tuple[int, int, int]
-) -> npt.NDArray[np.uint8]:
-    """The region with the largest part of each voxel; 0 where most lies outside."""
-    best = 1 - _averaged((indices > 0).astype(np.float32), matrices)
-    labels = np.zeros(shape, dtype=np.uint8)
-    for index, where in enumerate(ndimage.find_objects(indices), start=1):
-        if where is None:
-            continue
-        cut = tuple(m[:, s] for m, s in zip(matrices, where, strict=True))
-        filled = _averaged((indices[where] == index).astype(np.float32), cut)
-        wins = filled > best
-        best[wins], labels[wins] = filled[wins], index
-    return labels
 
 
 def _drawn(patient: WholeBodyPatient, reference: ReferenceScan, n: int, length_mm: float) -> tuple[Phantom, float]:

@@ -84,6 +84,14 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     return rows
 
 
+def by_case(rows: Iterable[ManifestRow]) -> dict[str, list[ManifestRow]]:
+    """Rows of each case, in the order of the manifest."""
+    cases: dict[str, list[ManifestRow]] = {}
+    for row in rows:
+        cases.setdefault(row.case, []).append(row)
+    return cases
+
+
 def _row(values: dict[str, str | None], line: int, folder: Path) -> ManifestRow:
     """A row, or what is wrong with it."""
     text = {name: (values.get(name) or "").strip() for name in _COLUMNS}

@@ -11,7 +11,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
 from nmsynth.data.cohort import CaseArrays, write_arrays
 from nmsynth.data.inserted import image_resolution_mm
-from nmsynth.data.manifest import ManifestRow
+from nmsynth.data.manifest import ManifestRow, by_case
 from nmsynth.io import read
 
 LARGEST_LABEL = 255
@@ -25,9 +25,7 @@ def cases_of(rows: Sequence[ManifestRow]) -> dict[str, list[ManifestRow]]:
     InputError
         If a case has no source, not exactly one target, or more than one subject or split.
     """
-    cases: dict[str, list[ManifestRow]] = {}
-    for row in rows:
-        cases.setdefault(row.case, []).append(row)
+    cases = by_case(rows)
     for case, members in cases.items():
         roles = [m.role for m in members]
         if "source" not in roles or roles.count("target") != 1:

@@ -180,6 +180,14 @@ class ScannedPhantom:
     """Other images of the same counts by name: of noise-free data, then of each scan. One that is not corrected for
     attenuation is in a relative unit."""
 
+    @property
+    def attenuation(self) -> Volume:
+        """The true attenuation at 511 keV on the grid of the scan [1/cm]."""
+        known = Provenance(simulated=True, settings={"image": "mu map", "energy_kev": 511.0})
+        return self.noise_free.with_array(
+            self.mu_map, unit=Unit.PER_CENTIMETRE, modality="CT", suv_rule=None, provenance=known
+        )
+
 
 def scan_phantom(
     render: Callable[[Grid], Phantom],

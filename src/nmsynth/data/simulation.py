@@ -150,8 +150,7 @@ def moved_about(draw: ScanDraw, motion: BodyMotion | None, middle_mm: float) -> 
     """The scan of a stack of planes about a height, whose attenuation map is moved; heights as the motion has them."""
     if motion is None:
         return draw
-    own = replace(motion, diaphragm_mm=motion.diaphragm_mm - middle_mm)
-    return replace(draw, mismatch=replace(draw.mismatch, mu_motion=own))
+    return replace(draw, mismatch=replace(draw.mismatch, mu_motion=motion.about(middle_mm)))
 
 
 def fine_grid(draw: ScanDraw, *, n_planes: int, start_mm: float) -> Grid:

@@ -141,8 +141,7 @@ def scan_spect(
     session = () if repeat[0] == 0 else (repeat[0],)
     mismatch = _draw_mismatch(np.random.default_rng((seed, 37, *session)), study)
     if motion is not None and study.mismatched:
-        middle = z_range_mm[0] + n_planes * study.voxel_mm / 2
-        mismatch = replace(mismatch, mu_motion=replace(motion, diaphragm_mm=motion.diaphragm_mm - middle))
+        mismatch = replace(mismatch, mu_motion=motion.about(z_range_mm[0] + n_planes * study.voxel_mm / 2))
     expected = expected_gamma_scan(
         planes_last(phantom.activity) * (decay.bqml_per_suv * decay.mean), mu_stack, fine_factor=FINE,
         camera=study.camera, protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=orbit,

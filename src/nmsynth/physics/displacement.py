@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -66,6 +66,10 @@ class BodyMotion:
                 f"Breathing must move by less than its reach, or it would fold; found {self.breathing_mm} mm over "
                 f"{self.reach_mm} mm."
             )
+
+    def about(self, middle_mm: float) -> BodyMotion:
+        """The same motion, with heights from the middle of a stack of planes instead of those of the phantom."""
+        return replace(self, diaphragm_mm=self.diaphragm_mm - middle_mm)
 
     def apply(self, image: torch.Tensor, *, pixel_mm: float, plane_mm: float) -> torch.Tensor:
         """The moved image, ``m(r) = image(r - d(r))``, by linear interpolation; the edge is repeated.

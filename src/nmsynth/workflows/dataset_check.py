@@ -70,14 +70,12 @@ def check_dataset(manifest: Path, *, progress: Progress = silent) -> dict[str, A
     InputError
         If the manifest itself does not fit; see :func:`nmsynth.data.manifest.read_manifest`.
     """
-    from nmsynth.data.manifest import read_manifest
+    from nmsynth.data.manifest import by_case, read_manifest
 
     manifest = Path(manifest)
     rows = read_manifest(manifest)
     root = manifest if manifest.is_dir() else manifest.parent
-    cases: dict[str, list[ManifestRow]] = {}
-    for row in rows:
-        cases.setdefault(row.case, []).append(row)
+    cases = by_case(rows)
     findings: list[Finding] = []
     seen: list[_Seen] = []
     for k, (case, members) in enumerate(cases.items()):

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -184,20 +184,13 @@ def _simulate_case(job: _Job) -> None:
             rows, facts = simulate_study(job.plan, work, file_format=job.settings.file_format)
         else:
             rows, facts = _simulate_scans(job, work)
-        stated = [{**_row_values(row), "path": f"{job.plan.case_id}/{row.path}"} for row in rows]
+        stated = [{**asdict(row), "path": f"{job.plan.case_id}/{row.path}"} for row in rows]
         write_json(work / CASE_RECORD, {"schema_version": SCHEMA_VERSION, "images": stated, **facts})
         work.chmod(0o755)
         shutil.rmtree(final, ignore_errors=True)
         work.rename(final)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _row_values(row: ManifestRow) -> dict[str, Any]:
-    """A row of the manifest as JSON values."""
-    from dataclasses import asdict
-
-    return asdict(row)
 
 
 def _simulate_scans(job: _Job, work: Path) -> tuple[list[ManifestRow], dict[str, Any]]:
@@ -248,10 +241,7 @@ def _simulate_scans(job: _Job, work: Path) -> tuple[list[ManifestRow], dict[str,
         path = work / f"{label}.nii.gz"
         write_mask(mask, study.noise_free, path)
         rows.append(row("mask", label, path, None))
-    mu_map = study.noise_free.with_array(
-        study.mu_map, unit=Unit.PER_CENTIMETRE, modality="CT", suv_rule=None, source=None
-    )
-    rows.append(row("anatomy", "mu_map", write_nifti(mu_map, work / "mu_map.nii.gz"), mu_map))
+    rows.append(row("anatomy", "mu_map", write_nifti(study.attenuation, work / "mu_map.nii.gz"), study.attenuation))
     facts = {
         "case": plan.case_id,
         "subject": subject.name,

@@ -31,7 +31,6 @@ from nmsynth.workflows.study_output import (
 )
 
 if TYPE_CHECKING:
-    from nmsynth.core.volume import Volume
     from nmsynth.data.anatomical_images import AnatomicalSubject
     from nmsynth.data.scan import ScannedPhantom
     from nmsynth.workflows.scan_subject import ScanSubject
@@ -144,7 +143,7 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
         "full_count": study.scans[0],
         "noise_free": study.noise_free,
         "truth": study.truth,
-        "mu_map": _mu_map(study),
+        "mu_map": study.attenuation,
         **{f"noise_free_{name}": images[0] for name, images in study.others.items()},
     }
     for name, volume in known.items():
@@ -197,17 +196,6 @@ def _write_anatomy(
     return images.facts
 
 
-def _mu_map(study: ScannedPhantom) -> Volume:
-    """The true attenuation on the grid of the scan [1/cm]."""
-    from nmsynth.core.provenance import Provenance
-    from nmsynth.core.units import Unit
-
-    known = Provenance(simulated=True, settings={"image": "mu map", "energy_kev": 511.0})
-    return study.noise_free.with_array(
-        study.mu_map, unit=Unit.PER_CENTIMETRE, modality="CT", suv_rule=None, provenance=known
-    )
-
-
 def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) -> ScannedPhantom:
     """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
     return _scan(settings, progress=progress).study
@@ -227,6 +215,7 @@ def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     """Scan the subject of the settings."""
     from nmsynth.data.scan import ReferenceScan, bed_plan, scan_phantom
     from nmsynth.workflows.pet_subject import pet_subject
+    from nmsynth.workflows.scan_subject import scan_fractions
 
     subject = pet_subject(settings)
     reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=subject.field_mm)
@@ -242,7 +231,7 @@ def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     )  # fmt: skip
     study = scan_phantom(
         subject.render if anatomy is None else anatomy.render, reference=reference, z_range_mm=subject.z_range_mm,
-        fractions=(1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction), seed=settings.seed,
+        fractions=scan_fractions(settings.count_fraction), seed=settings.seed,
         also=settings.also, motion=subject.motion(settings.seed), progress=progress, **subject.habitus,
     )  # fmt: skip
     return _Scanned(study, subject, anatomy)

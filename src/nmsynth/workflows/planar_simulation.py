@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.pet_subject import quality_phantom
-from nmsynth.workflows.scan_subject import WORN_JOINTS, ScanSubject, bone_lesions, of_patient
+from nmsynth.workflows.scan_subject import WORN_JOINTS, ScanSubject, bone_lesions, of_patient, scan_fractions
 from nmsynth.workflows.study_output import REFERENCE_FOLDER, SCHEMA_VERSION, describe_lesions, staged_output, write_json
 from nmsynth.workflows.thinning import ThinSettings, thin_series
 
@@ -160,9 +160,9 @@ def scan_planar_study(
         )
     study = study_of(settings)
     subject = _subject(settings, study)
-    fractions = (1.0,) if settings.count_fraction == 1 else (1.0, settings.count_fraction)
     scanned = scan_planar(
-        subject.render, study=study, z_range_mm=subject.z_range_mm, fractions=fractions, seed=settings.seed,
+        subject.render, study=study, z_range_mm=subject.z_range_mm, fractions=scan_fractions(settings.count_fraction),
+        seed=settings.seed,
         progress=progress, **subject.habitus,
     )  # fmt: skip
     return study, scanned

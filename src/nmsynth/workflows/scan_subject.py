@@ -78,6 +78,17 @@ def of_patient(
     )  # fmt: skip
 
 
+def scan_fractions(count_fraction: float, share: float = 1.0) -> tuple[float, ...]:
+    """Counts of the full scan, and of the scan asked for where it is another, over those of the study.
+
+    Examples
+    --------
+    >>> scan_fractions(1.0), scan_fractions(0.25)
+    ((1.0,), (1.0, 0.25))
+    """
+    return (share,) if count_fraction == 1 else (share, share * count_fraction)
+
+
 def shortened(z_range_mm: tuple[float, float], length_mm: float | None) -> tuple[float, float]:
     """Planes about the same middle, at most as long as asked for.
 

@@ -105,8 +105,8 @@ class SimulateSpectSettings(BrainSettings):
 
     @property
     def unused(self) -> set[str]:
-        """Fields that are left out of records: paths, and what nothing is asked for by."""
-        return {"activity", "mu", "labels"} | (set() if self.companions else {"companions"})
+        """Fields that are left out of records and UIDs while nothing is asked for by them."""
+        return set() if self.companions else {"companions"}
 
     @property
     def of_head(self) -> bool:
@@ -159,5 +159,4 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         ),
         seconds_per_view=settings.seconds_per_view,
         voxel_mm=settings.voxel_mm,
-        field_mm=307.2 if settings.of_head else 614.4,
     )

@@ -10,7 +10,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.anatomical_images import check_companions, companion_subject, write_companions
 from nmsynth.workflows.brain_subject import brain_regions_on
-from nmsynth.workflows.scan_subject import shortened
+from nmsynth.workflows.scan_subject import scan_fractions, shortened
 from nmsynth.workflows.spect_settings import SimulateSpectSettings, study_of
 from nmsynth.workflows.spect_subject import check_subject, spect_subject
 from nmsynth.workflows.study_output import (
@@ -69,7 +69,7 @@ def simulate_spect(
         masks = {"lesions": study.lesion_labels, "organs": study.organ_labels, "segments": study.segment_labels}
         record = {
             "schema_version": SCHEMA_VERSION,
-            "settings": settings.model_dump(mode="json", exclude=settings.unused),
+            "settings": settings.model_dump(mode="json", exclude={"activity", "mu", "labels", *settings.unused}),
             "reference": "known truth: T0 truth, T1 noise_free, T2 full_count",
             "scan": study.facts,
             "lesions": describe_lesions(study.lesions),
@@ -109,7 +109,7 @@ def _write_scan(settings: SimulateSpectSettings, study: ScannedSpect, work: Path
     radii = orbit["radius_mm"] if isinstance(orbit["radius_mm"], tuple) else (orbit["radius_mm"],) * settings.n_views
     rotation = NmRotation(orbit["first_deg"], orbit["arc_deg"], tuple(radii), settings.seconds_per_view)
     camera = NmCamera(of_study.camera.window.bounds_kev, of_study.camera.collimator)
-    unused = {"count_fraction", "file_format", *(settings.unused - {"activity", "mu", "labels"})}
+    unused = {"count_fraction", "file_format", *settings.unused}
     seed = f"nmsynth simulate spect {settings.model_dump_json(exclude=unused)}"
     of_scan = f"{seed} fraction {settings.count_fraction:g}"
     told = f"{settings.tracer}, {settings.count_fraction:g} of the counts"
@@ -140,11 +140,6 @@ class _Scanned:
     """The subject as other scanners see it, where that was asked for."""
 
 
-def _fractions(settings: SimulateSpectSettings, share: float = 1.0) -> tuple[float, ...]:
-    """Counts of the full scan, and of the scan asked for, over those of the study."""
-    return (share,) if settings.count_fraction == 1 else (share, share * settings.count_fraction)
-
-
 def _scan(settings: SimulateSpectSettings, *, progress: Progress) -> _Scanned:
     """Scan the subject of the settings."""
     from nmsynth.data.spect_scan import scan_spect
@@ -164,8 +159,9 @@ def _scan(settings: SimulateSpectSettings, *, progress: Progress) -> _Scanned:
     scanned = scan_spect(
         subject.render if anatomy is None else anatomy.render,
         study=replace(study, field_mm=subject.field_mm),
-        z_range_mm=subject.z_range_mm, fractions=_fractions(settings, subject.count_share), seed=settings.seed,
-        repeat=subject.repeat, motion=subject.motion(settings.seed), progress=progress, **subject.habitus,
+        z_range_mm=subject.z_range_mm, fractions=scan_fractions(settings.count_fraction, subject.count_share),
+        seed=settings.seed, repeat=subject.repeat, motion=subject.motion(settings.seed), progress=progress,
+        **subject.habitus,
     )  # fmt: skip
     return _Scanned(scanned, subject, anatomy)
 
@@ -189,7 +185,7 @@ def _scan_activity(settings: SimulateSpectSettings, progress: Progress) -> Scann
         phantom,
         study=replace(study_of(settings), field_mm=phantom.field_mm + 4 * settings.voxel_mm),
         z_range_mm=shortened(phantom.z_range_mm, settings.length_mm),
-        fractions=_fractions(settings),
+        fractions=scan_fractions(settings.count_fraction),
         seed=settings.seed,
         progress=progress,
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.phantom.brain_atrophy import atrophied
@@ -23,7 +22,14 @@ from nmsynth.physics.phantom.brain_regions import CORTEX, RIGHT, BrainRegion, br
 from nmsynth.physics.phantom.brain_tracers import TISSUE_OF_LABEL, BrainTracer, brain_tracer_named
 from nmsynth.physics.phantom.grid import FloatArray, Grid, Phantom
 from nmsynth.physics.phantom.label_tables import BRAIN_REGIONS, mu_of
-from nmsynth.physics.phantom.labels import LabelSource, averaged, checked_labels, overlap_matrix, render_source, texture
+from nmsynth.physics.phantom.labels import (
+    LabelSource,
+    checked_labels,
+    largest_label,
+    overlap_matrices,
+    render_source,
+    texture,
+)
 from nmsynth.physics.phantom.lesions import LesionPlan
 from nmsynth.physics.phantom.organs import Organ
 
@@ -82,21 +88,7 @@ class BrainPatient:
 
     def regions_on(self, grid: Grid) -> NDArray[np.uint8]:
         """Region that fills most of each voxel of a grid, 0 where no region fills more than all else, ``(z, y, x)``."""
-        own = self.source.grid
-        matrices = [
-            overlap_matrix(t, s, w, d)
-            for t, s, w, d in zip(grid.axes(), own.axes(), grid.spacing_mm, own.spacing_mm, strict=True)
-        ]
-        found = np.zeros(grid.shape, np.uint8)
-        best = 1 - averaged((self.regions > 0).astype(np.float32), matrices)
-        for number, where in enumerate(ndimage.find_objects(self.regions), start=1):
-            if where is None:
-                continue
-            part = (self.regions[where] == number).astype(np.float32)
-            filled = averaged(part, [m[:, s] for m, s in zip(matrices, where, strict=True)])
-            wins = filled > best
-            best[wins], found[wins] = filled[wins], number
-        return found
+        return largest_label(self.regions, overlap_matrices(grid, self.source.grid))
 
     def to_json(self) -> dict[str, Any]:
         """Tracer, subject and regional truth, as JSON values."""

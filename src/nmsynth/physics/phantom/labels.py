@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -281,12 +281,34 @@ def overlap_matrix(target: NDArray[np.float64], source: NDArray[np.float64], wid
     return matrix
 
 
-def averaged(image: FloatArray, matrices: list[FloatArray]) -> FloatArray:
+def overlap_matrices(target: Grid, source: Grid) -> tuple[FloatArray, ...]:
+    """Fraction of each voxel of a grid that each voxel of another fills, by axis; see :func:`overlap_matrix`."""
+    return tuple(
+        overlap_matrix(t, s, w, d)
+        for t, s, w, d in zip(target.axes(), source.axes(), target.spacing_mm, source.spacing_mm, strict=True)
+    )
+
+
+def averaged(image: FloatArray, matrices: Sequence[FloatArray]) -> FloatArray:
     """Mean of an image over the voxels of another grid, one axis at a time."""
     image = np.tensordot(matrices[0], image, axes=(1, 0))
     image = np.matmul(matrices[1], image)
     result: FloatArray = np.matmul(image, matrices[2].T)
     return result
+
+
+def largest_label(labels: NDArray[np.uint8], matrices: Sequence[FloatArray]) -> NDArray[np.uint8]:
+    """Label that fills most of each voxel of another grid, 0 where none fills more than what has no label."""
+    best = 1 - averaged((labels > 0).astype(np.float32), matrices)
+    found = np.zeros(best.shape, np.uint8)
+    for label, where in enumerate(ndimage.find_objects(labels), start=1):
+        if where is None:
+            continue
+        part = (labels[where] == label).astype(np.float32)
+        filled = averaged(part, [m[:, s] for m, s in zip(matrices, where, strict=True)])
+        wins = filled > best
+        best[wins], found[wins] = filled[wins], label
+    return found
 
 
 def render_source(
@@ -295,20 +317,9 @@ def render_source(
     """Average the source over a grid's voxels and add lesions."""
     seed, family, body_mass_kg, height_m, sex = record
     own, grid = source.grid, grid or source.grid
-    matrices = [
-        overlap_matrix(t, s, w, d)
-        for t, s, w, d in zip(grid.axes(), own.axes(), grid.spacing_mm, own.spacing_mm, strict=True)
-    ]
+    matrices = overlap_matrices(grid, own)
     activity, mu_map = averaged(source.activity, matrices), averaged(source.mu_map, matrices)
-    labels = np.zeros(grid.shape, np.uint8)
-    best = 1 - averaged((source.organs > 0).astype(np.float32), matrices)
-    for organ, where in enumerate(ndimage.find_objects(source.organs), start=1):
-        if where is None:
-            continue
-        part = (source.organs[where] == organ).astype(np.float32)
-        filled = averaged(part, [m[:, s] for m, s in zip(matrices, where, strict=True)])
-        wins = filled > best
-        best[wins], labels[wins] = filled[wins], organ
+    labels = largest_label(source.organs, matrices)
     origin, spacing = np.array(own.origin_mm), np.array(own.spacing_mm)
 
     def sample(points_mm: NDArray[np.float64]) -> tuple[FloatArray, NDArray[np.uint8]]:
