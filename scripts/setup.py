@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DECIDING = ("pyproject.toml", "constraints.txt", "scripts/setup.py")
-EXTRAS = "train,fast,codecs,dev"
+EXTRAS = "train,export,fast,codecs,dev"
 
 
 def say(text: str) -> None:

@@ -1,0 +1,155 @@
+"""Image values on the scale that networks learn on: invertible, recorded, each modality in its own way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import model_validator
+
+from nmsynth.core.config import Settings
+from nmsynth.core.errors import InputError
+
+FloatImage = npt.NDArray[np.float32]
+
+FOREGROUND_SHARE = 0.05
+"""Share of the 99th percentile above which a voxel of an image without a scale belongs to the body."""
+
+Kind = Literal["linear", "asinh", "window", "robust"]
+
+
+class Normalisation(Settings):
+    """How the values of one kind of image become numbers of order one.
+
+    ``linear``
+        ``y = (x - offset) / scale``, with an offset of 0 for what has a true zero: SUV, activity, counts. Twice the
+        activity stays twice the number.
+    ``asinh``
+        ``y = asinh(x / knee) / asinh(scale / knee)``: linear below the knee, logarithmic above, so that a bladder does
+        not rule a loss.
+    ``window``
+        ``y = (clip(x, low, high) - offset) / scale``, for HU; what lies outside the window comes back as its border.
+    ``robust``
+        ``y = (x - offset) / scale`` with the offset and scale of **each image**, the median and the distance of the 5th
+        to the 95th percentile of its body, for MR, which has no scale of its own. An image that is synthesised comes
+        back on the scale of the plan.
+    """
+
+    kind: Kind
+    offset: float = 0.0
+    """Unit of the image."""
+    scale: float = 1.0
+    """Unit of the image; positive."""
+    knee: float = 1.0
+    """Of ``asinh``, unit of the image; positive."""
+    low: float | None = None
+    """Of ``window``, unit of the image."""
+    high: float | None = None
+    """Of ``window``, unit of the image."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> Normalisation:
+        """Refuse what could not be inverted."""
+        if not (self.scale > 0 and self.knee > 0 and math.isfinite(self.offset + self.scale + self.knee)):
+            raise ValueError("a normalisation needs a finite offset and a positive scale and knee")
+        if self.kind == "window" and not (self.low is not None and self.high is not None and self.low < self.high):
+            raise ValueError("a window needs low < high")
+        return self
+
+    def fit(self, image: npt.ArrayLike) -> FittedNormalisation:
+        """The normalisation of one image.
+
+        Parameters
+        ----------
+        image
+            Any shape, unit of this normalisation; only ``robust`` looks at it.
+
+        Raises
+        ------
+        InputError
+            If the image is empty, where it sets its own scale.
+        """
+        if self.kind != "robust":
+            return FittedNormalisation(self.kind, self.offset, self.scale, self.knee, self.low, self.high)
+        offset, scale = robust_range(image)
+        return FittedNormalisation("robust", offset, scale)
+
+    def typical(self) -> FittedNormalisation:
+        """The normalisation of the plan, by which a synthetic image gets its scale."""
+        return FittedNormalisation(self.kind, self.offset, self.scale, self.knee, self.low, self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedNormalisation:
+    """The normalisation of one image, as it is recorded with it."""
+
+    kind: Kind
+    offset: float
+    scale: float
+    knee: float = 1.0
+    low: float | None = None
+    high: float | None = None
+
+    def apply(self, image: npt.ArrayLike) -> FloatImage:
+        """Normalised values, same shape.
+
+        Examples
+        --------
+        >>> float(FittedNormalisation("window", 0.0, 1000.0, low=-1000.0, high=2000.0).apply([500.0])[0])
+        0.5
+        """
+        values = np.asarray(image, dtype=np.float32)
+        if self.kind == "asinh":
+            return np.asarray(np.arcsinh(values / self.knee) / self._height(), dtype=np.float32)
+        if self.kind == "window":
+            values = np.clip(values, self.low, self.high)
+        return np.asarray((values - np.float32(self.offset)) / np.float32(self.scale), dtype=np.float32)
+
+    def invert(self, normalised: npt.ArrayLike) -> FloatImage:
+        """Image values from normalised ones, same shape."""
+        values = np.asarray(normalised, dtype=np.float32)
+        if self.kind == "asinh":
+            bounded = np.clip(values.astype(np.float64) * self._height(), -50.0, 50.0)
+            return np.asarray(np.sinh(bounded) * self.knee, dtype=np.float32)
+        image = values * np.float32(self.scale) + np.float32(self.offset)
+        if self.kind == "window":
+            image = np.clip(image, self.low, self.high)
+        return np.asarray(image, dtype=np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values; only what the kind uses."""
+        values: dict[str, Any] = {"kind": self.kind, "offset": self.offset, "scale": self.scale}
+        if self.kind == "asinh":
+            values["knee"] = self.knee
+        if self.kind == "window":
+            values |= {"low": self.low, "high": self.high}
+        return values
+
+    def _height(self) -> float:
+        """What the scale comes to on the compressed axis."""
+        return math.asinh(self.scale / self.knee)
+
+
+def robust_range(image: npt.ArrayLike) -> tuple[float, float]:
+    """Median of the body, and the distance from its 5th to its 95th percentile.
+
+    The body is what exceeds 5 % of the 99th percentile of positive values.
+
+    Raises
+    ------
+    InputError
+        If nothing is positive or the body has one value only.
+    """
+    values = np.asarray(image, dtype=np.float32)
+    positive = values[values > 0]
+    body = positive[positive > FOREGROUND_SHARE * np.percentile(positive, 99)] if positive.size else positive
+    low, middle, high = (float(v) for v in np.percentile(body, (5, 50, 95))) if body.size else (0.0, 0.0, 0.0)
+    if not high > low:
+        raise InputError(
+            "An image without a scale of its own is normalised by its body; it has no body of more than one value. "
+            "Leave the image out."
+        )
+    return middle, high - low

@@ -1,0 +1,244 @@
+"""The plan of a training: what goes in and comes out, on which grid and scale, how large the network, how long.
+
+A plan is written by ``nmsynth plan`` from the fingerprint of a dataset, may be edited, and is saved with the model. The
+same plan on the same data trains the same model.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from nmsynth.core.config import Settings, read_config
+from nmsynth.core.errors import InputError
+from nmsynth.core.normalisation import Normalisation
+from nmsynth.core.units import Unit
+
+Triple = tuple[int, int, int]
+
+SCHEMA_VERSION = 1
+
+
+class ImagePlan(Settings):
+    """One kind of image that a model takes or gives."""
+
+    name: str
+    """What tells it apart: ``pet``, ``ct``, ``t1``."""
+    modality: str
+    """DICOM modality: ``PT``, ``NM``, ``CT``, ``MR``."""
+    unit: Unit
+    """Unit that values are converted to before they are normalised."""
+    normalisation: Normalisation
+    fill: float = 0.0
+    """Value where the image has no field of view [its unit]."""
+    optional: bool = False
+    """Whether a case may lack it; it is then filled, and a number tells the network so."""
+
+
+class ConditionPlan(Settings):
+    """A fact of a scan that the network is told: count fraction, tracer, time after injection."""
+
+    name: str
+    kind: Literal["number", "logarithm", "category"] = "number"
+    offset: float = 0.0
+    """Subtracted from the number, or from its natural logarithm."""
+    scale: float = Field(default=1.0, gt=0)
+    categories: tuple[str, ...] = ()
+    """Of ``category``, in the order of their columns."""
+
+    @property
+    def width(self) -> int:
+        """Numbers that it takes."""
+        return len(self.categories) if self.kind == "category" else 1
+
+    def encode(self, value: float | str) -> list[float]:
+        """Numbers of order one.
+
+        Raises
+        ------
+        InputError
+            If the value is not of the kind, or a category is not known.
+
+        Examples
+        --------
+        >>> ConditionPlan(name="tracer", kind="category", categories=("FDG", "FES")).encode("FES")
+        [0.0, 1.0]
+        """
+        if self.kind == "category":
+            if str(value) not in self.categories:
+                known = ", ".join(self.categories)
+                raise InputError(f"The condition '{self.name}' must be one of {known}; found '{value}'.")
+            return [float(str(value) == c) for c in self.categories]
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or (self.kind == "logarithm" and number <= 0):
+            raise InputError(
+                f"The condition '{self.name}' must be a finite{' positive' if self.kind == 'logarithm' else ''} number; "
+                f"found '{value}'."
+            )
+        return [((math.log(number) if self.kind == "logarithm" else number) - self.offset) / self.scale]
+
+
+class AugmentationPlan(Settings):
+    """How patches are varied. Nothing here changes a quantity: no image is rescaled against another."""
+
+    flip_axes: tuple[Literal["z", "y", "x"], ...] = ("x",)
+    """Axes that are flipped half the time."""
+    rotation_degrees: float = Field(default=0.0, ge=0, le=180)
+    """Largest rotation in the plane, source and target alike."""
+    zoom: float = Field(default=0.0, ge=0, lt=0.5)
+    """Largest relative zoom, source and target alike."""
+    shift_mm: float = Field(default=0.0, ge=0)
+    """Largest shift of the source against the target, for pairs that are not exactly aligned."""
+    source_noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of noise added to normalised sources."""
+
+
+class SchedulePlan(Settings):
+    """How long and how fast."""
+
+    steps: int = Field(default=10_000, ge=1)
+    """Optimiser steps."""
+    batch: int = Field(default=2, ge=1)
+    """Patches a process and forward pass."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients are added for one step."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup: int = Field(default=100, ge=0)
+    """Steps over which the learning rate rises; then it falls by a cosine to a hundredth."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    gradient_clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    average_decay: float = Field(default=0.998, ge=0, lt=1)
+    """Decay of the exponential average of the weights, which is what is validated and shipped."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    validate_every: int = Field(default=500, ge=1)
+    """Steps between validations."""
+    patience: int = Field(default=0, ge=0)
+    """Validations without a better score after which training stops; 0 never."""
+    validation_cases: int = Field(default=4, ge=1)
+    """Whole images that each validation predicts."""
+    score: Literal["error", "regional"] = "regional"
+    """What the best checkpoint is chosen by: mean absolute error in the body, or half of that and half the mean
+    absolute error of the means of the labelled regions (lesions, organs), where there are any."""
+    region_share: float = Field(default=0.33, ge=0, le=1)
+    """Share of patches centred in a labelled region."""
+    seed: int = 1
+
+
+class Plan(Settings):
+    """A whole plan, as in ``plan.toml``."""
+
+    schema_version: Literal[1] = 1
+    task: str
+    """Such as ``ct-to-pet``."""
+    sources: tuple[ImagePlan, ...] = Field(min_length=1)
+    target: ImagePlan
+    conditions: tuple[ConditionPlan, ...] = ()
+    residual: bool = False
+    """Whether networks predict the difference to the first source, which then is on the target's scale."""
+    spacing_mm: tuple[float, float, float]
+    """Voxel size along ``(z, y, x)`` at which the networks work [mm]."""
+    dimensions: Literal["2d", "2.5d", "3d"] = "3d"
+    context: int = Field(default=1, ge=1)
+    """Slices that a 2.5D network sees for the one it gives; odd."""
+    patch: Triple
+    """Voxels along ``(z, y, x)``; one slice along z in 2D and 2.5D."""
+    channels: tuple[int, ...] = (16, 32, 64)
+    """Width of each level of a U-Net, finest first; every further level halves what is long enough."""
+    augmentation: AugmentationPlan = AugmentationPlan()
+    schedule: SchedulePlan = SchedulePlan()
+    fingerprint: dict[str, Any] = {}
+    """What the plan was made from; not read."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Plan:
+        """Refuse a plan whose parts contradict each other."""
+        if any(s <= 0 for s in self.spacing_mm) or any(n < 1 for n in self.patch):
+            raise ValueError("spacing and patch must be positive")
+        if self.dimensions != "3d" and self.patch[0] != 1:
+            raise ValueError(f"a {self.dimensions} plan has patches of one slice; found {self.patch[0]}")
+        if self.dimensions == "2.5d" and (self.context < 3 or self.context % 2 == 0):
+            raise ValueError(f"a 2.5d plan needs an odd context of at least 3 slices; found {self.context}")
+        if self.dimensions != "2.5d" and self.context != 1:
+            raise ValueError("only a 2.5d plan has a context of slices")
+        if self.residual and self.sources[0].normalisation != self.target.normalisation:
+            raise ValueError("a residual needs the first source on the target's scale: give both one normalisation")
+        names = [s.name for s in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError("sources must have different names")
+        return self
+
+    @property
+    def spatial_dims(self) -> int:
+        """Dimensions of the networks, 2 or 3."""
+        return 3 if self.dimensions == "3d" else 2
+
+    @property
+    def n_source_channels(self) -> int:
+        """Channels that a network takes."""
+        return len(self.sources) * self.context
+
+    @property
+    def n_conditions(self) -> int:
+        """Numbers that a network is told beside the images."""
+        return sum(c.width for c in self.conditions) + sum(s.optional for s in self.sources)
+
+    @property
+    def network_patch(self) -> tuple[int, ...]:
+        """Size of the patches that a network sees, along ``(z, y, x)`` or ``(y, x)``."""
+        return self.patch if self.spatial_dims == 3 else self.patch[1:]
+
+
+def read_plan(path: Path, overrides: dict[str, Any] | None = None) -> Plan:
+    """Read a plan from TOML.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, a key is unknown or the plan contradicts itself.
+    """
+    return read_config(Path(path), Plan, overrides=overrides)
+
+
+def plan_to_toml(plan: Plan) -> str:
+    """A plan as TOML; what is not set is left out."""
+    import tomli_w
+
+    head = "# How nmsynth trains on this dataset. Edit what you know better; the same plan trains the same model.\n"
+    return head + tomli_w.dumps(plan.model_dump(mode="json", exclude_none=True))
+
+
+def check_same_images(plan: Plan, found: dict[str, str]) -> None:
+    """Refuse a plan for other images than those of a dataset.
+
+    Parameters
+    ----------
+    plan
+        To be used.
+    found
+        Modality of each image of the dataset, by name; the target's under ``target``.
+
+    Raises
+    ------
+    InputError
+        For the first image that is not there or of another modality.
+    """
+    for image, key in [(s, s.name) for s in plan.sources] + [(plan.target, "target")]:
+        if key not in found:
+            if image.optional:
+                continue
+            raise InputError(
+                f"The plan needs the source '{image.name}' ({image.modality}); the dataset has "
+                f"{', '.join(sorted(found))}. Plan this dataset, or name its images as the plan does."
+            )
+        if found[key] != image.modality:
+            raise InputError(
+                f"The plan was made for {image.modality} as {key}; the dataset has {found[key]}. "
+                "Run 'nmsynth plan' on this dataset."
+            )

@@ -1,0 +1,182 @@
+"""What every family of models offers to training and to synthesis, so that one loop serves them all.
+
+A :class:`Method` is a network with the way it learns and the way it answers. Training asks it for the losses of each
+group of parameters (one group for most; generator and discriminator for an adversarial one) and steps one optimiser a
+group; synthesis asks it for an answer. Both work on normalised patches, ``(batch, channel, z, y, x)`` in 3D and
+``(batch, channel, y, x)`` in 2D, and know nothing of files, units or tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, TypedDict
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class MethodBatch(TypedDict):
+    """One batch of normalised patches; spatial axes are ``(z, y, x)``, or ``(y, x)`` in 2D."""
+
+    source: torch.Tensor
+    """Shape ``(batch, source, ...)``; in 2.5D the slices of each source are channels, source by source."""
+    target: torch.Tensor
+    """Shape ``(batch, 1, ...)``; of another patient where the plan is for unpaired images."""
+    condition: torch.Tensor
+    """Shape ``(batch, condition)``."""
+    weight: torch.Tensor
+    """Shape ``(batch, 1, ...)``: what a voxel counts, 1 in the body, 0 where an image has no field of view."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSetting:
+    """What a plan decides for every family."""
+
+    spatial_dims: int = 3
+    """2 or 3."""
+    n_sources: int = 1
+    """Channels of the source, slices of a 2.5D context included."""
+    n_conditions: int = 0
+    channels: tuple[int, ...] = (16, 32, 64)
+    """Width of each level, finest first."""
+    patch: tuple[int, ...] = (16, 64, 64)
+    """Size of a training patch, from which the levels of each axis follow."""
+    context: int = 1
+    """Slices of each source that are channels, in 2.5D."""
+    residual: bool = False
+    """Whether the answer is the first source's central slice plus what the network gives."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+class Method(nn.Module):
+    """Base of every family.
+
+    Attributes
+    ----------
+    stochastic
+        Whether :meth:`forward` depends on noise, so that samples differ.
+    stages
+        Trainings that follow one another, such as autoencoder and diffusion.
+    stage_shares
+        Share of the optimiser steps that each stage takes.
+    noise_channels, noise_stride
+        Noise that one answer takes: channels, and voxels of the image for one of the noise.
+    paired
+        Whether source and target of a batch must show one patient in one place.
+    """
+
+    stochastic: bool = False
+    stages: tuple[str, ...] = ("main",)
+    stage_shares: tuple[float, ...] = (1.0,)
+    noise_channels: int = 1
+    noise_stride: int = 1
+    paired: bool = True
+
+    def __init__(self, setting: MethodSetting) -> None:
+        super().__init__()
+        self.setting = setting
+
+    def groups(self, stage: str) -> dict[str, list[nn.Parameter]]:
+        """Parameters that one optimiser each steps, in the order in which they are stepped."""
+        del stage
+        return {"network": [p for p in self.parameters() if p.requires_grad]}
+
+    def losses(self, batch: MethodBatch, group: str, stage: str) -> dict[str, torch.Tensor]:
+        """Terms of the loss of a group, ``total`` among them; noise is drawn from torch's own generator."""
+        raise NotImplementedError
+
+    def forward(
+        self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Answer for a source, ``(batch, 1, ...)``, normalised.
+
+        Parameters
+        ----------
+        source
+            Shape ``(batch, source, ...)``; any size.
+        condition
+            Shape ``(batch, condition)``.
+        noise
+            Standard normal, ``(batch, noise_channels, ...)`` with sizes divided by ``noise_stride``, rounded up; needed
+            by stochastic families, where the same noise gives the same answer.
+        """
+        raise NotImplementedError
+
+    def shipped(self) -> list[str]:
+        """Prefixes of the parameters that an answer needs; the others stay in checkpoints."""
+        return [""]
+
+    def residual_base(self, source: torch.Tensor) -> torch.Tensor | float:
+        """What a residual answer is added to: the first source, of a 2.5D one its central slice."""
+        if not self.setting.residual:
+            return 0.0
+        centre = self.setting.context // 2
+        return source[:, centre : centre + 1]
+
+
+def weighted_mean(error: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean of an error where it counts; shapes alike."""
+    return (error * weight).sum() / weight.sum().clamp_min(1.0)
+
+
+def regression_loss(
+    prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, *, kind: str = "l1"
+) -> torch.Tensor:
+    """Weighted mean absolute (``l1``), squared (``l2``) or Huber (``huber``, from 1 on linear) error."""
+    if kind == "l1":
+        error = (prediction - target).abs()
+    elif kind == "l2":
+        error = (prediction - target).square()
+    else:
+        error = F.huber_loss(prediction, target, reduction="none")
+    return weighted_mean(error, weight)
+
+
+class Regression(Method):
+    """A network that is taught the answer itself.
+
+    Parameters
+    ----------
+    setting
+        As the plan decides.
+    network
+        Takes ``(source, condition)``, or one tensor with the conditions as constant channels where ``plain``.
+    loss
+        ``l1``, ``l2`` or ``huber``.
+    plain
+        Whether the network is any ``torch.nn.Module`` of one argument.
+    """
+
+    def __init__(self, setting: MethodSetting, network: nn.Module, *, loss: str = "l1", plain: bool = False) -> None:
+        super().__init__(setting)
+        self.network = network
+        self.loss = loss
+        self.plain = plain
+
+    def losses(self, batch: MethodBatch, group: str, stage: str) -> dict[str, torch.Tensor]:
+        """Error of the answer."""
+        del group, stage
+        answer = self(batch["source"], batch["condition"])
+        return {"total": regression_loss(answer, batch["target"], batch["weight"], kind=self.loss)}
+
+    def forward(
+        self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The network's answer; noise is not used."""
+        del noise
+        if self.plain:
+            out = self.network(with_constant_channels(source, condition))
+        else:
+            out = self.network(source, condition)
+        answer: torch.Tensor = out + self.residual_base(source)
+        return answer
+
+
+def with_constant_channels(source: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    """The source with each condition as one further channel of one value."""
+    maps = condition.reshape(*condition.shape, *(1,) * (source.ndim - 2)).expand(-1, -1, *source.shape[2:])
+    return torch.cat((source, maps.to(source.dtype)), dim=1)

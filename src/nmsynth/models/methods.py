@@ -1,0 +1,116 @@
+"""Families of models by name, and any ``torch.nn.Module`` by its import path."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from nmsynth.core.config import nearest
+from nmsynth.core.errors import InputError, MissingExtraError
+from nmsynth.core.plan import Plan
+from nmsynth.models.method import Method, MethodSetting
+
+METHODS = {
+    "unet": "nmsynth.models.residual_unet:ResidualUNet",
+}
+"""Class of each family."""
+
+
+class MethodSpec(BaseModel):
+    """A family with its arguments; JSON values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """A name of :data:`METHODS`, or ``package.module:Class`` of any ``torch.nn.Module``, which is then taught the
+    answer itself."""
+    arguments: dict[str, Any] = {}
+    """Keyword arguments of the class."""
+
+    @property
+    def is_import_path(self) -> bool:
+        """Whether the class is the user's own."""
+        return ":" in self.name
+
+
+def setting_of(plan: Plan) -> MethodSetting:
+    """What a plan decides for every family."""
+    return MethodSetting(
+        spatial_dims=plan.spatial_dims,
+        n_sources=plan.n_source_channels,
+        n_conditions=plan.n_conditions,
+        channels=plan.channels,
+        patch=plan.network_patch,
+        context=plan.context,
+        residual=plan.residual,
+    )
+
+
+def build_method(spec: MethodSpec, plan: Plan, *, allow_import: bool = False) -> Method:
+    """Build a family for a plan, with weights drawn from torch's generator.
+
+    Parameters
+    ----------
+    spec
+        Family and arguments.
+    plan
+        What goes in and comes out.
+    allow_import
+        Whether a class may be imported by the path that ``spec`` names: right for a recipe of your own, wrong for a
+        package from elsewhere, which could so run any program that is installed.
+
+    Raises
+    ------
+    InputError
+        If there is no such family, or it does not take the arguments.
+    MissingExtraError
+        If it needs a library that is not installed.
+    """
+    setting = setting_of(plan)
+    if spec.is_import_path:
+        return _imported(spec, setting, allowed=allow_import)
+    if spec.name not in METHODS:
+        close = nearest(spec.name, METHODS)
+        remedy = f"Did you mean '{close}'?" if close else f"Families: {', '.join(METHODS)}."
+        raise InputError(f"There is no family '{spec.name}'. {remedy}")
+    module, _, name = METHODS[spec.name].partition(":")
+    try:
+        method: Method = getattr(import_module(module), name)(setting, **spec.arguments)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"The family '{spec.name}' needs the extra 'train'; '{error.name}' is not installed. "
+            "Run: pip install 'nmsynth[train]'"
+        ) from error
+    except TypeError as error:
+        raise InputError(f"The family '{spec.name}' does not take these arguments: {error}.") from error
+    return method
+
+
+def _imported(spec: MethodSpec, setting: MethodSetting, *, allowed: bool) -> Method:
+    """A module of the user's own: a :class:`Method`, or any network that is then taught by regression."""
+    from torch import nn
+
+    from nmsynth.models.method import Regression
+
+    if not allowed:
+        raise InputError(
+            f"The model names a class of another package, '{spec.name}', which is only imported on request. "
+            "Allow it if you trust that package."
+        )
+    module, _, name = spec.name.partition(":")
+    arguments = dict(spec.arguments)
+    loss = str(arguments.pop("loss", "l1"))
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"'{spec.name}' must name a class that can be imported: {error}.") from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise InputError(f"'{spec.name}' must be a class of torch.nn.Module; it is not.")
+    try:
+        if issubclass(found, Method):
+            return found(setting, **arguments)
+        return Regression(setting, found(**arguments), loss=loss, plain=True)
+    except TypeError as error:
+        raise InputError(f"'{spec.name}' does not take these arguments: {error}.") from error
