@@ -12,7 +12,12 @@ import typer
 from nmsynth.core.config import parse_override
 from nmsynth.core.errors import InputError
 
-EXAMPLES = {"--input": "ct=ct.nii.gz", "--mask": "lesions=labels.nii.gz", "--baseline": "gaussian=filtered.nii.gz"}
+EXAMPLES = {
+    "--input": "ct=ct.nii.gz",
+    "--mask": "lesions=labels.nii.gz",
+    "--baseline": "gaussian=filtered.nii.gz",
+    "--data": "ct-pet=FOLDER",
+}
 """What may be written after an option that takes a name and a path."""
 
 
