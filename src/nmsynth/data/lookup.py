@@ -28,7 +28,7 @@ DEPTH_EDGES_MM = (5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 130.0)
 """Bounds of the classes of depth below the skin [mm]."""
 N_BINS = 64
 """Bins of a source that is not in HU, each with as many training voxels."""
-LEAST_VOXELS = 50
+LEAST_VOXELS = 20
 """Training voxels below which a bin takes the value of the nearest one that has them."""
 VOXELS_PER_CASE = 200_000
 """Most voxels of a case that are fitted to, drawn at random."""

@@ -94,12 +94,13 @@ def _task(
     found = {name for row in rows for name, value in row["metrics"].items() if value is not None}
     first = dict.fromkeys((task["score"], *FIRST_COLUMNS))
     columns = [name for name in (*first, *LAST_COLUMNS) if name in found]
-    unit = task["unit"] or ""
+    unit = (task["unit"] or "").partition(" [")[0]
     slices = {row["method"]: examples[task["name"], row["method"]] for row in rows
               if (task["name"], row["method"]) in examples}  # fmt: skip
     return {
         **task,
         "unit": unit,
+        "score_label": MEASURES[task["score"]][0],
         "measured": found,
         "heads": [_head(name, unit, task) for name in columns],
         "lines": [_line(row, columns) for row in rows],
@@ -118,7 +119,7 @@ def _head(name: str, unit: str, task: Mapping[str, Any]) -> dict[str, str]:
     aim = task["aims"].get(name)
     return {
         "label": label,
-        "unit": unit if kind == "unit" else "",
+        "unit": f"[{unit}]" if kind == "unit" else "",
         "aim": "" if aim is None else f"aim {number(aim)}",
         "main": "main" if name == task["score"] else "",
     }
@@ -162,6 +163,8 @@ def _cell(found: Mapping[str, Any] | None, *, signed: bool = False) -> tuple[str
         shown = number(value)
         return f"+{shown}" if signed and value > 0 else shown
 
+    if found["n"] < 2:  # an interval over one patient says nothing
+        return text(found["value"]), "one patient"
     return text(found["value"]), f"{text(found['lower'])} to {text(found['upper'])}"
 
 

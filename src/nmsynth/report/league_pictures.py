@@ -110,11 +110,24 @@ def example_picture(slices: Mapping[str, Path], *, modality: str, unit: str) -> 
 
     target = picture(first, "target")
     scale = _window(target, modality, unit)
-    panels = [Panel(target, pixel, scale, "target"), _source_panel(picture(first, "source"), target, pixel, scale)]
-    panels += [Panel(picture(found, "prediction"), pixel, scale, method, synthetic=True)
-               for method, found in loaded.items() if picture(found, "prediction").shape == target.shape]  # fmt: skip
+    box = _around(target, -300.0 if scale.low < 0 else 0.05 * scale.high)
+    target = target[box]
+    panels = [Panel(target, pixel, scale, "target"), _source_panel(picture(first, "source")[box], target, pixel, scale)]
+    for method, found in loaded.items():
+        if found[f"prediction_{view}"].shape == first[f"target_{view}"].shape:
+            panels.append(Panel(picture(found, "prediction")[box], pixel, scale, method, synthetic=True))
     rows = [panels[k : k + A_ROW] for k in range(0, len(panels), A_ROW)]
     return panel_rows(rows, max_height=430 if view == "coronal" else 300)
+
+
+def _around(image: FloatImage, level: float, margin: int = 4) -> tuple[slice, slice]:
+    """Box around what exceeds a level, with a margin [pixels]; the whole image where nothing does."""
+    box = []
+    for axis in range(2):
+        hits = np.flatnonzero((image > level).any(axis=1 - axis))
+        ends = (int(hits[0]) - margin, int(hits[-1]) + margin + 1) if hits.size else (0, image.shape[axis])
+        box.append(slice(max(ends[0], 0), ends[1]))
+    return box[0], box[1]
 
 
 def _upright(array: FloatImage, affine: npt.NDArray[np.float64], view: str) -> FloatImage:

@@ -76,7 +76,9 @@ def run_benchmark(
     with _alone(output):
         done = known_results(suite, output, results)
         left = [run for run in runs_of(suite) if run.key not in done]
-        inputs = _inputs(suite, output, data or {}, left, jobs, part_of(progress, 0.0, 0.1))
+        inputs = _inputs(
+            suite, output, data or {}, left, jobs, part_of(progress, 0.0, 0.1), any_done=bool(done)
+        )
         todo = [
             RunJob(suite, run, inputs[run.task.name], output, resolve_device(device).partition(":")[0])
             for run in left
@@ -218,8 +220,8 @@ def _inputs(
 
     tasks = list(dict.fromkeys(run.task.name for run in left))
     found = task_folders(suite, output, data, tasks=tasks, workers=jobs, progress=progress)
-    if tasks and not found and len(tasks) == len(suite.tasks):
-        wanted = ", ".join(t.data.given for t in suite.tasks)
+    if not found and len(tasks) == len(suite.tasks) and not any_done:
+        wanted = ", ".join(dict.fromkeys(t.data.given for t in suite.tasks))
         raise InputError(f"The suite '{suite.name}' needs data; none is given. Pass --data NAME=PATH of: {wanted}.")
     return found
 
@@ -230,7 +232,8 @@ def _prepare(todo: Sequence[RunJob], progress: Progress) -> None:
     for number, job in enumerate(first.values()):
         _, plan = method_plan(job)
         job.inputs.prepared(plan, workers=None)
-        progress(f"timing {job.run.method.name} on {job.run.task.name}", number / len(first))
+        told = "preparing" if job.suite.steps is not None else "timing"
+        progress(f"{told} {job.run.method.name} on {job.run.task.name}", number / len(first))
         measure_speed(job)
 
 

@@ -187,7 +187,8 @@ def _selected(task: TaskSettings, dataset: Path, folder: Path) -> Path:
     from nmsynth.data.manifest import FILE_NAME, read_manifest, write_manifest
     from nmsynth.workflows.planning import root_of
 
-    found = [_in_role(row, task) for row in read_manifest(dataset)]
+    given = read_manifest(dataset)
+    found = [_in_role(row, task, {r.name for r in given}) for row in given]
     rows = [row for row in found if row is not None and row.role in _ROLES]
     for name in (*task.data.sources, *filter(None, (task.data.target,))):
         if not any(name in (row.name, row.channel) and row.role != "mask" for row in rows):
@@ -206,15 +207,16 @@ def _selected(task: TaskSettings, dataset: Path, folder: Path) -> Path:
     return folder
 
 
-def _in_role(row: ManifestRow, task: TaskSettings) -> ManifestRow | None:
-    """A row in the role that a task gives it; ``None`` if it plays none."""
+def _in_role(row: ManifestRow, task: TaskSettings, names: set[str]) -> ManifestRow | None:
+    """A row in the role that a task gives it, ``None`` if it plays none; a channel is meant if no image is so named."""
     data = task.data
+    called = {row.name} if row.channel in names else {row.name, row.channel}
     if row.role == "mask":
         return row if data.masks is None or row.name in data.masks or row.name == "body" else None
-    if data.target and data.target in (row.name, row.channel):
+    if data.target in called - {""}:
         return replace(row, role="target")
     if data.sources:
-        if row.name in data.sources or row.channel in data.sources:
+        if called & set(data.sources):
             return replace(row, role="source")
         return None if row.role in ("source", "condition") or data.target else row
     return None if data.target and row.role == "target" else row

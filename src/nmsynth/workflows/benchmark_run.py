@@ -132,6 +132,7 @@ def _run_model(job: RunJob, meter: Meter) -> RunResult:
     from nmsynth.evaluation.convergence import converged
     from nmsynth.training.method_trainer import TrainingOptions, train_method
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it greets at the start of each training
     recipe, plan = method_plan(job)
     budget = _budget(job)
     warmup = min(plan.schedule.warmup, budget.steps // 10)

@@ -88,12 +88,11 @@ def _print_status(terminal: Terminal, status: dict[str, Any], *, as_json: bool) 
     terminal.print_line(f"{status['suite']}: {counts}; {at_work}")
     open_runs = [r for r in status["runs"] if r["state"] not in ("done", "left")]
     if open_runs:
+        shown = ("task", "method", "fold", "seed", "state")
         terminal.print_table(
-            ("task", "method", "fold", "seed", "state", "share", "CPU min", "reason"),
+            (*shown, "share", "CPU min", "reason"),
             [
-                (*(r[key] for key in ("task", "method", "fold", "seed", "state")), f"{r['share']:.0%}", r["cpu_minutes"],
-                 r["reason"])
-                for r in open_runs
+                (*(r[name] for name in shown), f"{r['share']:.0%}", r["cpu_minutes"], r["reason"]) for r in open_runs
             ],
         )  # fmt: skip
 
