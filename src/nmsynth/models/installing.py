@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 import zipfile
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from nmsynth.core.errors import InputError, UnsafeInputError
@@ -35,7 +36,14 @@ ZIP_TIME = (2020, 1, 1, 0, 0, 0)
 """Time of every file of a zip, so that one package always gives the same bytes."""
 
 
-def import_package(path: Path | str, models: Path, *, name: str | None = None, overwrite: bool = False) -> Path:
+def import_package(
+    path: Path | str,
+    models: Path,
+    *,
+    name: str | None = None,
+    taken: Collection[str] = (),
+    overwrite: bool = False,
+) -> Path:
     """Check a package and put it into a folder of models.
 
     Parameters
@@ -46,6 +54,8 @@ def import_package(path: Path | str, models: Path, *, name: str | None = None, o
         Folder that gets it, made where it is not there.
     name
         By which it is loaded; that of the card by default.
+    taken
+        Names that it cannot have.
     overwrite
         Replace a package of that name.
 
@@ -75,6 +85,8 @@ def import_package(path: Path | str, models: Path, *, name: str | None = None, o
         raise InputError(
             f"A model's name is 1 to 64 of a-z 0-9 . _ - and starts with a letter or digit; found {printable(chosen)}."
         )
+    if chosen in taken:
+        raise InputError(f"A model named {chosen} ships with nmsynth and is found first. Give yours another name.")
     folder = models / chosen
     check_replaceable(folder, overwrite=overwrite)
     write_files(folder, weights, card)

@@ -12,6 +12,7 @@ from nmsynth.core.errors import InputError, RefusalError
 from nmsynth.models.card import NAME_PATTERN, Card
 from nmsynth.models.envelope import printable
 from nmsynth.models.hub import HUB_PREFIX, find_in_hub_cache
+from nmsynth.models.installing import import_package
 from nmsynth.models.package import CARD_FILE, read_card, read_weights
 
 SHIPPED_MODELS = Path(__file__).resolve().parents[1] / "weights"
@@ -123,6 +124,33 @@ def verify_model(name_or_path: str | Path) -> Card:
     card = read_card(path)
     read_weights(path, card)
     return card
+
+
+def install_model(path: Path | str, *, name: str | None = None, overwrite: bool = False) -> ModelEntry:
+    """Check a package from elsewhere and put it into the user's folder of models.
+
+    Parameters
+    ----------
+    path
+        Folder or zip of a package.
+    name
+        By which it is loaded; that of its card by default.
+    overwrite
+        Replace a model of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the name is taken.
+    UnsafeInputError
+        If it is a pickle, damaged or changed.
+    """
+    return _entry(import_package(path, user_folder(), name=name, taken=_shipped_names(), overwrite=overwrite), shipped=False)
+
+
+def _shipped_names() -> frozenset[str]:
+    """Names that a user's model cannot have, as it would not be found."""
+    return frozenset(path.name for path in SHIPPED_MODELS.iterdir()) if SHIPPED_MODELS.is_dir() else frozenset()
 
 
 def _entry(path: Path, *, shipped: bool) -> ModelEntry:
