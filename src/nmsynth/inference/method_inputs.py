@@ -134,8 +134,8 @@ def stated_conditions(plan: Plan, conditions: Mapping[str, float | str], first: 
     if missing:
         example = f"{missing[0]}=VALUE"
         raise InputError(
-            f"This model is told {', '.join(missing)} of each scan, which is not stated. Pass it in 'conditions', on the "
-            f"command line as --condition {example}."
+            f"This model is told {', '.join(missing)} of each scan, which is not stated. Pass it in 'conditions', on "
+            f"the command line as --condition {example}."
         )
     return facts
 

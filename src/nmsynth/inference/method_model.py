@@ -63,6 +63,11 @@ class MethodModel:
         return self.card.envelope
 
     @property
+    def is_stochastic(self) -> bool:
+        """Whether it draws samples."""
+        return self.method.stochastic
+
+    @property
     def plan(self) -> Plan:
         """By which the method was trained.
 
@@ -72,7 +77,9 @@ class MethodModel:
             If the card has none.
         """
         if self.card.plan is None:
-            raise InputError(f"A method needs the plan of its card; that of {self.name} has none. Save it with its plan.")
+            raise InputError(
+                f"A method needs the plan of its card; that of {self.name} has none. Save it with its plan."
+            )
         return self.card.plan
 
     @property
@@ -135,9 +142,7 @@ class MethodModel:
         chosen = resolve_device(device)
         settings = PredictionSettings(seed=seed, n_samples=n_samples, overlap=overlap, device=chosen)
         with _threads(threads), _steps(self.method, sampling_steps) as steps:
-            answer = predict_method(
-                self.method.to(chosen), self.plan, source, condition, settings, progress=counted
-            )
+            answer = predict_method(self.method.to(chosen), self.plan, source, condition, settings, progress=counted)
         self.last_run = {
             "backend": "torch",
             "device": chosen,

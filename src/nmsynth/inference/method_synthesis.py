@@ -110,7 +110,9 @@ def _check_settings(settings: SynthesisSettings) -> None:
     standard = SynthesisSettings()
     for name in ("significance", "heads", "max_tile_voxels", "precision"):
         if getattr(settings, name) != getattr(standard, name):
-            raise InputError(f"The setting {name} is not one of this model, which is a method with a plan. Leave it out.")
+            raise InputError(
+                f"The setting {name} is not one of this model, which is a method with a plan. Leave it out."
+            )
     if settings.backend == "openvino":
         raise InputError("This model runs on torch; found the backend openvino. Leave it out, or export the model.")
 
@@ -122,7 +124,9 @@ def _answers(
     plan = model.plan
     if inputs.is_zero:
         if not keeps_kind(plan):
-            raise UnsafeInputError("The input must show something; it is zero everywhere. Check that it is the right scan.")
+            raise UnsafeInputError(
+                "The input must show something; it is zero everywhere. Check that it is the right scan."
+            )
         return [np.zeros(inputs.shape, dtype=np.float32)], {}
     image, samples = model.predict(
         inputs.arrays,

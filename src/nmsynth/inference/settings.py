@@ -38,7 +38,7 @@ class SynthesisSettings(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the network; ``bf16`` is faster and departs by up to 0.5 % of the largest value."""
     max_tile_voxels: int | None = Field(default=None, ge=1)
-    """Most voxels of a tile; by memory when unset. Does not change the result. Methods have the windows of their plan."""
+    """Most voxels of a tile; by memory when unset. Does not change the result. A method has the windows of its plan."""
     unit: Unit | None = None
     """Unit of the output; the source's when unset. Only an SUV can be asked for."""
     tracer: str | None = Field(default=None, max_length=64)

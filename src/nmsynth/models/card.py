@@ -81,7 +81,7 @@ class Card(_Part):
     inputs: tuple[str, ...] = ("pet",)
     """Roles of the input images; of a method, the names of the plan's sources."""
     significance: dict[str, float] = {}
-    """Threshold of the evidence logit at each level ``low``, ``standard``, ``high``, as calibrated; a method has none."""
+    """Threshold of the evidence logit at each level ``low``, ``standard``, ``high``; a method has none."""
     significance_note: str = ""
     """How the thresholds were calibrated."""
     axial_padding: Literal["reflect", "zero"] = "reflect"
@@ -173,7 +173,9 @@ def plan_lines(plan: Plan) -> list[str]:
 
 def _image_line(image: ImagePlan) -> str:
     """An image of a plan with its normalisation."""
-    scale = ", ".join(f"{key} {value:g}" for key, value in image.normalisation.typical().to_json().items() if key != "kind")
+    scale = ", ".join(
+        f"{key} {value:g}" for key, value in image.normalisation.typical().to_json().items() if key != "kind"
+    )
     optional = ", may be missing" if image.optional else ""
     return f"{image.name}: {image.modality} in {image.unit.value}, {image.normalisation.kind} ({scale}){optional}"
 

@@ -50,7 +50,9 @@ class Exported:
         }
 
 
-def export_model(name_or_path: str | Path, output: Path | str, *, kind: str = "package", overwrite: bool = False) -> Exported:
+def export_model(
+    name_or_path: str | Path, output: Path | str, *, kind: str = "package", overwrite: bool = False
+) -> Exported:
     """Write a model in the format of another program, after it was found to give the same numbers.
 
     Parameters
@@ -82,7 +84,9 @@ def export_model(name_or_path: str | Path, output: Path | str, *, kind: str = "p
         return Exported(kind, output)
     suffix = {"onnx": ".onnx", "openvino": ".xml", "monai-bundle": ""}[kind]
     if suffix and output.suffix.lower() != suffix:
-        raise InputError(f"An export as {kind} is a file ending in {suffix}; found {printable(output.name)}. Rename it.")
+        raise InputError(
+            f"An export as {kind} is a file ending in {suffix}; found {printable(output.name)}. Rename it."
+        )
     _check_output(output, suffix=suffix, overwrite=overwrite)
     _need({"onnx": ("onnx", "onnxruntime"), "openvino": ("openvino",), "monai-bundle": ()}[kind])
     from nmsynth.models.monai_bundle import write_monai_bundle
@@ -104,7 +108,9 @@ def _check_output(output: Path, *, suffix: str, overwrite: bool) -> None:
     is_own = output.is_file() if suffix else (output / "configs" / "metadata.json").is_file()
     for path in (output, *others):
         if path.exists() and not (overwrite and (is_own or path in others)):
-            raise InputError(f"The output {printable(path.name)} must not exist; it does. Choose another or overwrite it.")
+            raise InputError(
+                f"The output {printable(path.name)} must not exist; it does. Choose another or overwrite it."
+            )
 
 
 def _need(modules: tuple[str, ...]) -> None:
@@ -113,7 +119,9 @@ def _need(modules: tuple[str, ...]) -> None:
     for module in modules:
         if find_spec(module) is None:
             extra = extras[module]
-            raise MissingExtraError(f"This export needs {module}, of the extra '{extra}': pip install 'nmsynth[{extra}]'.")
+            raise MissingExtraError(
+                f"This export needs {module}, of the extra '{extra}': pip install 'nmsynth[{extra}]'."
+            )
 
 
 def _at_once(output: Path, write: Callable[[Path], float]) -> float:
@@ -135,8 +143,8 @@ def _at_once(output: Path, write: Callable[[Path], float]) -> float:
 def _write_onnx(step: Step, path: Path) -> float:
     """An ONNX file; returns the largest relative difference.
 
-    By the exporter that records TorchScript: the one that is based on ``torch.export`` fixes what depends on the size of
-    the image, such as the padding to whole levels.
+    By the exporter that records TorchScript: the one that is based on ``torch.export`` fixes what depends on the size
+    of the image, such as the padding to whole levels.
     """
     import onnx
     import onnxruntime

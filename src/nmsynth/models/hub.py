@@ -49,7 +49,9 @@ def find_in_hub_cache(name: str) -> Path:
     """
     found = _NAME.fullmatch(name)
     if found is None or ".." in name or "--" in found["owner"] + found["name"]:
-        raise InputError(f"A model of a hub is named hub:OWNER/NAME[@REVISION]; found {printable(name)}. Correct the name.")
+        raise InputError(
+            f"A model of a hub is named hub:OWNER/NAME[@REVISION]; found {printable(name)}. Correct the name."
+        )
     revision = found["revision"] or DEFAULT_REVISION
     folder = hub_cache() / f"models--{found['owner']}--{found['name']}"
     commit = revision if _COMMIT.fullmatch(revision) else _commit_of(folder / "refs" / revision)

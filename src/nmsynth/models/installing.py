@@ -110,7 +110,9 @@ def export_package(path: Path, output: Path, *, overwrite: bool = False) -> Card
         write_files(output, weights, card)
         return card
     if output.exists() and not (overwrite and output.is_file()):
-        raise InputError(f"The output {printable(output.name)} must not exist; it does. Choose another or overwrite it.")
+        raise InputError(
+            f"The output {printable(output.name)} must not exist; it does. Choose another or overwrite it."
+        )
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.partial")
     try:
@@ -162,8 +164,8 @@ def _package_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.Z
             )
         if place.suffix.lower() in PICKLE_SUFFIXES:
             raise UnsafeInputError(
-                f"Weights are read from safetensors only; the zip holds {printable(place.name)}, which can run programs "
-                "when opened, and nothing of it was read."
+                f"Weights are read from safetensors only; the zip holds {printable(place.name)}, which can run "
+                "programs when opened, and nothing of it was read."
             )
         if place.name in (CARD_FILE, WEIGHTS_FILE) and len(place.parts) <= 2 and not entry.is_dir():
             if place.name in entries or entry.flag_bits & 1:
@@ -171,5 +173,7 @@ def _package_entries(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.Z
             entries[place.name] = entry
     missing = [file for file in (CARD_FILE, WEIGHTS_FILE) if file not in entries]
     if missing:
-        raise InputError(f"A zipped package holds {CARD_FILE} and {WEIGHTS_FILE}; {printable(name)} has no {missing[0]}.")
+        raise InputError(
+            f"A zipped package holds {CARD_FILE} and {WEIGHTS_FILE}; {printable(name)} has no {missing[0]}."
+        )
     return entries

@@ -108,14 +108,14 @@ def _build(card: Card, weights: Mapping[str, torch.Tensor], *, allow_import: boo
         return build_method(card.method, card.plan, allow_import=allow_import, for_training=False)
 
 
-class _AllocationLimit(TorchDispatchMode):
+class _AllocationLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses, before they are allocated, tensors of more elements in all than a budget, whatever a card claims.
 
     Methods are not built on the meta device: tables that are computed in a constructor would have no values there.
     """
 
     def __init__(self, budget: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.left = budget
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -75,7 +75,6 @@ def bundle_metadata(step: Step) -> dict[str, Any]:
         "pytorch_version": torch.__version__.partition("+")[0],
         "numpy_version": np.__version__,
         "required_packages_version": {},
-        "optional_packages_version": {"nmsynth": _version("nmsynth") or "0"},
         "name": card.name,
         "task": card.task,
         "description": card.summary or card.task,
@@ -111,7 +110,9 @@ def _inputs(step: Step) -> dict[str, Any]:
         return {"image": image}
     sources, context = card.plan.sources, card.plan.context
     channels = [_channel(source, k, context) for source in sources for k in range(context)]
-    found = {"image": _tensor(_modality(sources), len(channels), _any_sizes(step, card), _numbered(channels), "magnitude")}
+    found = {
+        "image": _tensor(_modality(sources), len(channels), _any_sizes(step, card), _numbered(channels), "magnitude")
+    }
     if "condition" in step.names:
         told = [f"{c.name} {part}".strip() for c in card.plan.conditions for part in (c.categories or ("",))]
         told += [f"{source.name} is there" for source in sources if source.optional]

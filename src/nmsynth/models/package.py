@@ -78,7 +78,9 @@ def save_package(
     return write_package(Path(folder), network.state_dict(), card, half=half, overwrite=overwrite)
 
 
-def write_package(folder: Path, weights: Mapping[str, torch.Tensor], card: Card, *, half: bool, overwrite: bool) -> Card:
+def write_package(
+    folder: Path, weights: Mapping[str, torch.Tensor], card: Card, *, half: bool, overwrite: bool
+) -> Card:
     """Write weights and card as a package, at once or not at all; arguments and errors as of :func:`save_package`."""
     import torch
     from safetensors.torch import save
@@ -180,7 +182,7 @@ def read_weights(folder: Path | str, card: Card) -> bytes:
 
 
 def checked_weights(stream: IO[bytes], size: int, card: Card) -> bytes:
-    """Bytes of a file of weights of a size, read only if they begin as safetensors; errors as of :func:`read_weights`."""
+    """Bytes of a file of weights, read only if they begin as safetensors; errors as of :func:`read_weights`."""
     start = stream.read(16)
     _check_start(start, size, card.name)
     if size > MAX_WEIGHTS_BYTES:

@@ -43,8 +43,8 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
     active = first.modality in ACTIVITY_MODALITIES
     if active and not tracers:
         raise InputError(
-            f"The source '{first.name}' shows a tracer ({first.modality}); an envelope must name those that were tested, "
-            "and none is given. Pass tracers."
+            f"The source '{first.name}' shows a tracer ({first.modality}); an envelope must name those that were "
+            "tested, and none is given. Pass tracers."
         )
     low = FINEST["activity" if active else "anatomy"]
     z, y, x = plan.spacing_mm

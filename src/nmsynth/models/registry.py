@@ -145,7 +145,9 @@ def install_model(path: Path | str, *, name: str | None = None, overwrite: bool 
     UnsafeInputError
         If it is a pickle, damaged or changed.
     """
-    return _entry(import_package(path, user_folder(), name=name, taken=_shipped_names(), overwrite=overwrite), shipped=False)
+    return _entry(
+        import_package(path, user_folder(), name=name, taken=_shipped_names(), overwrite=overwrite), shipped=False
+    )
 
 
 def _shipped_names() -> frozenset[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 FILE_SUFFIXES = (".dcm", ".ima", ".zip", ".json", ".gz", ".nrrd", ".mha")
 """Names of files that are no output, so that nobody gets a folder by that name."""
 
+_SAMPLE = re.compile(r"sample-\d+\.(nii\.gz|json)")
 _log = logging.getLogger(__name__)
 
 
@@ -93,12 +96,13 @@ def synthesize_study(
         sources = {role: _read_further(path, role, card, (input_units or {}).get(role)) for role, path in roles.items()}
         loaded, chosen = preparing.result()
     _check_format(source, output, card)
+    if folder is not None and not getattr(loaded, "is_stochastic", False):
+        raise InputError(f"The model {card.name} draws no samples: a scan has one answer. Leave out their folder.")
     read_s = time.perf_counter() - started
     synthesis = _synthesize(source, sources, loaded, chosen, progress)
     synthesis.record["times_s"]["read_and_load"] = round(read_s, 3)
-    if folder is not None:
-        _write_samples(synthesis, folder, overwrite=overwrite)
-    _write(synthesis, output, record_path, started, overwrite=overwrite)
+    with _samples_written(synthesis, folder, overwrite=overwrite):
+        _write(synthesis, output, record_path, started, overwrite=overwrite)
     return synthesis
 
 
@@ -114,15 +118,24 @@ def _check_samples(folder: Path | str | None, output: Path, *, overwrite: bool) 
     return folder
 
 
-def _write_samples(synthesis: Synthesis, folder: Path, *, overwrite: bool) -> None:
-    """Samples as NIfTI, numbered."""
+@contextmanager
+def _samples_written(synthesis: Synthesis, folder: Path | None, *, overwrite: bool) -> Iterator[None]:
+    """Samples as NIfTI, numbered, in a folder that appears when the block has ended without an error."""
+    from nmsynth.io.atomic import atomic_directory
     from nmsynth.io.nifti import write_nifti
 
-    if not synthesis.samples:
-        raise InputError("This model draws no samples: each scan has one answer. Leave out the folder of samples.")
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, sample in enumerate(synthesis.samples, start=1):
-        write_nifti(sample, folder / f"sample-{number:03d}.nii.gz", overwrite=overwrite)
+    if folder is None:
+        yield
+        return
+    with atomic_directory(folder, overwrite=overwrite, may_replace=_holds_samples) as temporary:
+        for number, sample in enumerate(synthesis.samples, start=1):
+            write_nifti(sample, temporary / f"sample-{number:03d}.nii.gz")
+        yield
+
+
+def _holds_samples(folder: Path) -> bool:
+    """Whether a folder holds samples and nothing else, so that it may be replaced."""
+    return all(_SAMPLE.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _write(synthesis: Synthesis, output: Path, record_path: Path, started: float, *, overwrite: bool) -> None:
@@ -186,9 +199,7 @@ def _card_of(model: Model | MethodModel | str | Path) -> Card:
     return show_model(model) if isinstance(model, str | Path) else model.card
 
 
-def _check_roles(
-    card: Card, inputs: Mapping[str, Path | str], units: Mapping[str, str]
-) -> dict[str, Path | str]:
+def _check_roles(card: Card, inputs: Mapping[str, Path | str], units: Mapping[str, str]) -> dict[str, Path | str]:
     """Further inputs by role, if the model takes them; the first role is the input itself."""
     known = card.inputs[1:]
     unknown = sorted(set(inputs) - set(known))
@@ -199,7 +210,9 @@ def _check_roles(
         )
     stray = sorted(set(units) - set(inputs))
     if stray:
-        raise InputError(f"A unit is stated of the input '{stray[0]}', which is not given. Give it, or leave its unit out.")
+        raise InputError(
+            f"A unit is stated of the input '{stray[0]}', which is not given. Give it, or leave its unit out."
+        )
     return dict(inputs)
 
 
@@ -247,8 +260,8 @@ def _check_format(source: Volume, output: Path, card: Card) -> None:
     ):
         raise InputError(
             f"A DICOM output continues the headers of a PET input, and is one of PET in its unit; {card.name} gives "
-            f"{plan.target.modality} in {plan.target.unit.value} of {plan.sources[0].modality}. Name an output that ends "
-            "in .nii.gz."
+            f"{plan.target.modality} in {plan.target.unit.value} of {plan.sources[0].modality}. Name an output that "
+            "ends in .nii.gz."
         )
     has_headers = source.source is not None and source.source.format == "dicom"
     if not (has_headers or (source.provenance.simulated and source.modality == "PT")):

@@ -1,4 +1,4 @@
-"""``nmsynth models``: which models there are, their cards, their checksums; out to other programs and in from others."""
+"""``nmsynth models``: which models there are, their cards, their checksums; export and import."""
 
 from __future__ import annotations
 

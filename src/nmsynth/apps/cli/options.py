@@ -117,9 +117,7 @@ def named_values(words: Iterable[str] | None, *, option: str) -> dict[str, str]:
         if not separator or not name or not value:
             raise InputError(f"{option} must be NAME={kind}; found '{word}'. Write, for example, {option} {example}.")
         if name in values:
-            raise InputError(
-                f"{option} must name each {kind.lower()} once; '{name}' is given twice. Leave one out."
-            )
+            raise InputError(f"{option} must name each {kind.lower()} once; '{name}' is given twice. Leave one out.")
         values[name] = value
     return values
 
