@@ -23,6 +23,8 @@ EDGE_LEVEL = 0.5
 """Of the uptake or signal beneath the skin: where the edge of a blurred body lies."""
 OPEN_AIR = 0.12
 """Of the median uptake: what is below it belongs to the air around the body, and the rim that hangs on to it too."""
+RIM_MM = 12.0
+"""How far the blur of the edge reaches into the body [mm]."""
 COUCH_MM = 8.0
 """What is thinner than this in a transaxial slice of CT is no body but the couch [mm]."""
 LARGEST_GRID = 2_000_000
@@ -59,8 +61,11 @@ def working_grid(volume: Volume, spacing_mm: float) -> Volume:
     affine = np.array(volume.affine)
     affine[:3, :3] = affine[:3, :3] * step
     affine[:3, 3] = to_world(volume.affine, (step - 1)[None] / 2)[0]
-    grid = Volume(np.broadcast_to(np.float32(0), tuple(counts)), affine, volume.unit, volume.modality)
-    return antialiased(volume, grid.spacing_mm).resample_to(grid, fill=float(np.min(volume.array)))
+    spacing = tuple(np.asarray(volume.spacing_mm) * step)
+    array = ndimage.affine_transform(
+        antialiased(volume, spacing).array, step, (step - 1) / 2, tuple(counts), order=1, mode="nearest"
+    )
+    return volume.with_array(array, affine=affine, source=None)
 
 
 def antialiased(volume: Volume, spacing_mm: tuple[float, ...]) -> Volume:
@@ -95,7 +100,7 @@ def find_body(volume: Volume, *, spacing_mm: float = 2.5, level: float = EDGE_LE
         field = _interior(image.array > 0)
         return Body(image, _mr_body(image), field)
     relative, uptake = _edge_images(image)
-    return Body(image, _uptake_body(relative, uptake, level), np.ones(image.shape, dtype=bool))
+    return Body(image, _uptake_body(relative, uptake, level, image.spacing_mm), np.ones(image.shape, dtype=bool))
 
 
 def same_size(body: Body, other: Mask, field: Mask) -> Body:
@@ -119,9 +124,9 @@ def same_size(body: Body, other: Mask, field: Mask) -> Body:
     low, high = 0.15, 0.9
     for _ in range(8):
         middle = (low + high) / 2
-        larger = np.count_nonzero(_uptake_body(relative, uptake, middle) & field) > wanted
+        larger = np.count_nonzero(_uptake_body(relative, uptake, middle, body.image.spacing_mm) & field) > wanted
         low, high = (middle, high) if larger else (low, middle)
-    return Body(body.image, _uptake_body(relative, uptake, (low + high) / 2), body.field)
+    return Body(body.image, _uptake_body(relative, uptake, (low + high) / 2, body.image.spacing_mm), body.field)
 
 
 def signed_distance_mm(mask: Mask, field: Mask, spacing_mm: tuple[float, ...]) -> Image:
@@ -217,9 +222,14 @@ def _edge_images(image: Volume) -> tuple[Image, Image]:
     return np.asarray(uptake / around, dtype=np.float32), np.asarray(uptake, dtype=np.float32)
 
 
-def _uptake_body(relative: Image, uptake: Image, level: float) -> Mask:
+def _uptake_body(relative: Image, uptake: Image, level: float, spacing_mm: tuple[float, ...]) -> Mask:
     """Body in PET: all but the air, and the rim below the level that hangs on to the air."""
-    labels, _ = ndimage.label(relative <= level)
-    air = np.unique(labels[(uptake < OPEN_AIR) & (relative <= level)])
-    body = ~np.isin(labels, air[air > 0])
+    labels, _ = ndimage.label(uptake < OPEN_AIR)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    air = np.isin(labels, np.flatnonzero((sizes > 0) & (sizes >= 0.05 * sizes.max())))
+    if not air.any():
+        return np.ones(uptake.shape, dtype=bool)
+    rim = ndimage.distance_transform_edt(~air, spacing_mm) <= RIM_MM
+    body = ~(air | (rim & (relative <= level)))
     return _filled(ndimage.binary_opening(body, np.ones((1, 3, 3))) if body.any() else body)

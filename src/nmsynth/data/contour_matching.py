@@ -23,6 +23,7 @@ def match_contours(
     reach_mm: float,
     smoothness_mm: float,
     iterations: int,
+    largest_mm: float,
     free: Image,
 ) -> FloatArray:
     """Displacement that makes two maps of signed distances equal near their contours.
@@ -43,6 +44,8 @@ def match_contours(
         FWHM of the Gaussian that smooths the field at each iteration [mm].
     iterations
         Number of them.
+    largest_mm
+        Most that a voxel moves along an axis [mm].
     free
         Share of the displacement that a voxel may have, 0 to 1, shape ``(z, y, x)``.
 
@@ -67,5 +70,6 @@ def match_contours(
         here = ndimage.map_coordinates(source, index + field / size, order=1, mode="nearest")
         left = np.where((np.abs(here) < reach_mm) | (np.abs(target) < reach_mm), target - here, 0.0)
         field += STEP * left * slope
+        np.clip(field, -largest_mm, largest_mm, out=field)
         field = np.stack([ndimage.gaussian_filter(part, sigma, mode="nearest", truncate=3.0) for part in field]) * free
     return np.asarray(field, dtype=np.float64)

@@ -61,6 +61,8 @@ class RegistrationSettings(BaseModel):
     """Spacing of the grid on which images are compared [mm]."""
     reach_mm: float = Field(default=12.0, gt=0.0)
     """Contours further apart than this do not attract each other [mm]."""
+    largest_mm: float = Field(default=25.0, gt=0.0)
+    """Along each axis, no voxel is moved further than this by contours [mm]."""
     bins: int = Field(default=32, ge=8)
     """Of the histogram that gives the mutual information."""
     iterations: int = Field(default=40, ge=1)
@@ -238,6 +240,7 @@ def _by_contours(pair: _Pair, settings: RegistrationSettings, free: Image) -> An
     field = match_contours(
         fixed, on_fixed, spacing_mm=grid.spacing_mm, reach_mm=settings.reach_mm,
         smoothness_mm=settings.smoothness_mm, iterations=settings.iterations, free=free,
+        largest_mm=settings.largest_mm,
     )  # fmt: skip
     return _field_transform(np.einsum("wa,azyx->zyxw", directions_of(grid.affine), field), grid)
 
