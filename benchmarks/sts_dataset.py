@@ -1,7 +1,7 @@
 """Dataset of the 22 sarcoma triples (PET, CT, T1 MR, tumour) for one translation, registered on request.
 
-Run as ``python -m benchmarks.sts_dataset --data DATA --task ct-pet --out FOLDER [--register]``. Without registration the
-images are linked into the folder, as paths of a manifest lie below it. The tumours already lie within 0.3 mm of each
+Run as ``python -m benchmarks.sts_dataset --data DATA --task ct-pet --out FOLDER [--register]``. The images are
+linked into the folder, as paths of a manifest lie below it. The tumours already lie within 0.3 mm of each
 other, limbs and skin do not: the deformation keeps the tumour where it is.
 """
 
@@ -96,9 +96,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--workers", type=int)
     given = parser.parse_args()
-    path = build(
-        given.data, given.task, given.out, registered=given.register, folds=given.folds, workers=given.workers
-    )
+    path = build(given.data, given.task, given.out, registered=given.register, folds=given.folds, workers=given.workers)
     print(path)
     if given.register:
         record = json.loads((path.parent / "registration.json").read_text(encoding="utf-8"))

@@ -121,6 +121,8 @@ def test_a_made_dataset_can_be_checked(tmp_path):
         array = np.zeros((12, 20, 20))
         array[:, 4:16, 4:16] = 2 + np.random.default_rng(k).random((12, 12, 12))
         for name in ("low", "full"):
-            write_nifti(make_volume(array=array, unit=Unit.SUV_BODY_WEIGHT), tmp_path / f"patient-{k}" / f"{name}.nii.gz")
+            write_nifti(
+                make_volume(array=array, unit=Unit.SUV_BODY_WEIGHT), tmp_path / f"patient-{k}" / f"{name}.nii.gz"
+            )
     assert run(["dataset", "make", str(tmp_path), "--source", "low.nii.gz", "--target", "full.nii.gz"]) == 0
     assert run(["dataset", "check", str(tmp_path)]) == 0

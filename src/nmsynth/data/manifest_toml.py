@@ -29,6 +29,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from nmsynth.core.config import Settings, read_config
 from nmsynth.core.errors import InputError
 
@@ -43,7 +45,7 @@ class RoleDefaults(Settings):
     count_fraction: float | None = None
     modality: str = ""
     unit: str = ""
-    condition: dict[str, float | str] = {}
+    condition: dict[str, float | str] = Field(default_factory=dict)
 
 
 class TomlImage(RoleDefaults):
@@ -59,7 +61,7 @@ class TomlCase(Settings):
     id: str
     subject: str = ""
     split: str | None = None
-    condition: dict[str, float | str] = {}
+    condition: dict[str, float | str] = Field(default_factory=dict)
     image: tuple[TomlImage, ...]
 
 
@@ -67,7 +69,7 @@ class TomlManifest(Settings):
     """The whole file."""
 
     split: str | None = None
-    default: dict[str, RoleDefaults] = {}
+    default: dict[str, RoleDefaults] = Field(default_factory=dict)
     case: tuple[TomlCase, ...]
 
 

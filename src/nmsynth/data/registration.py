@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
+import SimpleITK
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
@@ -33,8 +33,8 @@ from nmsynth.data.body import (
 )
 from nmsynth.data.contour_matching import match_contours
 
-SEED = 20
-"""Of the places at which the mutual information is sampled."""
+sitk: Any = SimpleITK
+"""The package, whose functions have no types."""
 LEAST_VOLUME = 0.2
 """Smallest local ratio of volumes; what squeezes more is no motion of a body."""
 DICE_LOSS = 0.003
@@ -137,8 +137,8 @@ def register(
         transform, taken = _find(pair, settings, keep)
     except RuntimeError as error:
         raise NumericalError(
-            "The registration must come to a result; its optimiser failed. Look at both images: they must show one part "
-            "of one patient."
+            "The registration must come to a result; its optimiser failed. Look at both images: they must show one "
+            "part of one patient."
         ) from error
     record = {
         "settings": settings.model_dump(),
@@ -188,9 +188,9 @@ class _Pair:
         field = _moved_mask(self.moving.field, self.moving.image, grid, transform) & self.fixed.field
         measures = contour_agreement(self.fixed.mask, moved, field, grid.spacing_mm)
         method = self.method(field & ndimage.binary_dilation(self.fixed.mask, iterations=2))
-        method.SetMetricMovingMask(_to_itk(self.moving.image, self.moving.field, kind=np.uint8))
-        method.SetInitialTransform(transform)
-        information = -method.MetricEvaluate(_to_itk(grid), _to_itk(self.moving.image))
+        method.SetInitialTransform(sitk.Transform(3, sitk.sitkIdentity))
+        there = Registration(transform, {}).apply(self.moving.image, grid)
+        information = -method.MetricEvaluate(_to_itk(grid), _to_itk(there))
         return {k: round(float(v), 5) for k, v in (measures | {"mutual_information": float(information)}).items()}
 
     def method(self, inside: Mask) -> Any:

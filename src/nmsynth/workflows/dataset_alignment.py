@@ -47,7 +47,9 @@ def check_place(volume: Volume, target: Volume, body: Body, tolerance_mm: float,
         other = find_body(volume, spacing_mm=WORKING_MM)
         image, seen = other.image, on_grid(other.field, other.image, body.image)
     if not seen.any():
-        return [("error", "the field of view has no overlap with the target's: another part of the body, or another frame")]
+        return [
+            ("error", "the field of view has no overlap with the target's: another part of the body, or another frame")
+        ]
     share = np.count_nonzero(seen & body.mask) / max(np.count_nonzero(body.mask), 1)
     told: list[Told] = []
     if share < COVERED_SHARE:

@@ -20,7 +20,7 @@ SCHEMA_VERSION = 1
 RANGE_FACTOR = 20.0
 """An image whose 99th percentile lies further than this factor from the median of its like is told."""
 CUT_SHARE = 0.05
-"""Of the body's surface at the sides of the field of view: an image with more is told where others have a fifth of it."""
+"""Of the body's surface at the sides of the field of view: more is told where others have less than a fifth of it."""
 SHORT = 0.5
 """An image whose field of view is shorter than this times the median of its like is told."""
 BYTES_PER_VOXEL = 4
@@ -71,9 +71,9 @@ def check_dataset(
     modality is not the manifest's, that is empty, that has no SUV though it is PET, that has no overlap with its
     target; a two-dimensional image among others; one patient, or the same voxels, in two splits; no room for the
     prepared images. Warnings: the same voxels twice; values a factor of 20 from those of others of the kind; a source
-    that lies further than the tolerance from its target (of one modality by phase correlation, of two by the contours of
-    the body), or that shows less than 80 % of its body; a body cut off, or a field of view half as long, where others
-    of the kind are not.
+    that lies further than the tolerance from its target (of one modality by phase correlation, of two by the contours
+    of the body), or that shows less than 80 % of its body; a body cut off, or a field of view half as long, where
+    others of the kind are not.
 
     Parameters
     ----------
@@ -115,7 +115,13 @@ def check_dataset(
         if pictures is not None:
             _draw(pictures, case, volumes)
         progress("checking the dataset", (k + 1) / len(cases))
-    findings += [*_duplicates(seen), *_ranges(seen), *_outliers(seen), *_patients(seen), *_room(n_bytes, work or file.parent)]
+    findings += [
+        *_duplicates(seen),
+        *_ranges(seen),
+        *_outliers(seen),
+        *_patients(seen),
+        *_room(n_bytes, work or file.parent),
+    ]
     splits = sorted({row.split for row in rows})
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -159,7 +165,7 @@ def _check_case(
     rows: list[ManifestRow], root: Path, tolerance_mm: float
 ) -> tuple[list[Finding], list[_Seen], list[tuple[ManifestRow, Volume]]]:
     """Open the images of a case, the target first, and keep what is compared between cases."""
-    from nmsynth.data.body import Body, find_body
+    from nmsynth.data.body import find_body
     from nmsynth.data.manifest_images import read_image
     from nmsynth.workflows.dataset_alignment import WORKING_MM, check_place
 
@@ -317,5 +323,6 @@ def _room(n_bytes: int, folder: Path) -> list[Finding]:
     free = shutil.disk_usage(exists).free
     if n_bytes <= free:
         return []
-    what = f"prepared images need about {n_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; free some, or use another disk"
+    needed = f"prepared images need about {n_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free"
+    what = f"{needed}; free some, or use another disk"
     return [Finding("error", "", "", "", what)]

@@ -104,7 +104,9 @@ def make_manifest(
     rows, keys, left_out = _rows(folder, output.parent, wanted, dict(stated or {}))
     if not rows:
         found = f" {left_out[0]}" if left_out else ""
-        raise InputError(f"A dataset needs a case with a source and a target; none was found.{found} Check the patterns.")
+        raise InputError(
+            f"A dataset needs a case with a source and a target; none was found.{found} Check the patterns."
+        )
     assigned = _assign(keys, rules)
     manifests = [output]
     if rules.folds:
@@ -172,7 +174,7 @@ def _rows(
         for chosen, path in images.items():
             modality, unit = stated.get(chosen.name) or stated.get(chosen.role) or _header(folder / path)
             name = chosen.name or ("" if chosen.role in ("source", "target") else chosen.role)
-            inside = (folder / path).resolve().relative_to(root.resolve()).as_posix()
+            inside = (folder.resolve() / path).relative_to(root.resolve()).as_posix()
             rows.append(
                 ManifestRow(case, pseudonyms[subject], "train", chosen.role, name, inside, None, modality, unit)
             )
@@ -259,6 +261,4 @@ def _assign(keys: Mapping[str, str], rules: Split) -> list[dict[str, str]]:
         held_out = [set(rest[k :: rules.folds]) for k in range(rules.folds)]
     else:
         held_out = [set(rest[: round(rules.validation_share * len(order))])]
-    return [
-        {p: "test" if p in test else "validation" if p in held else "train" for p in keys} for held in held_out
-    ]
+    return [{p: "test" if p in test else "validation" if p in held else "train" for p in keys} for held in held_out]

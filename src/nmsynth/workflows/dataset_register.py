@@ -108,10 +108,14 @@ def _claim(output: Path, record: dict[str, Any]) -> None:
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
         if {k: found.get(k) for k in record} != record:
-            raise InputError("The output was registered with other settings. Choose another folder or the same settings.")
+            raise InputError(
+                "The output was registered with other settings. Choose another folder or the same settings."
+            )
         return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError("A registered dataset needs a folder of its own; the output holds other files. Choose another.")
+        raise InputError(
+            "A registered dataset needs a folder of its own; the output holds other files. Choose another."
+        )
     output.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

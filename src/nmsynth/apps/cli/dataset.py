@@ -134,7 +134,13 @@ def register(
     output: Annotated[Path, typer.Argument(help="Folder of the new dataset.")],
     to: Annotated[str, typer.Option("--to", help="Role or name of the image that others are laid over.")] = "target",
     how: Annotated[How, typer.Option("--how", help="Six parameters, or a smooth displacement.")] = How.RIGID,
-    by: Annotated[By, typer.Option("--by", help="The contours of the body, mutual information, or both.")] = By.BOTH,
+    by: Annotated[
+        By | None,
+        typer.Option(
+            "--by",
+            help="What is compared; when unset, contours and mutual information if rigid, else contours.",
+        ),
+    ] = None,
     keep: Annotated[str, typer.Option("--keep", help="Name of a mask that is in place and is not moved.")] = "",
     workers: Annotated[int | None, typer.Option("--workers", help="Processes; one for each core when unset.")] = None,
     as_json: options.Json = False,
@@ -144,11 +150,10 @@ def register(
     from nmsynth.workflows.dataset_register import register_dataset
 
     terminal = terminal_of(context)
-    settings = RegistrationSettings(how=how.value, by=by.value)
+    usual = By.BOTH if how is How.RIGID else By.CONTOUR
+    settings = RegistrationSettings(how=how.value, by=(by or usual).value)
     with terminal.progress() as progress:
-        result = register_dataset(
-            manifest, output, settings, to=to, keep=keep, workers=workers, progress=progress
-        )
+        result = register_dataset(manifest, output, settings, to=to, keep=keep, workers=workers, progress=progress)
     if as_json:
         terminal.print_json(result)
         return
