@@ -154,7 +154,7 @@ def contour_agreement(first: Mask, second: Mask, field: Mask, spacing_mm: tuple[
     maps = [signed_distance_mm(mask, field, spacing_mm) for mask in (first, second)]
     inner = ndimage.binary_erosion(field, iterations=2, border_value=1)
     near = max(spacing_mm)
-    # a voxel at one contour lies within a voxel of it; where it lies to the other contour is the difference of both maps
+    # at a voxel near one contour, the distance to the other is the difference of both maps
     apart = np.concatenate([np.abs(maps[0] - maps[1])[(np.abs(m) < near) & inner] for m in maps])
     if not apart.size:
         return {"dice": dice, "contour_mean_mm": 0.0, "contour_p95_mm": 0.0}

@@ -57,17 +57,17 @@ def match_contours(
     ----------
     .. [Thirion1998] J.-P. Thirion, Medical Image Analysis 2(3):243-260, 1998.
     """
-    size = np.asarray(spacing_mm, dtype=np.float32)[:, None, None, None]
+    voxel_mm = np.asarray(spacing_mm, dtype=np.float32)[:, None, None, None]
     sigma = [smoothness_mm / FWHM_PER_SIGMA / s for s in spacing_mm]
     index = np.indices(fixed.shape, dtype=np.float32)
     target = np.clip(fixed, -reach_mm, reach_mm)
     source = np.clip(moving, -reach_mm, reach_mm)
-    slope = np.stack(np.gradient(target, *spacing_mm))
+    slope = np.stack([np.gradient(target, size, axis=axis) for axis, size in enumerate(spacing_mm)])
     # the gradient of a distance is 1: a smaller one is where maps meet, and says nothing
     slope /= np.maximum((slope**2).sum(axis=0), 0.25)
     field = np.zeros_like(index)
     for _ in range(iterations):
-        here = ndimage.map_coordinates(source, index + field / size, order=1, mode="nearest")
+        here = ndimage.map_coordinates(source, index + field / voxel_mm, order=1, mode="nearest")
         left = np.where((np.abs(here) < reach_mm) | (np.abs(target) < reach_mm), target - here, 0.0)
         field += STEP * left * slope
         np.clip(field, -largest_mm, largest_mm, out=field)

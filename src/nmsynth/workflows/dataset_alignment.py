@@ -50,7 +50,7 @@ def check_place(volume: Volume, target: Volume, body: Body, tolerance_mm: float,
         return [
             ("error", "the field of view has no overlap with the target's: another part of the body, or another frame")
         ]
-    share = np.count_nonzero(seen & body.mask) / max(np.count_nonzero(body.mask), 1)
+    share = int(np.count_nonzero(seen & body.mask)) / max(int(np.count_nonzero(body.mask)), 1)
     told: list[Told] = []
     if share < COVERED_SHARE:
         told.append(("warning", f"it shows {100 * share:.0f} % of the body that the target shows"))
@@ -85,9 +85,9 @@ def cut_share(body: Body) -> float:
     from scipy import ndimage
 
     mask = body.mask
-    surface = np.count_nonzero(mask & ~ndimage.binary_erosion(mask))
-    faces = sum(np.count_nonzero(np.take(mask, end, axis=axis)) for axis in (1, 2) for end in (0, -1))
-    return faces / max(surface, 1)
+    surface = int(np.count_nonzero(mask & ~ndimage.binary_erosion(mask)))
+    faces = sum(int(np.count_nonzero(np.take(mask, end, axis=axis))) for axis in (1, 2) for end in (0, -1))
+    return float(faces / max(surface, 1))
 
 
 def _shift_mm(volume: Volume, target: Volume) -> float:
