@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from nmsynth.data.body import Image
+from nmsynth.data.body_contours import Image
 from nmsynth.metrics.regions import FWHM_PER_SIGMA
 
 FloatArray = npt.NDArray[np.float64]

@@ -19,7 +19,7 @@ import nmsynth
 from nmsynth.core.errors import InputError, NumericalError
 from nmsynth.core.geometry import directions_of, is_orthogonal
 from nmsynth.core.volume import Volume
-from nmsynth.data.body import (
+from nmsynth.data.body_contours import (
     Body,
     FloatArray,
     Image,

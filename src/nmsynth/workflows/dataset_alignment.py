@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from nmsynth.core.volume import Volume
-    from nmsynth.data.body import Body
+    from nmsynth.data.body_contours import Body
 
 Told = tuple[Literal["error", "warning"], str]
 
@@ -38,7 +38,7 @@ def check_place(volume: Volume, target: Volume, body: Body, tolerance_mm: float,
     """
     import numpy as np
 
-    from nmsynth.data.body import find_body, on_grid, working_grid
+    from nmsynth.data.body_contours import find_body, on_grid, working_grid
 
     if not compare:
         image = working_grid(volume, WORKING_MM)
@@ -66,7 +66,7 @@ def check_place(volume: Volume, target: Volume, body: Body, tolerance_mm: float,
 
 def _check_contours(body: Body, other: Body, seen: npt.NDArray[np.bool_], tolerance_mm: float) -> list[Told]:
     """Distance of the contours of the body in two modalities."""
-    from nmsynth.data.body import contour_agreement, on_grid, same_size
+    from nmsynth.data.body_contours import contour_agreement, on_grid, same_size
 
     mask = on_grid(other.mask, other.image, body.image)
     found = contour_agreement(same_size(body, mask, seen).mask, mask, seen & body.field, body.image.spacing_mm)

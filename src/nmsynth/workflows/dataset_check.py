@@ -12,7 +12,7 @@ from nmsynth.core.progress import Progress, silent
 
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
-    from nmsynth.data.body import Body
+    from nmsynth.data.body_contours import Body
     from nmsynth.data.manifest import ManifestRow
 
 SCHEMA_VERSION = 1
@@ -165,7 +165,7 @@ def _check_case(
     rows: list[ManifestRow], root: Path, tolerance_mm: float
 ) -> tuple[list[Finding], list[_Seen], list[tuple[ManifestRow, Volume]]]:
     """Open the images of a case, the target first, and keep what is compared between cases."""
-    from nmsynth.data.body import find_body
+    from nmsynth.data.body_contours import find_body
     from nmsynth.data.manifest_images import read_image
     from nmsynth.workflows.dataset_alignment import WORKING_MM, check_place
 
