@@ -7,6 +7,7 @@ same plan on the same data trains the same model.
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ from nmsynth.core.units import Unit
 Triple = tuple[int, int, int]
 
 SCHEMA_VERSION = 1
+_SHORT_ARRAY = re.compile(r"= \[\n((?:    [-+.\w\"]+,\n)+)\]")
+"""An array of plain values that tomli_w spreads over several lines."""
 
 
 class ImagePlan(Settings):
@@ -211,7 +214,8 @@ def plan_to_toml(plan: Plan) -> str:
     import tomli_w
 
     head = "# How nmsynth trains on this dataset. Edit what you know better; the same plan trains the same model.\n"
-    return head + tomli_w.dumps(plan.model_dump(mode="json", exclude_none=True))
+    text = tomli_w.dumps(plan.model_dump(mode="json", exclude_none=True))
+    return head + _SHORT_ARRAY.sub(lambda found: f"= [{' '.join(found[1].split()).rstrip(',')}]", text)
 
 
 def check_same_images(plan: Plan, found: dict[str, str]) -> None:
@@ -230,9 +234,9 @@ def check_same_images(plan: Plan, found: dict[str, str]) -> None:
         For the first image that is not there or of another modality.
     """
     for image, key in [(s, s.name) for s in plan.sources] + [(plan.target, "target")]:
+        if not found or (key not in found and image.optional):
+            continue
         if key not in found:
-            if image.optional:
-                continue
             raise InputError(
                 f"The plan needs the source '{image.name}' ({image.modality}); the dataset has "
                 f"{', '.join(sorted(found))}. Plan this dataset, or name its images as the plan does."
