@@ -14,6 +14,10 @@ from nmsynth.models.method import Method, MethodSetting
 
 METHODS = {
     "unet": "nmsynth.models.residual_unet:ResidualUNet",
+    "ddpm": "nmsynth.models.denoising_diffusion:DenoisingDiffusion",
+    "ldm": "nmsynth.models.latent_diffusion:LatentDiffusion",
+    "flow": "nmsynth.models.rectified_flow:RectifiedFlow",
+    "swin": "nmsynth.models.swin:Swin",
 }
 """Class of each family."""
 
