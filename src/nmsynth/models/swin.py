@@ -13,7 +13,6 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from nmsynth.core.errors import InputError
 from nmsynth.models.method import MethodSetting, Regression, with_constant_channels
@@ -40,8 +39,8 @@ def from_windows(windows: torch.Tensor, window: tuple[int, ...], sizes: tuple[in
     counts = [size // w for size, w in zip(sizes, window, strict=True)]
     # (b, nz, ny, nx, wz, wy, wx, c) -> (b, nz, wz, ny, wy, nx, wx, c)
     order = (0, *(n for axis in range(1, dims + 1) for n in (axis, axis + dims)), 2 * dims + 1)
-    return windows.reshape(-1, *counts, *window, windows.shape[-1]).permute(order).reshape(
-        -1, *sizes, windows.shape[-1]
+    return (
+        windows.reshape(-1, *counts, *window, windows.shape[-1]).permute(order).reshape(-1, *sizes, windows.shape[-1])
     )
 
 
@@ -136,8 +135,7 @@ class SwinGroup(nn.Module):
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            SwinBlock(channels, window, n_heads=n_heads, shifted=bool(k % 2), embedding=embedding)
-            for k in range(depth)
+            SwinBlock(channels, window, n_heads=n_heads, shifted=bool(k % 2), embedding=embedding) for k in range(depth)
         )
         self.convolution = convolution(dims, channels, channels)
 
