@@ -31,7 +31,7 @@ def test_optional_columns_may_be_absent(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("source", "input", "'role' must be one of source, target.*found 'input'"),
+        ("source", "input", "'role' must be one of source, condition, target.*found 'input'"),
         ("train", "training", "'split' must be one of train, validation, test"),
         ("0.25", "25", "count fraction must lie above 0 and at most at 1; found '25'"),
         ("0.25", "many", "count fraction must lie above 0"),

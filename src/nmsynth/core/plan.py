@@ -7,6 +7,7 @@ same plan on the same data trains the same model.
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,8 @@ from nmsynth.core.units import Unit
 Triple = tuple[int, int, int]
 
 SCHEMA_VERSION = 1
+_SHORT_ARRAY = re.compile(r"= \[\n((?:    [-+.\w\"]+,\n)+)\]")
+"""An array of plain values that tomli_w spreads over several lines."""
 
 
 class ImagePlan(Settings):
@@ -211,7 +214,8 @@ def plan_to_toml(plan: Plan) -> str:
     import tomli_w
 
     head = "# How nmsynth trains on this dataset. Edit what you know better; the same plan trains the same model.\n"
-    return head + tomli_w.dumps(plan.model_dump(mode="json", exclude_none=True))
+    text = tomli_w.dumps(plan.model_dump(mode="json", exclude_none=True))
+    return head + _SHORT_ARRAY.sub(lambda found: f"= [{' '.join(found[1].split()).rstrip(',')}]", text)
 
 
 def check_same_images(plan: Plan, found: dict[str, str]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from nmsynth.core.errors import InputError
 
-ROLES = ("source", "target", "truth", "reference", "mask", "anatomy", "data")
-"""What an image is for: what a model gets; what it should give; the true activity (T0); another image to compare with;
-labels; CT, MR or attenuation; counts or tables that are no image."""
+ROLES = ("source", "condition", "target", "truth", "reference", "mask", "anatomy", "data")
+"""What an image is for: what a model gets; what it also gets where there is one; what it should give; the true activity
+(T0); another image to compare with; labels; CT, MR or attenuation; counts or tables that are no image."""
 SPLITS = ("train", "validation", "test")
 FILE_NAME = "manifest.csv"
 
@@ -34,19 +34,34 @@ class ManifestRow:
     """Counts of a scan over those of the full scan; empty where it is no scan."""
     modality: str = ""
     unit: str = ""
+    conditions: tuple[tuple[str, str], ...] = ()
+    """Facts of the scan that a network is told, by name: the columns ``condition.NAME``."""
+
+    @property
+    def channel(self) -> str:
+        """Which input of a model a source is: scans that differ in their counts are one input, at several levels."""
+        if self.count_fraction is None and self.name:
+            return self.name
+        return _CHANNELS.get(self.modality.upper(), self.modality.lower()) or "source"
 
 
-_COLUMNS = tuple(f.name for f in fields(ManifestRow))
+_CHANNELS = {"PT": "pet", "MR": "mr", "CT": "ct", "NM": "nm"}
+_COLUMNS = tuple(f.name for f in fields(ManifestRow) if f.name != "conditions")
+_CONDITION = "condition."
+"""Start of the name of a column that holds a fact of the scan."""
 _REQUIRED = ("case", "subject", "split", "role", "path")
 
 
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     """Write a manifest, in the order given."""
+    rows = list(rows)
+    told = list(dict.fromkeys(name for row in rows for name, _ in row.conditions))
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        writer.writerow([*_COLUMNS, *(_CONDITION + name for name in told)])
         for row in rows:
-            values = [getattr(row, name) for name in _COLUMNS]
+            conditions = dict(row.conditions)
+            values = [*(getattr(row, name) for name in _COLUMNS), *(conditions.get(name) for name in told)]
             writer.writerow("" if v is None else f"{v:.9g}" if isinstance(v, float) else v for v in values)
 
 
@@ -57,7 +72,8 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     ----------
     path
         The CSV file, or the folder that holds ``manifest.csv``. Columns ``case``, ``subject``, ``split``, ``role`` and
-        ``path`` must be there; ``name``, ``count_fraction``, ``modality`` and ``unit`` may; others are not read.
+        ``path`` must be there; ``name``, ``count_fraction``, ``modality``, ``unit`` and ``condition.NAME`` may; others
+        are not read.
 
     Raises
     ------
@@ -119,7 +135,12 @@ def _row(values: dict[str, str | None], line: int, folder: Path) -> ManifestRow:
             raise InputError(
                 f"{where}: a count fraction must lie above 0 and at most at 1; found '{text['count_fraction']}'."
             )
-    return ManifestRow(**{**text, "count_fraction": fraction})  # type: ignore[arg-type]
+    conditions = tuple(
+        (key.removeprefix(_CONDITION), value.strip())
+        for key, value in values.items()
+        if key and key.startswith(_CONDITION) and value and value.strip()
+    )
+    return ManifestRow(**{**text, "count_fraction": fraction, "conditions": conditions})  # type: ignore[arg-type]
 
 
 def _check_splits(rows: Iterable[ManifestRow]) -> None:

@@ -1,0 +1,156 @@
+"""The fingerprint of a dataset: what a plan is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
+from nmsynth.core.volume import Volume
+from nmsynth.data.body import body_contour
+from nmsynth.data.manifest import ManifestRow, by_case
+from nmsynth.data.prepared import read_image
+
+PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
+
+
+@dataclass(slots=True)
+class ImageStatistics:
+    """What is found of one kind of image over all cases."""
+
+    modality: str
+    unit: str
+    n_images: int = 0
+    n_cases: int = 0
+    spacings_mm: list[tuple[float, float, float]] = field(default_factory=list)
+    shapes: list[tuple[int, int, int]] = field(default_factory=list)
+    extents_mm: list[tuple[float, float, float]] = field(default_factory=list)
+    percentiles: list[list[float]] = field(default_factory=list)
+    """Of the values in the body, one list an image; see :data:`PERCENTILES`."""
+
+    def median(self, name: str) -> tuple[float, float, float]:
+        """Median over the images of ``spacings_mm``, ``shapes`` or ``extents_mm``."""
+        z, y, x = (float(v) for v in np.median(np.asarray(getattr(self, name)), axis=0))
+        return z, y, x
+
+    def percentile(self, which: float) -> float:
+        """Median over the images of a percentile in the body."""
+        return float(np.median([p[PERCENTILES.index(which)] for p in self.percentiles]))
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values: medians and ranges."""
+        summary: dict[str, Any] = {k: v for k, v in asdict(self).items() if not isinstance(v, list)}
+        for name in ("spacings_mm", "shapes"):
+            values = np.asarray(getattr(self, name), dtype=np.float64)
+            summary[name] = {
+                "median": [round(float(v), 4) for v in np.median(values, axis=0)],
+                "least": [round(float(v), 4) for v in values.min(axis=0)],
+                "most": [round(float(v), 4) for v in values.max(axis=0)],
+            }
+        summary["body_percentiles"] = {f"{p:g}": round(self.percentile(p), 4) for p in PERCENTILES}
+        return summary
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What is found in a dataset."""
+
+    n_cases: int
+    n_subjects: int
+    target: ImageStatistics
+    sources: dict[str, ImageStatistics]
+    conditions: dict[str, list[str]]
+    """Values of each fact that scans state, by name, one an image."""
+    regions: bool
+    """Whether there are masks of lesions or organs."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "n_cases": self.n_cases,
+            "n_subjects": self.n_subjects,
+            "target": self.target.to_json(),
+            "sources": {name: s.to_json() for name, s in self.sources.items()},
+            "conditions": {name: sorted(set(values))[:20] for name, values in self.conditions.items()},
+            "regions": self.regions,
+        }
+
+
+def take_fingerprint(
+    rows: Sequence[ManifestRow], root: Path, *, progress: Callable[[str, float], None] = lambda *_: None
+) -> Fingerprint:
+    """Read the images of a manifest and keep their statistics.
+
+    Parameters
+    ----------
+    rows
+        Of all cases that a training may see; test cases should be left out.
+    root
+        Folder that paths are relative to.
+    progress
+        Told what is done and the share of it.
+
+    Raises
+    ------
+    InputError
+        If images of one kind differ in modality or unit.
+    """
+    cases = by_case(rows)
+    target: ImageStatistics | None = None
+    sources: dict[str, ImageStatistics] = {}
+    conditions: dict[str, list[str]] = {}
+    for number, members in enumerate(cases.values()):
+        seen: set[str] = set()
+        for row in members:
+            if row.role not in ("source", "condition", "target"):
+                continue
+            volume = _in_comparable_unit(read_image(row, root))
+            key = "target" if row.role == "target" else row.channel
+            known = target if row.role == "target" else sources.get(row.channel)
+            if known is None:
+                known = ImageStatistics(volume.modality, volume.unit.value)
+                if row.role == "target":
+                    target = known
+                else:
+                    sources[row.channel] = known
+            _add(known, volume, row, key)
+            known.n_cases += key not in seen
+            seen.add(key)
+            facts = dict(row.conditions)
+            if row.count_fraction is not None and row.role != "target":
+                facts["count_fraction"] = f"{row.count_fraction:.9g}"
+            for name, value in facts.items():
+                conditions.setdefault(name, []).append(value)
+        progress("reading the dataset", (number + 1) / len(cases))
+    if target is None or not sources:
+        raise InputError("A dataset needs sources and a target; it has not both. Correct the manifest.")
+    regions = any(r.role == "mask" and r.name != "body" for r in rows)
+    return Fingerprint(len(cases), len({r.subject for r in rows}), target, sources, conditions, regions)
+
+
+def _in_comparable_unit(volume: Volume) -> Volume:
+    """PET that has an SUV in SUV by body weight, all else as it is."""
+    if volume.modality == "PT" and (volume.unit is Unit.BQML or volume.unit.is_suv):
+        return volume.to_suv()
+    return volume
+
+
+def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> None:
+    """Add an image to the statistics of its kind."""
+    if (volume.modality, volume.unit.value) != (known.modality, known.unit):
+        raise InputError(
+            f"Images of one kind must have one modality and unit; '{key}' is {known.modality} in {known.unit}, but in "
+            f"case '{row.case}' {volume.modality} in {volume.unit.value}. Run 'nmsynth dataset check'."
+        )
+    values = volume.array[body_contour(volume)]
+    known.n_images += 1
+    known.spacings_mm.append(volume.spacing_mm)
+    known.shapes.append(volume.spatial_shape)
+    z, y, x = (n * s for n, s in zip(volume.spatial_shape, volume.spacing_mm, strict=True))
+    known.extents_mm.append((z, y, x))
+    known.percentiles.append([float(v) for v in np.percentile(values, PERCENTILES)])

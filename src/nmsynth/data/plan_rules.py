@@ -1,0 +1,207 @@
+"""From the fingerprint of a dataset to a plan: the rules, each with its reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from nmsynth.core.normalisation import Normalisation
+from nmsynth.core.plan import AugmentationPlan, ConditionPlan, ImagePlan, Plan, SchedulePlan
+from nmsynth.core.units import Unit
+from nmsynth.data.fingerprint import Fingerprint, ImageStatistics
+
+PATCH_VOXELS = {"cpu": 32 * 64 * 64, "cuda": 96 * 96 * 96}
+"""Most voxels of a 3D patch: what a step of a second (CPU) or 8 GB (GPU) allows."""
+BATCH_VOXELS = {"cpu": 2 * 32 * 64 * 64, "cuda": 4 * 96 * 96 * 96}
+"""Most voxels of a batch."""
+LEAST_PLANES = 8
+"""Slices below which a dataset is planned slice by slice."""
+BYTES_PER_VOXEL = 4000
+"""Memory a training takes for a voxel of a batch, rounded up from what was measured."""
+AIR_HU = -1024.0
+
+
+def plan_from_fingerprint(
+    fingerprint: Fingerprint,
+    *,
+    device: str = "cpu",
+    memory_bytes: int | None = None,
+    dimensions: str | None = None,
+    steps: int | None = None,
+) -> Plan:
+    """A plan for a dataset.
+
+    - **Spacing**: the target's median along each axis, as it is to be given back on its own grid.
+    - **Dimensions**: 3D, unless images have fewer than 8 slices.
+    - **Patch**: as large as the median image, within what the device bears, sides in multiples of 8; the plane is kept
+      and the axis cut first where slices are thicker than pixels.
+    - **Depth**: levels while the coarsest keeps 4 voxels along its longest axis, at most four (five on a GPU).
+    - **Normalisation**: SUV and activity linear with zero kept, by the 99.5th percentile of the body; HU by a window of
+      -1024 to what the 99.5th percentile needs, in thousands; MR by the median and range of each image's own body.
+    - **Residual**: where the first source is the target's modality and unit.
+
+    Parameters
+    ----------
+    fingerprint
+        As :func:`~nmsynth.data.fingerprint.take_fingerprint` gives it.
+    device
+        ``cpu`` or ``cuda``.
+    memory_bytes
+        Of the device; bounds the batch.
+    dimensions
+        ``2d``, ``2.5d`` or ``3d``, where it is not to be chosen.
+    steps
+        Optimiser steps; by the number of cases when unset.
+    """
+    target = _image(_short(fingerprint.target.modality), fingerprint.target, optional=False)
+    sources = [
+        _image(name, s, optional=s.n_cases < fingerprint.n_cases) for name, s in _ordered(fingerprint, target.modality)
+    ]
+    residual = sources[0].modality == target.modality and sources[0].unit is target.unit
+    if residual:
+        sources[0] = sources[0].model_copy(update={"normalisation": target.normalisation})
+    spacing = _rounded(fingerprint.target.median("spacings_mm"))
+    voxels = [
+        max(1, round(e / s)) for e, s in zip(fingerprint.target.median("extents_mm"), spacing, strict=True)
+    ]
+    kind = dimensions or ("3d" if voxels[0] >= LEAST_PLANES else "2d")
+    patch = plan_patch(voxels, spacing, kind=kind, most=PATCH_VOXELS[_kind(device)])
+    channels = plan_channels(patch, device)
+    batch = plan_batch(patch, device, memory_bytes)
+    n_steps = steps or int(np.clip(250 * fingerprint.n_cases, 2000, 50_000))
+    return Plan(
+        task=f"{'-'.join(s.name for s in sources)}-to-{_short(target.modality)}",
+        sources=tuple(sources),
+        target=target,
+        conditions=_conditions(fingerprint),
+        residual=residual,
+        spacing_mm=spacing,
+        dimensions=kind,  # type: ignore[arg-type]
+        context=5 if kind == "2.5d" else 1,
+        patch=patch,
+        channels=channels,
+        augmentation=AugmentationPlan(flip_axes=("x",), rotation_degrees=10.0, zoom=0.05),
+        schedule=SchedulePlan(
+            steps=n_steps,
+            batch=batch,
+            warmup=min(200, n_steps // 10),
+            validate_every=max(1, n_steps // 20),
+            region_share=0.33 if fingerprint.regions else 0.0,
+            precision="bf16" if _kind(device) == "cuda" else "fp32",
+        ),
+        fingerprint=fingerprint.to_json(),
+    )
+
+
+def plan_patch(
+    voxels: Sequence[int], spacing_mm: Sequence[float], *, kind: str, most: int
+) -> tuple[int, int, int]:
+    """Size of a patch along ``(z, y, x)``.
+
+    Examples
+    --------
+    >>> plan_patch((267, 128, 128), (3.3, 4.7, 4.7), kind="3d", most=32 * 64 * 64)
+    (56, 48, 48)
+    """
+    multiple = (8, 8, 8) if kind == "3d" else (1, 16, 16)
+    size = [max(m, n // m * m) for n, m in zip(voxels, multiple, strict=True)]
+    if kind != "3d":
+        size[0] = 1
+    while math.prod(size) > most:
+        # the longest side in millimetres gives way, so that patches become cubes
+        longest = max((k for k in range(3) if size[k] > multiple[k]), key=lambda k: size[k] * spacing_mm[k])
+        size[longest] -= multiple[longest]
+    return size[0], size[1], size[2]
+
+
+def plan_channels(patch: Sequence[int], device: str) -> tuple[int, ...]:
+    """Width of each level of a U-Net."""
+    most, first, widest = (5, 32, 320) if _kind(device) == "cuda" else (4, 16, 128)
+    n_levels = max(2, min(most, int(math.log2(max(patch) / 4)) + 1))
+    return tuple(min(widest, first * 2**level) for level in range(n_levels))
+
+
+def plan_batch(patch: Sequence[int], device: str, memory_bytes: int | None) -> int:
+    """Patches a batch."""
+    voxels = math.prod(patch)
+    wanted = int(np.clip(BATCH_VOXELS[_kind(device)] // voxels, 1, 16))
+    if memory_bytes is None:
+        return max(2, wanted)
+    return max(1, min(max(2, wanted), memory_bytes // (BYTES_PER_VOXEL * voxels)))
+
+
+def _kind(device: str) -> str:
+    """``cpu`` or ``cuda``."""
+    return "cuda" if device.startswith("cuda") else "cpu"
+
+
+def _ordered(fingerprint: Fingerprint, modality: str) -> list[tuple[str, ImageStatistics]]:
+    """Sources by name, those of the target's modality first, as a residual is added to the first."""
+    return sorted(fingerprint.sources.items(), key=lambda item: (item[1].modality != modality, item[0]))
+
+
+def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePlan:
+    """Unit, normalisation and fill of one kind of image."""
+    unit = Unit.parse(statistics.unit)
+    fill = AIR_HU if unit is Unit.HOUNSFIELD else 0.0
+    if unit is Unit.HOUNSFIELD:
+        high = float(np.clip(math.ceil(statistics.percentile(99.5) / 500 + 1) * 500, 1500, 3071))
+        normalisation = Normalisation(kind="window", scale=1000.0, low=AIR_HU, high=high)
+    elif statistics.modality == "MR":
+        normalisation = Normalisation(
+            kind="robust",
+            offset=_digits(statistics.percentile(50.0)),
+            scale=_digits(max(statistics.percentile(95.0) - statistics.percentile(5.0), 1e-6)),
+        )
+    else:
+        normalisation = Normalisation(kind="linear", scale=_digits(max(statistics.percentile(99.5), 1e-6)))
+    return ImagePlan(
+        name=name,
+        modality=statistics.modality,
+        unit=unit,
+        normalisation=normalisation,
+        fill=fill,
+        optional=optional,
+    )
+
+
+def _conditions(fingerprint: Fingerprint) -> tuple[ConditionPlan, ...]:
+    """Facts that differ between scans, as numbers of order one."""
+    plans = []
+    for name, values in sorted(fingerprint.conditions.items()):
+        if len(set(values)) < 2:
+            continue  # a network learns nothing from what is always the same
+        try:
+            numbers = np.asarray([float(v) for v in values])
+        except ValueError:
+            plans.append(ConditionPlan(name=name, kind="category", categories=tuple(sorted(set(values)))))
+            continue
+        logarithm = name == "count_fraction"
+        numbers = np.log(numbers) if logarithm else numbers
+        plans.append(
+            ConditionPlan(
+                name=name,
+                kind="logarithm" if logarithm else "number",
+                offset=_digits(float(numbers.mean())),
+                scale=_digits(max(float(numbers.std()), 1e-6)),
+            )
+        )
+    return tuple(plans)
+
+
+def _digits(value: float) -> float:
+    """Three digits, so that a plan is readable and does not hang on the last bit of an image."""
+    return float(f"{value:.3g}")
+
+
+def _rounded(spacing: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Spacing to four digits."""
+    z, y, x = (float(f"{s:.4g}") for s in spacing)
+    return z, y, x
+
+
+def _short(modality: str) -> str:
+    """Modality as people write it."""
+    return {"PT": "pet", "MR": "mr", "CT": "ct", "NM": "nm"}.get(modality, modality.lower())

@@ -1,0 +1,298 @@
+"""Cases as a plan wants them: every image read, converted, resampled and normalised once, then read as patches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.core.errors import InputError, NmsynthError, UnsafeInputError
+from nmsynth.core.normalisation import FittedNormalisation
+from nmsynth.core.plan import ImagePlan, Plan
+from nmsynth.core.units import SuvKind
+from nmsynth.core.volume import Volume
+from nmsynth.data.body import body_contour
+from nmsynth.data.manifest import ManifestRow
+from nmsynth.data.resampling import covered, plan_grid, resample
+from nmsynth.io import read
+
+FloatArray = npt.NDArray[np.float32]
+
+SCHEMA_VERSION = 1
+OUTSIDE_WEIGHT = 0.05
+"""What a voxel outside the body counts in a loss, so that nothing is put there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedCase:
+    """A case, its voxels not yet read.
+
+    Attributes
+    ----------
+    layers
+        Memory-mapped, shape ``(layer, z, y, x)``, float32: the sources at every level, then target, weight and labels.
+    levels
+        For each way to present the case, the layer of each source of the plan, and the numbers the network is told.
+    """
+
+    case_id: str
+    subject: str
+    split: str
+    layers: FloatArray
+    levels: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
+    record: dict[str, Any]
+
+    @property
+    def target(self) -> FloatArray:
+        """Normalised target, shape ``(z, y, x)``."""
+        return self.layers[-3]
+
+    @property
+    def weight(self) -> FloatArray:
+        """What each voxel counts, shape ``(z, y, x)``: 1 in the body, 0.05 beside it, 0 without field of view."""
+        return self.layers[-2]
+
+    @property
+    def labels(self) -> FloatArray:
+        """Number of the lesion or organ of each voxel, 0 for none, shape ``(z, y, x)``."""
+        return self.layers[-1]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size along ``(z, y, x)`` [mm]."""
+        z, y, x = self.record["spacing_mm"]
+        return z, y, x
+
+    def target_normalisation(self) -> FittedNormalisation:
+        """By which the target was normalised."""
+        return FittedNormalisation(**self.record["target_normalisation"])
+
+    def source(self, level: int) -> FloatArray:
+        """Normalised sources of a level, shape ``(source, z, y, x)``."""
+        return np.stack([self.layers[k] for k in self.levels[level][0]])
+
+
+def read_image(row: ManifestRow, root: Path, image: ImagePlan | None = None) -> Volume:
+    """Read an image of a manifest, in the unit that a plan asks for.
+
+    Raises
+    ------
+    InputError
+        If the image is of another modality or unit than planned, or has other axes than ``(z, y, x)``.
+    SuvError
+        If an SUV is planned and none can be stated.
+    """
+    path = root / row.path
+    bare = path.name.lower().endswith((".nii", ".nii.gz"))
+    volume = read(path, unit=row.unit or None if bare else None, modality=row.modality or None if bare else None)
+    if len(volume.shape) != 3:
+        raise InputError(
+            f"Case '{row.case}': an image must have the axes (z, y, x); the {row.role} has {volume.axes}. Leave it out."
+        )
+    if image is None:
+        return volume
+    if volume.modality != image.modality:
+        raise InputError(
+            f"Case '{row.case}': the plan wants {image.modality} as {image.name}; the image is {volume.modality}. "
+            "Correct the manifest, or plan again."
+        )
+    if image.unit.is_suv and volume.unit is not image.unit:
+        volume = volume.to_suv(next(kind for kind in SuvKind if kind.unit is image.unit))
+    if volume.unit is not image.unit:
+        raise InputError(
+            f"Case '{row.case}': the plan wants {image.name} in {image.unit.value}; the image is in "
+            f"{volume.unit.value}. Correct the manifest, or plan again."
+        )
+    return volume
+
+
+def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Plan, folder: Path) -> None:
+    """Read the images of a case and save them on the plan's grid, normalised.
+
+    Parameters
+    ----------
+    case_id
+        Name of the case.
+    rows
+        Of this case.
+    root
+        Folder that paths are relative to.
+    plan
+        Grid, units and normalisation.
+    folder
+        Gets ``<case_id>.npy`` and then ``<case_id>.json``, whose presence means completeness.
+
+    Raises
+    ------
+    InputError
+        If an image is not what the plan wants, or a source without which it cannot be is missing.
+    """
+    target_row = next(r for r in rows if r.role == "target")
+    target = read_image(target_row, root, plan.target)
+    affine, shape = plan_grid(target, plan.spacing_mm)
+    target = _checked(resample(target, affine, shape, fill=plan.target.fill), target_row)
+    fitted = plan.target.normalisation.fit(target.array)
+    layers: list[FloatArray] = []
+    field = np.ones(shape, dtype=bool)
+    channels: list[list[tuple[int, ManifestRow | None]]] = []
+    normalisations: dict[str, Any] = {}
+    for image in plan.sources:
+        found = [r for r in rows if r.role in ("source", "condition") and r.channel == image.name]
+        if not found and not image.optional:
+            raise InputError(f"Case '{case_id}' needs the source '{image.name}'; it has none. Correct its rows.")
+        alternatives: list[tuple[int, ManifestRow | None]] = []
+        for row in found:
+            volume = read_image(row, root, image)
+            field &= covered(volume, affine, shape)
+            moved = _checked(resample(volume, affine, shape, fill=image.fill), row)
+            scale = image.normalisation.fit(moved.array)
+            normalisations[row.name or image.name] = scale.to_json()
+            alternatives.append((len(layers), row))
+            layers.append(scale.apply(moved.array))
+        if not found:
+            empty = np.full(shape, image.fill, dtype=np.float32)
+            alternatives.append((len(layers), None))
+            layers.append(image.normalisation.typical().apply(empty))
+        channels.append(alternatives)
+    weight = np.where(_body(rows, root, target, affine, shape), 1.0, OUTSIDE_WEIGHT) * field
+    layers += [fitted.apply(target.array), weight.astype(np.float32), _labels(rows, root, affine, shape)]
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "case_id": case_id,
+        "subject": target_row.subject,
+        "split": target_row.split,
+        "spacing_mm": [abs(float(s)) for s in np.linalg.norm(affine[:3, :3], axis=0)],
+        "affine": affine.tolist(),
+        "levels": _levels(plan, channels, rows),
+        "normalisations": normalisations,
+        "target_normalisation": fitted.to_json(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f"{case_id}.npy", np.stack(layers).astype(np.float32))
+    temporary = folder / f".{case_id}.json"
+    temporary.write_text(json.dumps(record))
+    temporary.rename(folder / f"{case_id}.json")
+
+
+def open_prepared(folder: Path, cases: Sequence[str] | None = None) -> list[PreparedCase]:
+    """The complete cases of a folder, ordered by name, or those named.
+
+    Raises
+    ------
+    InputError
+        If a named case is not there.
+    """
+    found = {}
+    for path in sorted(folder.glob("[!.]*.json")):
+        record = json.loads(path.read_text())
+        if "case_id" not in record:
+            continue
+        case = record["case_id"]
+        levels = tuple((tuple(layers), tuple(told)) for layers, told in record["levels"])
+        layers = np.load(folder / f"{case}.npy", mmap_mode="r")
+        found[case] = PreparedCase(case, record["subject"], record["split"], layers, levels, record)
+    missing = [c for c in cases or () if c not in found]
+    if missing:
+        raise InputError(f"The folder of prepared cases must hold '{missing[0]}'; it does not. Prepare them again.")
+    return list(found.values()) if cases is None else [found[c] for c in cases]
+
+
+def _checked(volume: Volume, row: ManifestRow) -> Volume:
+    """An image whose values can be learned from."""
+    if not np.isfinite(volume.array).all():
+        raise UnsafeInputError(
+            f"Case '{row.case}': the {row.role} must be finite; it has NaN or infinite voxels. Export it again."
+        )
+    if float(volume.array.min()) == float(volume.array.max()):
+        raise InputError(
+            f"Case '{row.case}': the {row.role} is empty on the grid of the target: every voxel is "
+            f"{float(volume.array.min()):g}. Do both show one place?"
+        )
+    return volume
+
+
+def _levels(
+    plan: Plan, channels: Sequence[Sequence[tuple[int, ManifestRow | None]]], rows: Sequence[ManifestRow]
+) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
+    """Every way to present a case: each level of the first source that has several, with the others beside."""
+    n_levels = max(len(alternatives) for alternatives in channels)
+    levels = []
+    for k in range(n_levels):
+        chosen = [alternatives[min(k, len(alternatives) - 1)] for alternatives in channels]
+        facts = dict(pair for row in rows for pair in row.conditions)
+        for _, row in chosen:
+            if row is not None:
+                facts |= dict(row.conditions)
+                if row.count_fraction is not None:
+                    facts["count_fraction"] = str(row.count_fraction)
+        present = {image.name: row is not None for image, (_, row) in zip(plan.sources, chosen, strict=True)}
+        levels.append((tuple(layer for layer, _ in chosen), tuple(encode_conditions(plan, facts, present))))
+    return levels
+
+
+def encode_conditions(plan: Plan, facts: Mapping[str, str], present: Mapping[str, bool]) -> list[float]:
+    """The numbers that a network is told.
+
+    Parameters
+    ----------
+    plan
+        Its conditions, then one number for each optional source: whether it is there.
+    facts
+        Value of each condition by name.
+    present
+        Whether each source is there, by name.
+
+    Raises
+    ------
+    InputError
+        If a condition has no value, or one that does not suit it.
+    """
+    told: list[float] = []
+    for condition in plan.conditions:
+        if condition.name not in facts:
+            raise InputError(f"The plan needs the condition '{condition.name}' of each scan; it is not given. State it.")
+        told += condition.encode(facts[condition.name])
+    return told + [float(present.get(image.name, False)) for image in plan.sources if image.optional]
+
+
+def _body(
+    rows: Sequence[ManifestRow],
+    root: Path,
+    target: Volume,
+    affine: npt.NDArray[np.float64],
+    shape: tuple[int, int, int],
+) -> npt.NDArray[np.bool_]:
+    """The mask named ``body``, or the contour of the target."""
+    row = next((r for r in rows if r.role == "mask" and r.name == "body"), None)
+    if row is None:
+        return body_contour(target)
+    return np.asarray(resample(_label_image(row, root), affine, shape, order=0).array > 0)
+
+
+def _labels(
+    rows: Sequence[ManifestRow], root: Path, affine: npt.NDArray[np.float64], shape: tuple[int, int, int]
+) -> FloatArray:
+    """Regions of all masks but the body, numbered one mask after another."""
+    labels = np.zeros(shape, dtype=np.float32)
+    for row in rows:
+        if row.role != "mask" or row.name == "body":
+            continue
+        found = np.round(resample(_label_image(row, root), affine, shape, order=0).array)
+        labels = np.where(found > 0, found + labels.max(), labels)
+    return labels
+
+
+def _label_image(row: ManifestRow, root: Path) -> Volume:
+    """Read a mask, for which unit and modality mean nothing."""
+    path = root / row.path
+    try:
+        return read(path)
+    except NmsynthError:
+        if not path.name.lower().endswith((".nii", ".nii.gz")):
+            raise
+        return read(path, unit="1", modality=row.modality or "PT")

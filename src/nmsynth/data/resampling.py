@@ -1,0 +1,105 @@
+"""Images on the grid of a plan: one physical space, another spacing, nothing aliased."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from nmsynth.core import geometry
+from nmsynth.core.volume import Volume
+
+SAME_SPACING = 0.01
+"""Relative difference of voxel sizes below which an image keeps its own grid."""
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+def plan_grid(
+    reference: Volume, spacing_mm: tuple[float, float, float]
+) -> tuple[npt.NDArray[np.float64], tuple[int, int, int]]:
+    """Grid of a spacing over the field of view of an image.
+
+    Parameters
+    ----------
+    reference
+        Whose place and directions are kept; where its voxels have the spacing within 1 %, its own grid is returned.
+    spacing_mm
+        Voxel size along ``(z, y, x)`` [mm].
+
+    Returns
+    -------
+        Affine, shape ``(4, 4)``, and number of voxels along ``(z, y, x)``.
+    """
+    own = reference.spacing_mm
+    if all(abs(a - b) <= SAME_SPACING * b for a, b in zip(own, spacing_mm, strict=True)):
+        return np.array(reference.affine), reference.spatial_shape
+    extent = [n * s for n, s in zip(reference.spatial_shape, own, strict=True)]
+    shape = [max(1, round(e / s)) for e, s in zip(extent, spacing_mm, strict=True)]
+    affine = np.eye(4)
+    affine[:3, :3] = geometry.directions_of(reference.affine) * np.asarray(spacing_mm)
+    first = [((e - (n - 1) * s) - o) / 2 / o for e, n, s, o in zip(extent, shape, spacing_mm, own, strict=True)]
+    affine[:3, 3] = geometry.to_world(reference.affine, [first])[0]
+    return affine, (shape[0], shape[1], shape[2])
+
+
+def resample(
+    volume: Volume,
+    affine: npt.NDArray[np.float64],
+    shape: tuple[int, int, int],
+    *,
+    order: int = 1,
+    fill: float = 0.0,
+) -> Volume:
+    """Interpolate an image on a grid; where the grid is coarser, after smoothing to its resolution.
+
+    Values are interpolated, not summed: right for concentrations, SUV, HU; wrong for counts.
+
+    Parameters
+    ----------
+    volume
+        Axes ``(z, y, x)``.
+    affine, shape
+        Of the grid, ``(4, 4)`` and ``(z, y, x)``.
+    order
+        0 for labels, which are not smoothed, 1 linear, 3 cubic.
+    fill
+        Value outside the field of view.
+    """
+    if geometry.same_grid(volume.affine, volume.spatial_shape, affine, shape):
+        return volume
+    grid = Volume(np.zeros(shape, dtype=np.float32), affine, volume.unit, volume.modality)
+    smoothed = volume
+    if order > 0:
+        # the mean over a coarse voxel, as a Gaussian of its width less that of the fine one
+        coarse = geometry.spacing_of(affine)
+        sigma = [
+            math.sqrt(max(0.0, (c / s) ** 2 - 1.0)) / FWHM_PER_SIGMA
+            for c, s in zip(_along_axes(volume, affine, coarse), volume.spacing_mm, strict=True)
+        ]
+        if max(sigma) > 0.2:
+            smoothed = volume.with_array(ndimage.gaussian_filter(volume.array, sigma, mode="nearest"))
+    return replace(smoothed.resample_to(grid, order=order, fill=fill), source=volume.source)
+
+
+def covered(
+    volume: Volume, affine: npt.NDArray[np.float64], shape: tuple[int, int, int]
+) -> npt.NDArray[np.bool_]:
+    """Voxels of a grid whose centres lie in the field of view of an image, shape ``(z, y, x)``."""
+    matrix = np.linalg.inv(volume.affine) @ affine
+    inside = np.ones(shape, dtype=bool)
+    index = np.ogrid[tuple(slice(0, n) for n in shape)]
+    for axis in range(3):
+        place = matrix[axis, 3] + sum(matrix[axis, k] * index[k] for k in range(3))
+        inside &= (place >= -0.5 - 1e-6) & (place <= volume.spatial_shape[axis] - 0.5 + 1e-6)
+    return inside
+
+
+def _along_axes(
+    volume: Volume, affine: npt.NDArray[np.float64], spacing_mm: tuple[float, float, float]
+) -> tuple[float, ...]:
+    """Spacing of a grid along the axes of an image, which may be turned against it."""
+    cosines = np.abs(geometry.directions_of(volume.affine).T @ geometry.directions_of(affine))
+    return tuple(float(s) for s in (cosines / cosines.sum(axis=1, keepdims=True)) @ np.asarray(spacing_mm))

@@ -1,0 +1,197 @@
+"""A method over an image of any size: windows that overlap, blended, with one noise for the whole image."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nmsynth.core.errors import NumericalError
+from nmsynth.core.plan import Plan
+from nmsynth.inference.tiling import FloatImage
+
+if TYPE_CHECKING:
+    from nmsynth.models.method import Method
+
+Progress = Callable[[int, int], None]
+
+SLICES_AT_ONCE = 8
+"""Slices of a 2D network that are computed together."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSettings:
+    """How an image is predicted."""
+
+    seed: int = 0
+    """Of the noise; the same seed gives the same image."""
+    n_samples: int = 4
+    """Answers that a stochastic method gives; their mean is the image."""
+    overlap: float = 0.5
+    """Share of a window that overlaps the next, 0 to below 1."""
+    device: str = "cpu"
+
+
+def predict_method(
+    method: Method,
+    plan: Plan,
+    source: FloatImage,
+    condition: npt.ArrayLike,
+    settings: PredictionSettings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> tuple[FloatImage, list[FloatImage]]:
+    """Answer of a method for a whole image.
+
+    Windows have the size of a training patch and overlap; where they do, they are blended with weights that fall
+    towards their borders. An image that is not larger than a patch is one window. The noise of a stochastic method is
+    drawn once for the whole image, so that windows agree where they overlap.
+
+    Parameters
+    ----------
+    method
+        In evaluation mode.
+    plan
+        Patch, dimensions and context.
+    source
+        Normalised sources on the plan's grid, shape ``(source, z, y, x)``.
+    condition
+        The numbers that the network is told, shape ``(condition,)``.
+    settings
+        Seed, number of samples, overlap, device.
+    progress
+        Told how many of how many windows are done.
+
+    Returns
+    -------
+        The image, and the samples of which it is the mean (none for a deterministic method); normalised, shape
+        ``(z, y, x)``.
+
+    Raises
+    ------
+    NumericalError
+        If the network gives NaN or infinity.
+    """
+    settings = settings or PredictionSettings()
+    told = torch.as_tensor(np.asarray(condition, dtype=np.float32)).to(settings.device)[None]
+    windows = list(plan_windows(source.shape[1:], plan, settings.overlap))
+    n_samples = settings.n_samples if method.stochastic else 1
+    samples = []
+    for k in range(n_samples):
+        noise = WholeNoise(method, plan, source.shape[1:], (settings.seed, k)) if method.stochastic else None
+        total = np.zeros(source.shape[1:], dtype=np.float64)
+        weights = np.zeros(source.shape[1:], dtype=np.float64)
+        for number, window in enumerate(windows):
+            answer = _answer(method, plan, source, told, noise, window, settings.device)
+            if not np.isfinite(answer).all():
+                raise NumericalError(
+                    "The network gave NaN or infinity; nothing was written. Verify the model and look at the input."
+                )
+            weight = _blending(answer.shape, plan)
+            total[window] += weight * answer
+            weights[window] += weight
+            if progress is not None:
+                progress(k * len(windows) + number + 1, n_samples * len(windows))
+        samples.append(np.asarray(total / weights, dtype=np.float32))
+    if not method.stochastic:
+        return samples[0], []
+    return np.asarray(np.mean(samples, axis=0), dtype=np.float32), samples
+
+
+def plan_windows(shape: tuple[int, ...], plan: Plan, overlap: float) -> Iterator[tuple[slice, slice, slice]]:
+    """Windows that cover an image: patches that overlap in 3D, whole slices, some at once, in 2D."""
+    if plan.spatial_dims == 2:
+        size = (SLICES_AT_ONCE, shape[1], shape[2])
+        overlap = 0.0
+    else:
+        size = plan.patch
+    axes = []
+    for n, width in zip(shape, size, strict=True):
+        width = min(n, width)
+        n_windows = 1 if n == width else int(np.ceil((n - width) / max(1.0, width * (1 - overlap)))) + 1
+        starts = np.unique(np.round(np.linspace(0, n - width, n_windows)).astype(int))
+        axes.append([slice(int(s), int(s) + width) for s in starts])
+    for z, y, x in itertools.product(*axes):
+        yield z, y, x
+
+
+def _blending(shape: tuple[int, ...], plan: Plan) -> npt.NDArray[np.float64]:
+    """Weights of a window: a hill in 3D, even in 2D, where windows do not share voxels."""
+    if plan.spatial_dims == 2:
+        return np.ones(shape)
+    hill = np.ones(shape)
+    for axis, n in enumerate(shape):
+        place = (np.arange(n) + 0.5) / n * 2 - 1
+        profile = np.exp(-0.5 * (place / 0.5) ** 2)
+        hill = hill * profile.reshape([-1 if k == axis else 1 for k in range(3)])
+    return hill
+
+
+class WholeNoise:
+    """Standard normal noise of a whole image, of which each window takes its part."""
+
+    def __init__(self, method: Method, plan: Plan, shape: tuple[int, ...], seed: tuple[int, int]) -> None:
+        stride = method.noise_stride
+        strides = (stride,) * plan.spatial_dims if isinstance(stride, int) else tuple(stride)
+        self.strides = strides if plan.spatial_dims == 3 else (1, *strides)
+        # one more than fits, for windows that begin between two multiples of the stride
+        coarse = [-(-n // s) + 1 for n, s in zip(shape, self.strides, strict=True)]
+        rng = np.random.default_rng(seed)
+        self.array = rng.standard_normal((method.noise_channels, *coarse), dtype=np.float32)
+
+    def part(self, window: tuple[slice, slice, slice]) -> FloatImage:
+        """Noise of a window, ``(channel, z, y, x)``, sizes divided by the stride and rounded up."""
+        parts = []
+        for axis, stride in zip(window, self.strides, strict=True):
+            start = axis.start // stride
+            parts.append(slice(start, start + -(-(axis.stop - axis.start) // stride)))
+        return self.array[(slice(None), *parts)]
+
+
+def _answer(
+    method: Method,
+    plan: Plan,
+    source: FloatImage,
+    told: torch.Tensor,
+    noise: WholeNoise | None,
+    window: tuple[slice, slice, slice],
+    device: str,
+) -> FloatImage:
+    """Answer for one window, shape ``(z, y, x)``."""
+    if plan.spatial_dims == 3:
+        patch = torch.from_numpy(np.ascontiguousarray(source[(slice(None), *window)])).to(device)[None]
+        part = None if noise is None else torch.from_numpy(noise.part(window).copy()).to(device)[None]
+        condition = told
+    else:
+        patch = torch.from_numpy(slices_with_context(source, window[0], plan.context)).to(device)
+        # (channel, slice, y, x) -> (slice, channel, y, x)
+        part = None if noise is None else torch.from_numpy(noise.part(window).swapaxes(0, 1).copy()).to(device)
+        condition = told.expand(len(patch), -1)
+    with torch.inference_mode():
+        out = method(patch, condition, part).float().cpu().numpy()
+    return np.asarray(out[0, 0] if plan.spatial_dims == 3 else out[:, 0])
+
+
+def slices_with_context(source: FloatImage, planes: slice, context: int) -> FloatImage:
+    """Slices with their neighbours as channels, ``(slice, source * context, y, x)``; the ends repeat.
+
+    Parameters
+    ----------
+    source
+        Shape ``(source, z, y, x)``.
+    planes
+        Slices that are wanted.
+    context
+        Slices a channel group spans, odd.
+    """
+    n_z = source.shape[1]
+    wanted = np.arange(planes.start, planes.stop)
+    index = np.clip(wanted[:, None] + np.arange(context) - context // 2, 0, n_z - 1)
+    # (source, slice, context, y, x) -> (slice, source, context, y, x)
+    stack = source[:, index].swapaxes(0, 1)
+    return np.ascontiguousarray(stack.reshape(len(wanted), -1, *source.shape[2:]), dtype=np.float32)

@@ -1,0 +1,42 @@
+"""A recipe of a family: which data, which plan, which method."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from nmsynth.core.config import Settings
+from nmsynth.models.methods import MethodSpec
+
+
+class DataRecipe(Settings):
+    """What a dataset must hold, and how it is made where none is given."""
+
+    sources: tuple[str, ...] = ()
+    """Modalities of the sources, such as ``MR``; any when empty."""
+    target: str = ""
+    """Modality of the target; any when empty."""
+    simulate: str = ""
+    """Recipe of ``nmsynth simulate cohort`` that makes such a dataset."""
+    subjects: int = Field(default=20, ge=3)
+    """Subjects that are simulated."""
+
+
+class MethodRecipe(Settings):
+    """A whole recipe, as in the TOML files of :mod:`nmsynth.recipes.methods`."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    title: str = ""
+    """The method in a line."""
+    reproduces: str = ""
+    """The publication that it follows."""
+    differs: tuple[str, ...] = ()
+    """What is not as published, a sentence each."""
+    data: DataRecipe = DataRecipe()
+    method: MethodSpec
+    plan: dict[str, Any] = {}
+    """Values that replace those of the plan of the dataset, such as ``dimensions`` or ``schedule.steps``."""
+    settings: dict[str, Any] = {}
+    """Further values by dotted key, applied after ``plan``."""
