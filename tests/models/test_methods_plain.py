@@ -66,10 +66,12 @@ def test_network_of_monai_is_taught_by_regression():
     assert answer(method, batch).shape == batch["target"].shape
 
 
-def test_transformer_of_monai_takes_any_size():
+def test_transformer_of_monai_learns_and_takes_any_size():
     pytest.importorskip("monai")
     spec = MethodSpec(name="swin", arguments={"variant": "swin-unetr", "feature_size": 12})
     method = build_method(spec, make_plan())
+    history = train_method(method, tiny_batch(2, n_conditions=1), 4)  # 32 voxels: its coarsest level has one
+    assert history[-1]["network.total"] < history[0]["network.total"]
     batch = {"source": torch.randn(1, 1, 30, 41), "condition": torch.ones(1, 1)}
     assert answer(method, batch).shape == (1, 1, 30, 41)
 

@@ -30,6 +30,7 @@ from nmsynth.models.method import Method, MethodBatch, MethodSetting, regression
 from nmsynth.models.residual_unet import (
     ResidualBlock,
     convolution,
+    crop,
     level_strides,
     normalisation,
     pad_to_multiple,
@@ -122,7 +123,8 @@ class LatentDiffusion(Method):
         dims = setting.spatial_dims
         channels = (*setting.channels, *(setting.channels[-1],) * N_LEVELS)[:N_LEVELS]
         self.strides = level_strides(setting.patch, N_LEVELS)
-        self.noise_stride = tuple(math.prod(along_axis) for along_axis in zip(*self.strides, strict=True))
+        self.latent_stride = tuple(math.prod(of_axis) for of_axis in zip(*self.strides, strict=True))
+        self.noise_stride = self.latent_stride
         self.noise_channels = latent_channels
         self.kl_weight = kl_weight
         self.sampling_steps = sampling_steps
@@ -164,13 +166,12 @@ class LatentDiffusion(Method):
 
     def _diffusion_losses(self, latent: torch.Tensor, batch: MethodBatch) -> dict[str, torch.Tensor]:
         """Squared error of ``v`` of the latents; each counts as its voxels do on average."""
-        missing = [
-            n
-            for size, s in zip(batch["weight"].shape[:1:-1], self.noise_stride[::-1], strict=True)
-            for n in (0, -size % s)
-        ]
+        weight = batch["weight"]
+        missing: list[int] = []
+        for axis in reversed(range(len(self.latent_stride))):  # the last axis comes first
+            missing += [0, -weight.shape[2 + axis] % self.latent_stride[axis]]
         pool = F.avg_pool3d if self.setting.spatial_dims == 3 else F.avg_pool2d
-        weight = pool(F.pad(batch["weight"], missing), self.noise_stride).expand_as(latent)
+        weight = pool(F.pad(weight, missing), self.latent_stride).expand_as(latent)
         self.latent_scale.observe(latent, weight)
         z0 = self.latent_scale.encode(latent)
         time = draw_times(len(z0), z0.device)
@@ -210,7 +211,7 @@ class LatentDiffusion(Method):
     def _decode(self, latent: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """Image of the size of another."""
         image: torch.Tensor = self.decoder(latent).float()
-        return image[(..., *(slice(0, n) for n in like.shape[2:]))]
+        return crop(image, tuple(like.shape[2:]))
 
     def _predict(
         self, z: torch.Tensor, told: torch.Tensor, condition: torch.Tensor, time: torch.Tensor

@@ -24,7 +24,7 @@ N_BATCHES = 200
 class RunningScale(nn.Module):
     """Root mean square and range of a quantity.
 
-    All is kept in buffers, which go with the weights. An average of weights must copy them, not average them.
+    All is kept in buffers, which go with the weights. They settle, so that an average of the weights may average them.
 
     Parameters
     ----------

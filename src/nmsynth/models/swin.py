@@ -4,6 +4,18 @@ Each level below the finest is a group of transformer blocks whose attention is 
 block to block [Liu2021]_, followed by a convolution and a skip connection, as in SwinIR [Liang2021]_; levels are joined
 as in a U-Net [Hatamizadeh2022]_. The finest level is convolutions only: attention there would cost most of the time
 and see least.
+
+MONAI's SwinUNETR is there for comparison. It pads every axis to 32 voxels: a training step with two patches of
+16 x 64 x 64 took 7.9 s of one core at its smallest width, where the compact network took 1.7 to 2.0 s (and the U-Net
+1.9 s). On a tiny set in 2D its error after 50 steps was less than half of the compact network's, but after the same
+time, 6 to 7 s, 0.05 of that of a constant against 0.03. Neither comparison says which is better after days.
+
+References
+----------
+.. [Liu2021] Z. Liu et al., Swin transformer: hierarchical vision transformer using shifted windows, ICCV 2021.
+.. [Liang2021] J. Liang et al., SwinIR: image restoration using Swin transformer, ICCV workshops 2021.
+.. [Hatamizadeh2022] A. Hatamizadeh et al., Swin UNETR: Swin transformers for semantic segmentation of brain tumors in
+   MRI images, BrainLes 2022.
 """
 
 from __future__ import annotations
@@ -16,7 +28,7 @@ from torch import nn
 
 from nmsynth.core.errors import InputError
 from nmsynth.models.method import MethodSetting, Regression, with_constant_channels
-from nmsynth.models.residual_unet import ResidualBlock, convolution, level_strides, normalisation, pad_to_multiple
+from nmsynth.models.residual_unet import ResidualBlock, convolution, crop, level_strides, normalisation, pad_to_multiple
 
 Variant = Literal["compact", "swin-unetr"]
 
@@ -128,7 +140,7 @@ class SwinBlock(nn.Module):
 
 
 class SwinGroup(nn.Module):
-    """Transformer blocks, every second shifted, and a convolution, added to their input [Liang2021]_, eq. 6."""
+    """Transformer blocks, every second shifted, and a convolution, added to their input [Liang2021]_."""
 
     def __init__(
         self, dims: int, channels: int, window: tuple[int, ...], *, depth: int, n_heads: int, embedding: int
@@ -201,7 +213,7 @@ class SwinNet(nn.Module):
 
     def forward(self, source: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Output ``(batch, 1, ...)`` for a source of any size."""
-        shape = source.shape[2:]
+        shape = tuple(source.shape[2:])
         embedding = self.tell(condition.float()) if self.tell is not None else None
         features = self.first(self.enter(pad_to_multiple(source, [tuple(self.multiples)])), embedding)
         skips = []
@@ -212,25 +224,27 @@ class SwinNet(nn.Module):
             features = self.join[level](torch.cat((self.up[level](features), skips[level]), dim=1))
             features = self.decoder[level - 1](features, embedding) if level else self.last(features, embedding)
         out: torch.Tensor = self.leave(features)
-        return out[(..., *(slice(0, n) for n in shape))]
+        return crop(out, shape)
 
 
 class PaddedSwinUNETR(nn.Module):
     """MONAI's SwinUNETR, for images of any size; conditions are constant channels."""
 
     def __init__(self, setting: MethodSetting, *, feature_size: int) -> None:
-        from monai.networks.nets import SwinUNETR
+        from monai.networks.nets.swin_unetr import SwinUNETR
 
         super().__init__()
         self.strides = [(32,) * setting.spatial_dims]
         n_in = setting.n_sources + setting.n_conditions
-        self.network = SwinUNETR(n_in, 1, feature_size=feature_size, spatial_dims=setting.spatial_dims)
+        # in groups: instance normalisation fails where an image of 32 voxels ends as one
+        norm = ("group", {"num_groups": 4})
+        self.network = SwinUNETR(n_in, 1, feature_size=feature_size, spatial_dims=setting.spatial_dims, norm_name=norm)
 
     def forward(self, source: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Output ``(batch, 1, ...)``; axes are padded to multiples of 32, at much cost where patches are thin."""
         x = pad_to_multiple(with_constant_channels(source, condition), self.strides)
         out: torch.Tensor = self.network(x)
-        return out[(..., *(slice(0, n) for n in source.shape[2:]))]
+        return crop(out, tuple(source.shape[2:]))
 
 
 class Swin(Regression):
