@@ -54,7 +54,20 @@ def train_method(
     parameters of the others need no gradient.
     """
     method.train()
-    history = []
+    history: list[dict[str, float]] = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that wait for each other take longer than so little work
+    try:
+        _run_stages(method, batch, steps, lr, seed, history)
+    finally:
+        torch.set_num_threads(threads)
+    return history
+
+
+def _run_stages(
+    method: Method, batch: MethodBatch, steps: int, lr: float, seed: int, history: list[dict[str, float]]
+) -> None:
+    """The steps of :func:`train_method`."""
     step = 0
     for stage, share in zip(method.stages, method.stage_shares, strict=True):
         groups = method.groups(stage)
@@ -77,7 +90,6 @@ def train_method(
             for p in wanted:
                 p.requires_grad_(True)
             step += 1
-    return history
 
 
 def answer(method: Method, batch: MethodBatch, noise: torch.Tensor | None = None) -> torch.Tensor:

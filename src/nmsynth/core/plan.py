@@ -234,9 +234,9 @@ def check_same_images(plan: Plan, found: dict[str, str]) -> None:
         For the first image that is not there or of another modality.
     """
     for image, key in [(s, s.name) for s in plan.sources] + [(plan.target, "target")]:
+        if not found or (key not in found and image.optional):
+            continue
         if key not in found:
-            if image.optional:
-                continue
             raise InputError(
                 f"The plan needs the source '{image.name}' ({image.modality}); the dataset has "
                 f"{', '.join(sorted(found))}. Plan this dataset, or name its images as the plan does."

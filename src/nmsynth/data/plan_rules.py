@@ -63,9 +63,7 @@ def plan_from_fingerprint(
     if residual:
         sources[0] = sources[0].model_copy(update={"normalisation": target.normalisation})
     spacing = _rounded(fingerprint.target.median("spacings_mm"))
-    voxels = [
-        max(1, round(e / s)) for e, s in zip(fingerprint.target.median("extents_mm"), spacing, strict=True)
-    ]
+    voxels = [max(1, round(e / s)) for e, s in zip(fingerprint.target.median("extents_mm"), spacing, strict=True)]
     kind = dimensions or ("3d" if voxels[0] >= LEAST_PLANES else "2d")
     patch = plan_patch(voxels, spacing, kind=kind, most=PATCH_VOXELS[_kind(device)])
     channels = plan_channels(patch, device)
@@ -95,9 +93,7 @@ def plan_from_fingerprint(
     )
 
 
-def plan_patch(
-    voxels: Sequence[int], spacing_mm: Sequence[float], *, kind: str, most: int
-) -> tuple[int, int, int]:
+def plan_patch(voxels: Sequence[int], spacing_mm: Sequence[float], *, kind: str, most: int) -> tuple[int, int, int]:
     """Size of a patch along ``(z, y, x)``.
 
     Examples

@@ -243,7 +243,9 @@ def encode_conditions(plan: Plan, facts: Mapping[str, str], present: Mapping[str
     told: list[float] = []
     for condition in plan.conditions:
         if condition.name not in facts:
-            raise InputError(f"The plan needs the condition '{condition.name}' of each scan; it is not given. State it.")
+            raise InputError(
+                f"The plan needs the condition '{condition.name}' of each scan; it is not given. State it."
+            )
         told += condition.encode(facts[condition.name])
     return told + [float(present.get(image.name, False)) for image in plan.sources if image.optional]
 

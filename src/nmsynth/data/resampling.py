@@ -84,9 +84,7 @@ def resample(
     return replace(smoothed.resample_to(grid, order=order, fill=fill), source=volume.source)
 
 
-def covered(
-    volume: Volume, affine: npt.NDArray[np.float64], shape: tuple[int, int, int]
-) -> npt.NDArray[np.bool_]:
+def covered(volume: Volume, affine: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:
     """Voxels of a grid whose centres lie in the field of view of an image, shape ``(z, y, x)``."""
     matrix = np.linalg.inv(volume.affine) @ affine
     inside = np.ones(shape, dtype=bool)

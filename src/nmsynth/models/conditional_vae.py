@@ -11,6 +11,9 @@ divergence per voxel. The divergence is warmed up [Sonderby2016]_, and free belo
 also aligned as two sets by their maximum mean discrepancy [Gretton2012]_, in the way in which variational
 autoencoders adapt synthesis to another domain [Hu2022]_.
 
+Given the source, every latent of the map is drawn by itself. Samples so differ in what is local; what is common to a
+whole image, such as how much tracer a patient takes up, they do not draw as one: tell it as a condition.
+
 References
 ----------
 .. [Sohn2015] K. Sohn et al., Learning structured output representation using deep conditional generative models,

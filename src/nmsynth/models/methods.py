@@ -22,6 +22,10 @@ METHODS = {
     "cvae": "nmsynth.models.conditional_vae:ConditionalVAE",
     "pix2pix": "nmsynth.models.pix2pix:Pix2Pix",
     "cyclegan": "nmsynth.models.cycle_gan:CycleGAN",
+    "ddpm": "nmsynth.models.denoising_diffusion:DenoisingDiffusion",
+    "ldm": "nmsynth.models.latent_diffusion:LatentDiffusion",
+    "flow": "nmsynth.models.rectified_flow:RectifiedFlow",
+    "swin": "nmsynth.models.swin:Swin",
 }
 """Class of each family."""
 

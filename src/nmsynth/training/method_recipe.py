@@ -37,6 +37,4 @@ class MethodRecipe(Settings):
     data: DataRecipe = DataRecipe()
     method: MethodSpec
     plan: dict[str, Any] = {}
-    """Values that replace those of the plan of the dataset, such as ``dimensions`` or ``schedule.steps``."""
-    settings: dict[str, Any] = {}
-    """Further values by dotted key, applied after ``plan``."""
+    """Values that replace those of the plan of the dataset; keys may be dotted, such as ``"schedule.steps"``."""

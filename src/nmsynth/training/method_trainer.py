@@ -234,7 +234,10 @@ class _Keeper(Callback):
         temporary.write_text(json.dumps({"schema_version": 1, "points": self.curve}) + "\n")
         temporary.replace(self.folder / CURVE)
         since = step - min(self.curve, key=lambda p: p["score"])["step"]
-        if module.plan.schedule.patience and since >= module.plan.schedule.patience * module.plan.schedule.validate_every:
+        if (
+            module.plan.schedule.patience
+            and since >= module.plan.schedule.patience * module.plan.schedule.validate_every
+        ):
             module.stopped_early = True
             trainer.should_stop = True
 

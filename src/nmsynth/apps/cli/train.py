@@ -1,43 +1,124 @@
-"""``nmsynth train``: a recipe from simulated patients to a model package."""
+"""``nmsynth train``: a recipe and a dataset to a model package."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nmsynth.apps.cli import options
-from nmsynth.apps.cli.terminal import terminal_of
+from nmsynth.apps.cli.terminal import Terminal, terminal_of
+from nmsynth.core.errors import InputError
 
 
 def train(
     context: typer.Context,
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe of nmsynth, or a TOML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A recipe or family of nmsynth ('recipes' lists them), a class, or a TOML file."
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the run.")] = Path("runs"),
     data: Annotated[
         Path | None,
-        typer.Option(
-            help="Manifest of a dataset, or its folder, as 'nmsynth simulate cohort' makes one.",
-            show_default="the cohort of the recipe, simulated",
-        ),
+        typer.Option(help="Manifest of a dataset, or its folder.", show_default="what the recipe simulates"),
     ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Plan, as 'nmsynth plan' writes it.", show_default="made from the dataset")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time that training should take on this machine.", show_default="by the plan")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(min=2, help="Cross-validate over this many folds.")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Only this fold.", show_default="all")] = None,
+    start_from: Annotated[str | None, typer.Option("--from", help="Model to go on from, for fine-tuning.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes that train together on this machine.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read patches.")] = 0,
     resume: Annotated[bool, typer.Option("--resume/--restart", help="Continue from the last checkpoint.")] = True,
     set_: options.Assignments = None,
     as_json: options.Json = False,
 ) -> None:
-    """Train a model by RECIPE; interrupted, it goes on where it stopped."""
-    from nmsynth.workflows.training import train_recipe
+    """Train a model by RECIPE; interrupted, it goes on where it stopped.
+
+    --set changes values of the plan, such as schedule.steps=2000, or of the method: method.arguments.loss=l2.
+    """
+    from nmsynth.workflows.method_recipes import is_method_recipe
+    from nmsynth.workflows.training import recipe_names, train_recipe
 
     terminal = terminal_of(context)
     changes = options.assignments(set_)
+    given = {
+        "plan": plan, "minutes": minutes, "folds": folds, "fold": fold, "start_from": start_from,
+        "device": device, "devices": devices, "nodes": nodes, "workers": workers, "resume": resume,
+    }  # fmt: skip
     with redirect_stdout(sys.stderr):  # the training loop draws its bar on stdout, which is for results
-        package = train_recipe(
-            recipe, output=output, data=data, resume=resume, overrides=changes, progress=terminal.progress_lines()
-        )
+        if recipe in recipe_names() or (recipe.endswith(".toml") and not is_method_recipe(recipe)):
+            _refuse(given, ("plan", "minutes", "folds", "fold", "start_from"), recipe)
+            packages = [
+                train_recipe(
+                    recipe,
+                    output=output,
+                    data=data,
+                    resume=resume,
+                    overrides=changes,
+                    progress=terminal.progress_lines(),
+                )
+            ]
+        else:
+            packages = _train_method(recipe, data, output, given, changes, terminal)
     if as_json:
-        terminal.print_json({"schema_version": 1, "package": str(package)})
-    else:
+        terminal.print_json({"schema_version": 1, "package": str(packages[0]), "packages": [str(p) for p in packages]})
+        return
+    for package in packages:
         terminal.print_line(f"Wrote the model package {package}")
+
+
+def _refuse(given: dict[str, Any], names: tuple[str, ...], recipe: str) -> None:
+    """Refuse options that a recipe does not take."""
+    for name in names:
+        if given[name] is not None:
+            option = {"start_from": "from"}.get(name, name)
+            raise InputError(f"The recipe '{recipe}' has a schedule of its own and takes no --{option}. Leave it out.")
+
+
+def _train_method(
+    recipe: str, data: Path | None, output: Path, given: dict[str, Any], changes: dict[str, Any], terminal: Terminal
+) -> list[Path]:
+    """Train a method, with the changes that go to the method, and those that go to the plan."""
+    import shutil
+
+    from nmsynth.workflows.method_recipes import load_method_recipe
+    from nmsynth.workflows.method_training import training_options, train_on_dataset
+
+    of_recipe = {key: value for key, value in changes.items() if key.split(".")[0] in ("method", "data", "name")}
+    of_plan = {key: value for key, value in changes.items() if key not in of_recipe}
+    loaded = load_method_recipe(recipe, of_recipe)
+    if not given["resume"] and output.is_dir():
+        for part in ("training", *(f"fold-{k}" for k in range(given["folds"] or 0))):
+            shutil.rmtree(output / part, ignore_errors=True)
+    trained = train_on_dataset(
+        loaded,
+        data,
+        output,
+        plan=given["plan"],
+        minutes=given["minutes"],
+        folds=given["folds"],
+        fold=given["fold"],
+        start_from=given["start_from"],
+        options=training_options(
+            workers=given["workers"],
+            device=given["device"],
+            devices=given["devices"],
+            nodes=given["nodes"],
+            progress=terminal.progress_lines(),
+        ),
+        overrides=of_plan,
+        progress=terminal.progress_lines(),
+    )
+    return [t.package for t in trained]

@@ -1,0 +1,1 @@
+"""Recipes of published methods, one TOML file each."""

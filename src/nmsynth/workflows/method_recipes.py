@@ -1,0 +1,68 @@
+"""Recipes of methods by name: published ones, plain families, and TOML files of a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.config import nearest, override, read_toml, resolve
+from nmsynth.core.errors import InputError
+
+if TYPE_CHECKING:
+    from nmsynth.training.method_recipe import MethodRecipe
+
+METHOD_RECIPES = "nmsynth.recipes.methods"
+"""Package that holds the recipes of methods."""
+
+
+def method_recipe_names() -> list[str]:
+    """Names of the recipes of published methods."""
+    folder = resources.files(METHOD_RECIPES)
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def is_method_recipe(recipe: str | Path) -> bool:
+    """Whether a name or TOML file is that of a method, by its section ``method``."""
+    from nmsynth.models.methods import METHODS
+
+    if Path(recipe).suffix == ".toml":
+        return "method" in read_toml(Path(recipe))
+    return str(recipe) in METHODS or str(recipe) in method_recipe_names() or ":" in str(recipe)
+
+
+def load_method_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> MethodRecipe:
+    """Read a recipe of a method.
+
+    Parameters
+    ----------
+    recipe
+        Name of a recipe or a family, ``package.module:Class`` of any ``torch.nn.Module``, or a TOML file.
+    overrides
+        Values by dotted key, such as ``{"method.arguments.loss": "l2"}``.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or a key is unknown.
+    """
+    from nmsynth.models.methods import METHODS
+    from nmsynth.training.method_recipe import MethodRecipe
+
+    text = str(recipe)
+    where = f"'{Path(text).name}'"
+    if Path(recipe).suffix == ".toml":
+        values = read_toml(Path(recipe))
+    elif text in method_recipe_names():
+        with resources.as_file(resources.files(METHOD_RECIPES) / f"{text}.toml") as path:
+            values = read_toml(path)
+    elif text in METHODS or ":" in text:
+        name = text.rpartition(":")[2].lower().replace("_", "-")
+        values = {"name": name, "method": {"name": text}}
+    else:
+        known = [*method_recipe_names(), *METHODS]
+        close = nearest(text, known)
+        remedy = f"Did you mean '{close}'?" if close else f"There are: {', '.join(known)}."
+        raise InputError(f"A recipe is a TOML file or one of nmsynth's; '{text}' is neither. {remedy}")
+    return resolve(MethodRecipe, override(values, overrides or {}), where=where)

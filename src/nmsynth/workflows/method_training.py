@@ -1,0 +1,326 @@
+"""From a dataset to a model of any family: plan, prepare, train, package; fold after fold where asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.errors import InputError, MissingExtraError
+from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.jobs import run_jobs
+from nmsynth.workflows.planning import PLAN_FILE, plan_dataset, plan_for_minutes, root_of, splits_of
+
+if TYPE_CHECKING:
+    from nmsynth.core.plan import Plan
+    from nmsynth.data.folds import Split
+    from nmsynth.data.manifest import ManifestRow
+    from nmsynth.data.prepared import PreparedCase
+    from nmsynth.models.method import Method
+    from nmsynth.training.method_recipe import MethodRecipe
+    from nmsynth.training.method_trainer import TrainingOptions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedMethod:
+    """What a training gives."""
+
+    name: str
+    folder: Path
+    """Of the training: checkpoints, curve and logs."""
+    package: Path
+    """Of the model."""
+    split: Split
+    method: Method
+    plan: Plan
+
+
+def train_on_dataset(
+    recipe: MethodRecipe,
+    dataset: Path | None,
+    output: Path,
+    *,
+    plan: Plan | Path | None = None,
+    minutes: float | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
+    options: TrainingOptions | None = None,
+    start_from: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> list[TrainedMethod]:
+    """Train a method on a dataset; interrupted, the same call goes on where it stopped.
+
+    Parameters
+    ----------
+    recipe
+        The method, and what it changes of the plan.
+    dataset
+        Manifest, or its folder; what the recipe simulates when unset.
+    output
+        Gets ``plan.toml``, ``prepared`` (cases as training reads them), ``training`` or ``fold-N``, and ``package``.
+    plan
+        To be used as it is; made from the dataset, with the recipe's changes, when unset. A folder that was begun keeps
+        its plan.
+    minutes
+        Time that a training should take here, from which the steps follow; for a plan that is not yet made.
+    folds
+        Number of folds of a cross-validation; by the manifest's splits when unset.
+    fold
+        The one fold to train; all when unset.
+    options
+        Workers, threads, devices.
+    start_from
+        Model whose weights are taken to begin with.
+    overrides
+        Values of the plan by dotted key.
+
+    Raises
+    ------
+    MissingExtraError
+        If the extra ``train`` is not installed.
+    InputError
+        If the dataset, the plan or the folds do not fit; before any image is prepared.
+    """
+    try:
+        from nmsynth.training.method_trainer import train_method
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"Training needs the extra 'train'; '{error.name}' is not installed. Run: pip install 'nmsynth[train]'"
+        ) from error
+    from nmsynth.core.plan import read_plan
+    from nmsynth.data.folds import cross_validation, split_by_manifest
+    from nmsynth.data.manifest import read_manifest
+
+    dataset = dataset or simulated_dataset(recipe, output / "dataset", progress=progress)
+    rows = read_manifest(dataset)
+    _check_modalities(recipe, rows)
+    plan = read_plan(plan) if isinstance(plan, Path) else plan
+    if fold is not None and not (folds and 0 <= fold < folds):
+        raise InputError(f"A fold is one of 0 to {(folds or 1) - 1} of the folds asked for; found {fold}.")
+    splits = cross_validation(splits_of(rows), folds) if folds else [split_by_manifest(splits_of(rows))]
+    resolved = _settled_plan(recipe, dataset, output, plan, minutes, overrides, part_of(progress, 0.0, 0.1))
+    prepared = prepare_dataset(dataset, resolved, output / "prepared", progress=part_of(progress, 0.1, 0.2))
+    started = _loaded(start_from)
+    trained = []
+    chosen = [fold] if fold is not None else range(len(splits))
+    for k in chosen:
+        split = splits[k]
+        name = recipe.name if folds is None else f"{recipe.name}-fold-{k}"
+        folder = output / ("training" if folds is None else f"fold-{k}")
+        method = train_method(
+            recipe.method,
+            resolved,
+            [c for c in prepared if c.subject in split.train],
+            [c for c in prepared if c.subject in split.validation],
+            folder,
+            options=options,
+            start_from=started,
+        )
+        package = _package(recipe, name, method, resolved, split, folder, output / "package" / name)
+        trained.append(TrainedMethod(name, folder, package, split, method, resolved))
+    return trained
+
+
+def training_options(**values: Any) -> TrainingOptions:
+    """What does not change the weights; see :class:`nmsynth.training.method_trainer.TrainingOptions`."""
+    from nmsynth.training.method_trainer import TrainingOptions
+
+    return TrainingOptions(**values)
+
+
+def simulated_dataset(recipe: MethodRecipe, folder: Path, *, progress: Progress = silent) -> Path:
+    """The dataset that a recipe simulates, made where it is not yet there.
+
+    Raises
+    ------
+    InputError
+        If the recipe simulates none.
+    """
+    from nmsynth.workflows.dataset_simulation import SimulateCohortSettings, simulate_dataset
+
+    if not recipe.data.simulate:
+        wanted = f"{', '.join(recipe.data.sources) or 'sources'} and {recipe.data.target or 'targets'}"
+        raise InputError(
+            f"The recipe '{recipe.name}' needs a dataset of {wanted}; none is given. Pass --data with its manifest."
+        )
+    settings = SimulateCohortSettings(recipe=recipe.data.simulate, subjects=recipe.data.subjects)
+    simulate_dataset(settings, folder, progress=progress)
+    return folder
+
+
+def _check_modalities(recipe: MethodRecipe, rows: Sequence[ManifestRow]) -> None:
+    """Refuse a dataset of other modalities than the recipe is for, as far as the manifest states them."""
+    found = _modalities(rows)
+    target = found.pop("target", "")
+    if recipe.data.target and target and target != recipe.data.target:
+        raise InputError(
+            f"The recipe '{recipe.name}' makes {recipe.data.target}; the dataset's target is {target}. Take a recipe "
+            "for it, or a family by its name."
+        )
+    if recipe.data.sources and found and not set(recipe.data.sources) <= set(found.values()):
+        raise InputError(
+            f"The recipe '{recipe.name}' takes {', '.join(recipe.data.sources)}; the dataset's sources are "
+            f"{', '.join(sorted(set(found.values())))}. Take a recipe for them, or a family by its name."
+        )
+
+
+def prepare_dataset(
+    dataset: Path,
+    plan: Plan,
+    folder: Path,
+    *,
+    cases: Sequence[str] | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> list[PreparedCase]:
+    """Prepare what is missing of the cases of a dataset, and open them.
+
+    Parameters
+    ----------
+    dataset
+        Manifest, or its folder.
+    plan
+        Grid, units and normalisation.
+    folder
+        Where the cases go; those of the same plan are kept, those of another are refused.
+    cases
+        Names of those wanted; all when unset.
+    workers
+        Processes; all cores when unset.
+
+    Raises
+    ------
+    InputError
+        If the folder holds cases of another plan or manifest, or an image does not fit.
+    """
+    from nmsynth.core.plan import check_same_images
+    from nmsynth.data.manifest import read_manifest
+    from nmsynth.data.manifest_cohort import cases_of
+    from nmsynth.data.prepared import open_prepared
+
+    rows = read_manifest(dataset)
+    by_name = cases_of(rows)
+    check_same_images(plan, _modalities(rows))
+    wanted = list(by_name) if cases is None else list(cases)
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp, digest = folder / "plan.sha256", _preparation_digest(plan, rows)
+    if stamp.is_file() and stamp.read_text().strip() != digest:
+        raise InputError(
+            "Prepared cases belong to one plan and manifest; the folder holds those of another. Give another folder."
+        )
+    stamp.write_text(digest + "\n")
+    missing = [case for case in wanted if not (folder / f"{case}.json").is_file()]
+    run_jobs(
+        _prepare_one,
+        [(case, by_name[case], root_of(dataset), plan, folder) for case in missing],
+        workers=workers,
+        stage="preparing cases",
+        done=len(wanted) - len(missing),
+        progress=progress,
+    )
+    return open_prepared(folder, wanted)
+
+
+def _prepare_one(job: tuple[str, list[ManifestRow], Path, Plan, Path]) -> None:
+    """Prepare one case."""
+    from nmsynth.data.prepared import prepare_case
+
+    prepare_case(*job)
+
+
+def _preparation_digest(plan: Plan, rows: Sequence[ManifestRow]) -> str:
+    """Hash of what decides the prepared cases."""
+    parts = plan.model_dump(mode="json", include={"sources", "target", "conditions", "spacing_mm"})
+    text = json.dumps([parts, [repr(row) for row in rows]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _modalities(rows: Sequence[ManifestRow]) -> dict[str, str]:
+    """Modality of each image of a dataset as far as the manifest states it, by channel; the target's under ``target``."""
+    found: dict[str, str] = {}
+    for row in rows:
+        if row.role in ("source", "condition", "target") and row.modality:
+            found.setdefault("target" if row.role == "target" else row.channel, row.modality)
+    return found
+
+
+def _settled_plan(
+    recipe: MethodRecipe,
+    dataset: Path,
+    output: Path,
+    plan: Plan | None,
+    minutes: float | None,
+    overrides: Mapping[str, Any] | None,
+    progress: Progress,
+) -> Plan:
+    """The plan of a run: the one it was begun with, the one given, or one made now."""
+    from nmsynth.core.config import override, resolve
+    from nmsynth.core.plan import Plan, plan_to_toml, read_plan
+
+    path = output / PLAN_FILE
+    if path.is_file() and plan is None and minutes is None and not overrides:
+        return read_plan(path)
+    if plan is None:
+        changes = {**recipe.plan, **(overrides or {})}
+        made = plan_dataset(dataset, overrides=changes, progress=progress)
+        made = made if minutes is None else plan_for_minutes(made, minutes, family=recipe.method.name)
+    else:
+        made = resolve(Plan, override(plan.model_dump(mode="json"), overrides or {}), where="the plan")
+    text = plan_to_toml(made)
+    if path.is_file() and read_plan(path) != made:
+        raise InputError(
+            "A run keeps the plan that it was begun with; another is asked for. Give another output folder, or leave "
+            "the plan's options out to go on."
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return made
+
+
+def _loaded(start_from: str | Path | None) -> Method | None:
+    """The method of a model, for fine-tuning."""
+    if start_from is None:
+        return None
+    from nmsynth.models.method_package import load_method
+    from nmsynth.models.package import read_card
+    from nmsynth.models.registry import find_model
+
+    path = find_model(start_from)
+    return load_method(path, read_card(path))
+
+
+def _package(
+    recipe: MethodRecipe, name: str, method: Method, plan: Plan, split: Split, training: Path, folder: Path
+) -> Path:
+    """Write the model package of a training."""
+    from nmsynth.models.card import Card
+    from nmsynth.models.method_package import envelope_from_plan, save_method_package
+
+    curves = {
+        path.parent.name: json.loads(path.read_text())["points"] for path in sorted(training.glob("*/curve.json"))
+    }
+    card = Card.model_validate(
+        {
+            "name": name,
+            "version": "0.1.0",
+            "task": plan.task,
+            "summary": recipe.title or f"{recipe.method.name} for {plan.task}, trained on a dataset of its user",
+            "licence": "as the data it was trained on",
+            "method": recipe.method,
+            "plan": plan,
+            "inputs": tuple(s.name for s in plan.sources),
+            "envelope": envelope_from_plan(plan),
+            "failures": recipe.differs,
+            "training": {
+                "recipe": recipe.model_dump(mode="json"),
+                "n_subjects": {"train": len(split.train), "validation": len(split.validation)},
+                "validation_curve": curves,
+            },
+        }
+    )
+    save_method_package(folder, method=method, card=card, overwrite=True)
+    return folder

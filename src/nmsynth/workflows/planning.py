@@ -1,0 +1,168 @@
+"""``nmsynth plan``: from a dataset to the plan of its training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from nmsynth.core.plan import Plan
+    from nmsynth.data.manifest import ManifestRow
+
+PLAN_FILE = "plan.toml"
+MINUTES_SHARE = 0.85
+"""Share of the minutes asked for that goes into steps; the rest is for validation and saving."""
+
+
+def plan_dataset(
+    dataset: Path,
+    *,
+    device: str = "auto",
+    dimensions: str | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    family: str = "unet",
+    overrides: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> Plan:
+    """Make a plan for a dataset from its fingerprint; test cases are not looked at.
+
+    Parameters
+    ----------
+    dataset
+        Manifest, or its folder.
+    device
+        ``cpu``, ``cuda`` or ``auto``.
+    dimensions
+        ``2d``, ``2.5d`` or ``3d`` where it is not to be chosen.
+    steps
+        Optimiser steps; by the number of cases when unset.
+    minutes
+        Time that training should take on this machine, from which the steps follow; measured with ``family``.
+    family
+        Whose steps are timed.
+    overrides
+        Values of the plan by dotted key, applied last.
+
+    Raises
+    ------
+    InputError
+        If the dataset does not fit, or both steps and minutes are given.
+    """
+    from nmsynth.core.config import override, resolve
+    from nmsynth.core.plan import Plan
+    from nmsynth.data.fingerprint import take_fingerprint
+    from nmsynth.data.manifest import read_manifest
+    from nmsynth.data.manifest_cohort import cases_of
+    from nmsynth.data.plan_rules import plan_from_fingerprint
+
+    if steps is not None and minutes is not None:
+        raise InputError("A training is as long as its steps or its minutes say; both are given. Leave one out.")
+    rows = read_manifest(dataset)
+    cases_of(rows)
+    kind, memory = device_and_memory(device)
+    fingerprint = take_fingerprint([r for r in rows if r.split != "test"], root_of(dataset), progress=progress)
+    plan = plan_from_fingerprint(fingerprint, device=kind, memory_bytes=memory, dimensions=dimensions, steps=steps)
+    plan = plan.model_copy(
+        update={"fingerprint": {**plan.fingerprint, "device": kind, "memory_gb": round((memory or 0) / 2**30, 1)}}
+    )
+    if overrides:
+        plan = resolve(Plan, override(plan.model_dump(mode="json"), overrides), where="the plan")
+    return plan if minutes is None else plan_for_minutes(plan, minutes, family=family)
+
+
+def plan_for_minutes(plan: Plan, minutes: float, *, family: str = "unet") -> Plan:
+    """A plan whose steps take about a time on this machine, by timing a few.
+
+    Parameters
+    ----------
+    plan
+        All else of it is kept.
+    minutes
+        For training and validation together.
+    family
+        A family, or an import path.
+    """
+    from nmsynth.models.methods import MethodSpec
+    from nmsynth.training.speed import seconds_per_step
+
+    if minutes <= 0:
+        raise InputError(f"A training takes more than no time; found {minutes:g} minutes. Give a positive number.")
+    each = seconds_per_step(MethodSpec(name=family), plan)
+    steps = max(20, int(minutes * 60 * MINUTES_SHARE / each))
+    schedule = plan.schedule.model_copy(
+        update={"steps": steps, "warmup": min(plan.schedule.warmup, steps // 10), "validate_every": max(1, steps // 10)}
+    )
+    note = {**plan.fingerprint, "seconds_per_step": float(f"{each:.3g}"), "timed_family": family}
+    return plan.model_copy(update={"schedule": schedule, "fingerprint": note})
+
+
+def write_plan(plan: Plan, dataset: Path, output: Path | None = None, *, overwrite: bool = False) -> Path:
+    """Write a plan as TOML, beside the manifest unless another file is named, and return where.
+
+    Raises
+    ------
+    InputError
+        If the file is there and may not be replaced.
+    """
+    from nmsynth.core.plan import plan_to_toml
+    from nmsynth.io.atomic import atomic_file
+
+    path = output or root_of(dataset) / PLAN_FILE
+    if path.suffix != ".toml":
+        raise InputError(f"A plan is a .toml file; found '{path.name}'. Rename it.")
+    with atomic_file(path, overwrite=overwrite) as temporary:
+        temporary.write_text(plan_to_toml(plan), encoding="utf-8")
+    return path
+
+
+def plan_summary(plan: Plan) -> dict[str, str]:
+    """The main decisions of a plan, in words."""
+
+    def size(values: tuple[float, ...], unit: str = "") -> str:
+        """Sizes as people write them."""
+        return " x ".join(f"{v:g}" for v in values) + unit
+
+    def image(kind: Any) -> str:
+        """An image and its normalisation."""
+        n = kind.normalisation
+        how = {"robust": "by each image's body", "window": f"{n.low} to {n.high}, in {n.scale:g}"}
+        return f"{kind.modality} [{kind.unit.value}], {n.kind} {how.get(n.kind, f'in {n.scale:g}')}"
+
+    s = plan.schedule
+    pairs = {"task": plan.task}
+    pairs |= {f"source {i.name}": image(i) + (" (may be missing)" if i.optional else "") for i in plan.sources}
+    pairs |= {
+        "target": image(plan.target) + (", as a difference to the source" if plan.residual else ""),
+        "told": ", ".join(c.name for c in plan.conditions) or "nothing",
+        "voxels (z, y, x)": size(plan.spacing_mm, " mm"),
+        "patch (z, y, x)": f"{size(plan.patch)}, {plan.dimensions}, {s.batch} a batch",
+        "levels": size(plan.channels).replace(" x ", ", "),
+        "schedule": f"{s.steps} steps, {s.precision}, validated every {s.validate_every}",
+    }
+    return pairs
+
+
+def root_of(dataset: Path) -> Path:
+    """Folder that the paths of a manifest are relative to."""
+    return dataset if dataset.is_dir() else dataset.parent
+
+
+def splits_of(rows: list[ManifestRow]) -> dict[str, str]:
+    """Split of each subject."""
+    return {row.subject: row.split for row in rows}
+
+
+def device_and_memory(device: str) -> tuple[str, int | None]:
+    """``cpu`` or ``cuda``, and its memory [bytes] where it is known."""
+    import torch
+
+    from nmsynth.inference.backend import resolve_device
+    from nmsynth.inference.tiling import free_bytes
+
+    kind = resolve_device(device).partition(":")[0]
+    return kind, torch.cuda.get_device_properties(0).total_memory if kind == "cuda" else free_bytes()
