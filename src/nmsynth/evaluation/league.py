@@ -15,7 +15,7 @@ from pydantic import Field
 
 from nmsynth.core.config import Settings
 from nmsynth.core.errors import InputError
-from nmsynth.evaluation.convergence import late_improvement
+from nmsynth.metrics.convergence import late_improvement
 from nmsynth.evaluation.league_measures import LARGER_IS_BETTER
 from nmsynth.metrics.agreement import N_BOOTSTRAP, SEED
 

@@ -112,20 +112,16 @@ def _train_a_little(
     steps = math.ceil(n_timed / min(shares))
     schedule = plan.schedule.model_copy(update={"steps": steps, "validate_every": 10 * steps, "warmup": 1})
     clock = time.process_time if device == "cpu" else time.perf_counter
-    stages: list[list[float]] = []
-    last = [math.inf]
+    stages: dict[str, list[float]] = {}
 
     def told(stage: str, fraction: float) -> None:
-        """Read the clock; a share that falls back begins the next stage."""
-        del stage
-        if fraction < last[0]:
-            stages.append([])
-        last[0] = fraction
-        stages[-1].append(clock())
+        """Read the clock; what is told begins with the name of the stage and a comma."""
+        del fraction
+        stages.setdefault(stage.partition(",")[0], []).append(clock())
 
     options = TrainingOptions(threads=1, device=device, save_every=10 * steps, progress=told)
     train_method(spec, plan.model_copy(update={"schedule": schedule}), cases, held, folder, options=options)
-    return _speed(stages, shares, device)
+    return _speed(list(stages.values()), shares, device)
 
 
 def _speed(stages: list[list[float]], shares: tuple[float, ...], device: str) -> Speed:

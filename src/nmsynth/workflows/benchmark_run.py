@@ -129,7 +129,7 @@ def _run_baseline(job: RunJob, meter: Meter) -> RunResult:
 
 def _run_model(job: RunJob, meter: Meter) -> RunResult:
     """Train a method, or what is left of it, and test it."""
-    from nmsynth.evaluation.convergence import converged
+    from nmsynth.metrics.convergence import converged
     from nmsynth.training.method_trainer import TrainingOptions, train_method
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it greets at the start of each training
