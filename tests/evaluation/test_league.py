@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from nmsynth.core.errors import InputError
-from nmsynth.metrics.convergence import converged, late_improvement
 from nmsynth.evaluation.league import difference_interval, league_rows, mean_interval, patient_values, region_verdict
 from nmsynth.evaluation.league_measures import Truth, measure_case
 from nmsynth.metrics.agreement import bootstrap_interval
+from nmsynth.metrics.convergence import converged, late_improvement
 from tests.evaluation.league_results import FALLING, run_result
 
 PATIENTS = ("a", "b", "c", "d")

@@ -191,7 +191,7 @@ def _medians(
     counts = np.bincount(bins, minlength=n_bins)
     order = np.argsort(bins, kind="stable")
     for number, part in enumerate(np.split(values[order], np.cumsum(counts)[:-1])):
-        if part.size >= min(LEAST_VOXELS, values.size):
+        if part.size and part.size >= min(LEAST_VOXELS, values.size):
             found[number] = np.median(part)
     if fallback is not None:
         return np.where(np.isnan(found), fallback, found)

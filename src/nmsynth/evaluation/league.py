@@ -15,9 +15,9 @@ from pydantic import Field
 
 from nmsynth.core.config import Settings
 from nmsynth.core.errors import InputError
-from nmsynth.metrics.convergence import late_improvement
 from nmsynth.evaluation.league_measures import LARGER_IS_BETTER
 from nmsynth.metrics.agreement import N_BOOTSTRAP, SEED
+from nmsynth.metrics.convergence import late_improvement
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from nmsynth.data.body import CT_THRESHOLD_HU, MR_THRESHOLD
-from nmsynth.metrics.convergence import LARGEST_IMPROVEMENT, LEAST_POINTS
 from nmsynth.evaluation.league import SCHEMA_VERSION, RunResult, league_rows, region_verdict
 from nmsynth.evaluation.league_measures import MEASURES
+from nmsynth.metrics.convergence import LARGEST_IMPROVEMENT, LEAST_POINTS
 from nmsynth.metrics.regions import BODY_SMOOTHING_FWHM_MM, BODY_THRESHOLD_FRACTION
 
 BODY_TEXT = {

@@ -76,9 +76,7 @@ def run_benchmark(
     with _alone(output):
         done = known_results(suite, output, results)
         left = [run for run in runs_of(suite) if run.key not in done]
-        inputs = _inputs(
-            suite, output, data or {}, left, jobs, part_of(progress, 0.0, 0.1), any_done=bool(done)
-        )
+        inputs = _inputs(suite, output, data or {}, left, jobs, part_of(progress, 0.0, 0.1), any_done=bool(done))
         todo = [
             RunJob(suite, run, inputs[run.task.name], output, resolve_device(device).partition(":")[0])
             for run in left
@@ -213,14 +211,21 @@ def write_tables(suite: Suite, output: Path, results: Sequence[Path] = ()) -> di
 
 
 def _inputs(
-    suite: Suite, output: Path, data: Mapping[str, Path], left: Sequence[RunSpec], jobs: int, progress: Progress
+    suite: Suite,
+    output: Path,
+    data: Mapping[str, Path],
+    left: Sequence[RunSpec],
+    jobs: int,
+    progress: Progress,
+    *,
+    any_done: bool,
 ) -> dict[str, TaskFolder]:
-    """The data of the tasks that have runs left."""
+    """The data of the tasks that have runs left; refused where there is none at all, and nothing done."""
     from nmsynth.workflows.benchmark_data import task_folders
 
     tasks = list(dict.fromkeys(run.task.name for run in left))
     found = task_folders(suite, output, data, tasks=tasks, workers=jobs, progress=progress)
-    if not found and len(tasks) == len(suite.tasks) and not any_done:
+    if tasks and not found and not any_done:
         wanted = ", ".join(dict.fromkeys(t.data.given for t in suite.tasks))
         raise InputError(f"The suite '{suite.name}' needs data; none is given. Pass --data NAME=PATH of: {wanted}.")
     return found
