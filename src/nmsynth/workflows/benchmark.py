@@ -170,6 +170,7 @@ def start_in_background(words: Sequence[str], output: Path) -> int:
             [sys.executable, "-m", "nmsynth", *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log, **apart
         )
     (output / PID).write_text(f"{started.pid}\n", encoding="utf-8")
+    started.returncode = 0  # it outlives this process, which shall not warn that nobody waits for it
     return started.pid
 
 
