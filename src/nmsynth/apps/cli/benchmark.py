@@ -121,7 +121,8 @@ def _print_table(terminal: Terminal, table: dict[str, Any]) -> None:
                 {True: "yes", False: "no", None: "-"}[row["converged"]],
                 round(row["cpu_minutes"], 1),
             ))  # fmt: skip
-        title = f"{task['name']}: {task['score']} [{task['unit']}], {task['n_patients']} patients"
+        unit = task["unit"].partition(" [")[0]
+        title = f"{task['name']}: {task['score']} in {unit}, {task['n_patients']} patients"
         terminal.print_table(
             ("method", "rank", "value (95 %)", "to the best baseline", "converged", "CPU min"), lines, title=title
         )
