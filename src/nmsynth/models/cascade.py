@@ -85,7 +85,8 @@ class Cascade(Method):
         source, condition = batch["source"], batch["condition"]
         target, weight, labels = batch["target"].float(), batch["weight"].float(), batch.get("labels")
         if stage == "coarse":
-            found = self._coarse(source, condition).float()
+            halved = self._halved(source)
+            found = self._with_base(self.coarse(halved, condition), halved).float()
             target, weight = self._halved(target), self._halved(weight)
             labels = None if labels is None else self._halved((labels > 0).float())
         else:
@@ -113,18 +114,14 @@ class Cascade(Method):
         pool = F.avg_pool3d if image.ndim == 5 else F.avg_pool2d
         return pool(pad_to_multiple(image, [self.stride]), self.stride)
 
-    def _coarse(self, source: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """Answer, and logits of the mask, at half the resolution."""
-        found: torch.Tensor = self.coarse(self._halved(source), condition)
-        return self._with_base(found, self._halved(source))
-
     def _seen(self, source: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """What the fine network is told by the coarse one, on its grid: the answer, and the mask as a probability."""
-        found = self._coarse(source, condition)
+        found = self.coarse(self._halved(source), condition).float()
         mode = "trilinear" if source.ndim == 5 else "bilinear"
         sizes = [n * s for n, s in zip(found.shape[2:], self.stride, strict=True)]
-        large = crop(F.interpolate(found.float(), size=sizes, mode=mode, align_corners=False), tuple(source.shape[2:]))
-        return torch.cat((large[:, :1], torch.sigmoid(large[:, 1:])), dim=1).to(source.dtype)
+        large = crop(F.interpolate(found, size=sizes, mode=mode, align_corners=False), tuple(source.shape[2:]))
+        seen = torch.cat((large[:, :1], torch.sigmoid(large[:, 1:])), dim=1).to(source.dtype)
+        return self._with_base(seen, source)
 
     def _fine(self, source: torch.Tensor, condition: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """Answer, as a difference to the coarse one, and logits of the mask."""
