@@ -1,4 +1,4 @@
-"""Every recipe of a published method loads, says what it follows, learns a step and answers; the list shows them all."""
+"""Every recipe of a published method loads, says what it follows, learns a step and answers; the list shows all."""
 
 import json
 from functools import cache

@@ -13,11 +13,9 @@ from nmsynth.workflows.dataset_simulation import SimulateCohortSettings, simulat
 from nmsynth.workflows.study_recipe import StudyPlan, load_study_recipe, plan_studies, simulate_study
 
 PET = ("scan", "uncorrected", "reference/noise_free", "reference/truth", "reference/ct", "reference/lesions")
-PLANAR = ("anterior", "posterior") + tuple(
-    f"reference/{name}_{view}"
-    for name in ("noise_free", "full_count", "lesions", "body")
-    for view in ("anterior", "posterior")
-)
+VIEWS = ("anterior", "posterior")
+KNOWN = ("noise_free", "full_count", "lesions", "body")
+PLANAR = (*VIEWS, *(f"reference/{name}_{view}" for name in KNOWN for view in VIEWS))
 
 
 def _rows(plan, tmp_path, monkeypatch, names):
@@ -30,7 +28,7 @@ def _rows(plan, tmp_path, monkeypatch, names):
             path.touch()
 
     model, _ = study_recipe._workflow(plan.kind)
-    monkeypatch.setattr(study_recipe, "_workflow", lambda kind: (model, write))
+    monkeypatch.setattr(study_recipe, "_workflow", lambda _: (model, write))
     return simulate_study(plan, tmp_path, file_format="nifti")
 
 
@@ -62,7 +60,7 @@ def test_views_are_cases_of_one_subject(tmp_path, monkeypatch):
     plan = _plan("bone-planar")
     cases = cases_of(_rows(plan, tmp_path, monkeypatch, PLANAR)[0])
     assert list(cases) == ["bone-planar-00000-anterior", "bone-planar-00000-posterior"]
-    for view, rows in zip(("anterior", "posterior"), cases.values(), strict=True):
+    for view, rows in zip(VIEWS, cases.values(), strict=True):
         assert {row.subject for row in rows} == {"bone-planar-00000"}
         assert all(view in row.path for row in rows)
         assert {row.name: row.role for row in rows} == {
@@ -87,7 +85,7 @@ def test_dicom_companions_stand_in_one_row_of_their_role(tmp_path, monkeypatch):
         for name in ("ct", "noise_free"):
             (output / "reference" / f"{name}.nii.gz").touch()
 
-    monkeypatch.setattr(study_recipe, "_workflow", lambda kind: (model, write))
+    monkeypatch.setattr(study_recipe, "_workflow", lambda _: (model, write))
     rows, _ = simulate_study(plan, tmp_path, file_format="dicom")
     sources = [row for row in rows if row.role == "source" and row.name == "ct"]
     assert [row.path for row in sources] == ["study/ct"]
