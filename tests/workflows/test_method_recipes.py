@@ -147,6 +147,12 @@ def test_a_recipe_learns_a_step_and_answers(name):
     assert np.isfinite(answer).all()
 
 
+def test_the_documentation_names_every_recipe_and_family():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert [name for name in (*method_recipe_names(), *METHODS, *study_recipe_names()) if f"`{name}`" not in text] == []
+    assert all(load_method_recipe(name).reproduces in text for name in method_recipe_names())
+
+
 def test_a_recipe_refuses_another_modality(tmp_path):
     folder = _dataset(tmp_path / "data", "CT", "PT", "volume", told=False)
     with pytest.raises(InputError, match="takes MR; the dataset's sources are CT"):

@@ -35,7 +35,8 @@ class Cascade(Method):
     setting
         As the plan decides.
     mask_weight
-        Weight of the mask against the error; 0 for networks without it. Batches without labels have no such term.
+        Weight of the mask against the error; 0 for networks without it, which suits a dataset without labels: else they
+        learn that nowhere is any. Batches that say nothing of labels have no such term.
     coarse_share
         Share of the steps that the coarse network takes; it is not changed after them.
     loss
