@@ -207,5 +207,6 @@ def test_the_page_of_pictures_needs_no_other_file(tmp_path):
     assert names == {"c0.png", "c1.png", "c2.png", "index.html"}
     page = (tmp_path / "pictures" / "index.html").read_text()
     assert page.count("data:image/png;base64") == 3
+    assert len(page) > sum(path.stat().st_size for path in (tmp_path / "pictures").glob("*.png"))
     assert "its values reach" in page
     assert 'src="http' not in page

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 
 from nmsynth.core.volume import Volume
-from nmsynth.report.pictures import Panel, Scale, nice_limit, panel_rows
+from nmsynth.report.pictures import Panel, Scale, panel_rows
 from nmsynth.report.projections import VIEWS, Image, Upright, cut, marks, nearest_voxel, pixel_mm, upright, upright_like
 from nmsynth.report.text import printable
 
@@ -94,7 +94,7 @@ def _window(volume: Volume, array: Image) -> Scale:
     if volume.modality == "CT":
         return Scale(*CT_WINDOW_HU, volume.unit.value, "gray")
     positive = array[array > 0]
-    top = nice_limit(float(np.percentile(positive, 99 if volume.modality == "MR" else 98))) if positive.size else 1.0
+    top = float(f"{np.percentile(positive, 98):.2g}") if positive.size else 1.0
     return Scale(0.0, top, volume.unit.value, "gray" if volume.modality == "MR" else "gray_r")
 
 
@@ -117,7 +117,8 @@ def write_index(folder: Path, result: Mapping[str, Any], cases: Sequence[str]) -
     shown = []
     for case in cases:
         path = folder / picture_name(case)
-        data = base64.b64encode(path.read_bytes()).decode("ascii") if path.is_file() else ""
+        # Markup is not cut to the length of a text
+        data = Markup(base64.b64encode(path.read_bytes()).decode("ascii")) if path.is_file() else ""
         shown.append({"name": case, "data": data, "findings": [f for f in result["findings"] if f["case"] == case]})
     general = [f for f in result["findings"] if f["case"] not in set(cases)]
     style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
