@@ -68,3 +68,15 @@ def test_a_case_has_one_subject():
     other = ManifestRow("c1", "s2", "train", "truth", "truth", "c.nii.gz")
     with pytest.raises(InputError, match="one subject and one split; 'c1' names several"):
         cases_of([*ROWS, other])
+
+
+def test_without_a_split_all_is_for_training(tmp_path):
+    (tmp_path / "a.nii.gz").touch()
+    (tmp_path / "manifest.csv").write_text("case,subject,role,path\nc,s,source,a.nii.gz\n")
+    assert read_manifest(tmp_path)[0].split == "train"
+
+
+def test_a_bids_dataset_is_told_how_to_get_its_manifest(tmp_path):
+    (tmp_path / "dataset_description.json").write_text("{}")
+    with pytest.raises(InputError, match="BIDS dataset gets one by 'nmsynth dataset make"):
+        read_manifest(tmp_path)

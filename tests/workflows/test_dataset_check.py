@@ -10,6 +10,7 @@ from nmsynth.data.manifest import ManifestRow, write_manifest
 from nmsynth.io.nifti import write_nifti
 from nmsynth.workflows.dataset_check import check_dataset
 from tests.helpers import make_volume
+from tests.io.dicom_factory import make_series, save_series
 
 
 def body(rng, scale=1.0):
@@ -56,19 +57,29 @@ def with_array(path, array):
     return change
 
 
+def elsewhere(path, millimetres):
+    def change(images, rows):
+        affine = np.array(images[path].affine)
+        affine[0, 3] += millimetres
+        images[path] = images[path].with_array(images[path].array, affine=affine)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "level", "message"),
     [
         (with_array("target-0.nii.gz", np.zeros_like), "error", "is empty: every voxel is 0"),
         (with_array("source-0.nii.gz", lambda a: 100 * a), "warning", "its values reach"),
         (with_array("source-0.nii.gz", lambda a: np.roll(a, 4, axis=2)), "warning", "mm from the target"),
-        (with_array("source-0.nii.gz", lambda a: a[:, :20]), "error", "grid is not the target's"),
+        (elsewhere("source-0.nii.gz", 500.0), "error", "has no overlap with the target's"),
+        (with_array("source-0.nii.gz", lambda a: a[:, :12]), "warning", "% of the body that the target shows"),
     ],
 )
 def test_what_is_wrong_with_an_image_is_told(tmp_path, change, level, message):
-    (finding,) = found(dataset(tmp_path, change))
-    assert finding[:2] == (level, "c0")
-    assert message in finding[3]
+    findings = found(dataset(tmp_path, change))
+    assert {finding[1] for finding in findings} == {"c0"}
+    assert any(finding[0] == level and message in finding[3] for finding in findings)
 
 
 def test_the_same_voxels_in_two_splits_are_a_leak(tmp_path):
@@ -111,3 +122,91 @@ def test_damage_and_missing_roles_are_told_and_the_rest_is_checked(tmp_path, cap
 def test_the_table_names_what_is_wrong(tmp_path, capsys):
     assert run(["dataset", "check", str(dataset(tmp_path))]) == 0
     assert "Nothing is wrong" in capsys.readouterr().out
+
+
+def test_another_grid_in_the_same_place_is_no_fault(tmp_path):
+    def finer(images, rows):
+        image = images["source-0.nii.gz"]
+        affine = np.array(image.affine)
+        affine[:3, 3] -= affine[:3, 0] / 4
+        affine[:3, 0] /= 2
+        images["source-0.nii.gz"] = image.with_array(np.repeat(image.array, 2, axis=0), affine=affine)
+
+    assert found(dataset(tmp_path, finer)) == []
+
+
+def test_a_flat_image_among_others_is_an_error(tmp_path):
+    flat = found(dataset(tmp_path, with_array("source-2.nii.gz", lambda a: a[5:6])))
+    assert ("error", "c2", "source", "a two-dimensional image among three-dimensional ones") in flat
+
+
+def test_a_nan_is_an_error_of_its_case(tmp_path):
+    import nibabel
+
+    folder = dataset(tmp_path)
+    image = nibabel.load(folder / "source-1.nii.gz")
+    array = image.get_fdata()
+    array[0, 0, 0] = np.nan
+    nibabel.save(nibabel.Nifti1Image(array, image.affine), folder / "source-1.nii.gz")
+    ((level, case, _, what),) = found(folder)
+    assert (level, case) == ("error", "c1")
+    assert "1 NaN or infinite" in what
+
+
+def test_no_room_for_the_prepared_images_is_an_error(tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 100))
+    ((level, _, _, what),) = found(dataset(tmp_path))
+    assert level == "error"
+    assert "0.0 GB are free" in what
+
+
+def test_a_short_field_of_view_and_a_body_cut_off_are_told(tmp_path):
+    def cut(images, rows):
+        for path in ("source-2.nii.gz", "target-2.nii.gz"):
+            images[path] = images[path].with_array(images[path].array[:5, :, 8:])
+
+    told = [what for level, case, _, what in found(dataset(tmp_path, cut)) if case == "c2" and level == "warning"]
+    assert sum("its field of view is" in what for what in told) == 2
+    assert sum("the body is cut off" in what for what in told) == 1
+
+
+def test_contours_of_two_modalities_are_compared(tmp_path):
+    def shift(images, rows):
+        for k, moved in ((0, 0), (2, 5)):
+            inside = images[f"target-{k}.nii.gz"].array > 0
+            ct = np.where(np.roll(inside, moved, axis=2), 40.0, -1000.0)
+            images[f"source-{k}.nii.gz"] = make_volume(array=ct, unit=Unit.HOUNSFIELD, modality="CT")
+            rows[2 * k] = ManifestRow(f"c{k}", f"s{k}", "train", "source", "ct", f"source-{k}.nii.gz", None, "CT", "HU")
+
+    ((level, case, _, what),) = found(dataset(tmp_path, shift))
+    assert (level, case) == ("warning", "c2")
+    assert "the contour of the body lies" in what
+
+
+def test_one_patient_under_two_names_is_told_without_the_number(tmp_path):
+    rows = []
+    for k in range(2):
+        for role in ("source", "target"):
+            rng = np.random.default_rng((k, role == "source"))
+            path = f"{role}-{k}"
+            stored = (1000 * body(rng)).astype(np.int16)
+            save_series(make_series(stored=stored, series=path, PatientID="SECRET"), tmp_path / path)
+            rows.append(ManifestRow(f"c{k}", f"s{k}", ("train", "test")[k], role, "", path))
+    write_manifest(tmp_path / "manifest.csv", rows)
+    told = [f for f in found(tmp_path) if "DICOM headers name the patient of case 'c0'" in f[3]]
+    assert [f[:2] for f in told] == [("error", "c1")]
+    assert "SECRET" not in str(found(tmp_path))
+
+
+def test_the_page_of_pictures_needs_no_other_file(tmp_path):
+    folder = dataset(tmp_path / "data", with_array("source-0.nii.gz", lambda a: 100 * a))
+    assert run(["dataset", "check", str(folder), "--pictures", str(tmp_path / "pictures")]) == 0
+    names = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert names == {"c0.png", "c1.png", "c2.png", "index.html"}
+    page = (tmp_path / "pictures" / "index.html").read_text()
+    assert page.count("data:image/png;base64") == 3
+    assert len(page) > sum(path.stat().st_size for path in (tmp_path / "pictures").glob("*.png"))
+    assert "its values reach" in page
+    assert 'src="http' not in page

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 
 from nmsynth.core.errors import InputError
+from nmsynth.data.manifest_toml import CONDITION, read_toml_table
 
 ROLES = ("source", "condition", "target", "truth", "reference", "mask", "anatomy", "data")
 """What an image is for: what a model gets; what it also gets where there is one; what it should give; the true activity
 (T0); another image to compare with; labels; CT, MR or attenuation; counts or tables that are no image."""
 SPLITS = ("train", "validation", "test")
 FILE_NAME = "manifest.csv"
+TOML_NAME = "manifest.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,6 @@ class ManifestRow:
 
 _CHANNELS = {"PT": "pet", "MR": "mr", "CT": "ct", "NM": "nm"}
 _COLUMNS = tuple(f.name for f in fields(ManifestRow) if f.name != "conditions")
-_CONDITION = "condition."
-"""Start of the name of a column that holds a fact of the scan."""
 _REQUIRED = ("case", "subject", "split", "role", "path")
 
 
@@ -58,11 +58,34 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     told = list(dict.fromkeys(name for row in rows for name, _ in row.conditions))
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*_COLUMNS, *(_CONDITION + name for name in told)])
+        writer.writerow([*_COLUMNS, *(CONDITION + name for name in told)])
         for row in rows:
             conditions = dict(row.conditions)
             values = [*(getattr(row, name) for name in _COLUMNS), *(conditions.get(name) for name in told)]
             writer.writerow("" if v is None else f"{v:.9g}" if isinstance(v, float) else v for v in values)
+
+
+def manifest_file(path: Path) -> Path:
+    """The manifest at a path: the file itself, or ``manifest.csv`` or ``manifest.toml`` in a folder.
+
+    Raises
+    ------
+    InputError
+        If there is none; of a BIDS dataset the message says how to make one.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = next((path / name for name in (FILE_NAME, TOML_NAME) if (path / name).is_file()), None)
+        if found is None:
+            kind = "A BIDS dataset" if (path / "dataset_description.json").is_file() else "A folder of images"
+            raise InputError(
+                f"A dataset needs its manifest; '{FILE_NAME}' is not there, nor '{TOML_NAME}'. {kind} gets one by "
+                "'nmsynth dataset make FOLDER --source ... --target ...'."
+            )
+        return found
+    if not path.is_file():
+        raise InputError(f"A dataset needs its manifest; '{path.name}' is not there. Give the file or its folder.")
+    return path
 
 
 def read_manifest(path: Path) -> list[ManifestRow]:
@@ -71,9 +94,11 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     Parameters
     ----------
     path
-        The CSV file, or the folder that holds ``manifest.csv``. Columns ``case``, ``subject``, ``split``, ``role`` and
-        ``path`` must be there; ``name``, ``count_fraction``, ``modality``, ``unit`` and ``condition.NAME`` may; others
-        are not read.
+        The CSV or TOML file, or the folder that holds ``manifest.csv`` or ``manifest.toml``. In CSV, columns ``case``,
+        ``subject``, ``role`` and ``path`` must be there; ``split``, ``name``, ``count_fraction``, ``modality``,
+        ``unit`` and ``condition.NAME`` may; others are not read. TOML is described in
+        :mod:`nmsynth.data.manifest_toml`. Without any ``split`` all is for training, which then chooses subjects for
+        validation itself.
 
     Raises
     ------
@@ -81,23 +106,26 @@ def read_manifest(path: Path) -> list[ManifestRow]:
         For the first row that does not fit: an unknown role or split, a missing file, a path out of the dataset's
         folder, a subject in two splits.
     """
-    path = Path(path)
-    path = path / FILE_NAME if path.is_dir() else path
-    if not path.is_file():
-        raise InputError(f"A dataset needs its manifest; '{path.name}' is not there. Give the file or its folder.")
+    path = manifest_file(path)
+    table = read_toml_table(path) if path.suffix.lower() == ".toml" else _csv_table(path)
+    rows = [_row(values, where, path.parent) for where, values in table]
+    _check_splits(rows)
+    return rows
+
+
+def _csv_table(path: Path) -> list[tuple[str, dict[str, str | None]]]:
+    """Values of each row of a CSV manifest, and what a message calls the row."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             table = list(csv.DictReader(stream))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"A manifest must be CSV in UTF-8; '{path.name}' is not. Save it again.") from error
-    missing = [name for name in _REQUIRED if not table or name not in table[0]]
+    missing = [name for name in _REQUIRED if not table or (name not in table[0] and name != "split")]
     if missing:
-        raise InputError(
-            f"A manifest needs a row and the columns {', '.join(_REQUIRED)}; missing: {', '.join(missing)}."
-        )
-    rows = [_row(values, number, path.parent) for number, values in enumerate(table, 2)]
-    _check_splits(rows)
-    return rows
+        needed = ", ".join(name for name in _REQUIRED if name != "split")
+        raise InputError(f"A manifest needs a row and the columns {needed}; missing: {', '.join(missing)}.")
+    whole = {"split": "train"} if "split" not in table[0] else {}
+    return [(f"Line {number} of the manifest", values | whole) for number, values in enumerate(table, 2)]
 
 
 def by_case(rows: Iterable[ManifestRow]) -> dict[str, list[ManifestRow]]:
@@ -108,10 +136,9 @@ def by_case(rows: Iterable[ManifestRow]) -> dict[str, list[ManifestRow]]:
     return cases
 
 
-def _row(values: dict[str, str | None], line: int, folder: Path) -> ManifestRow:
+def _row(values: Mapping[str, str | None], where: str, folder: Path) -> ManifestRow:
     """A row, or what is wrong with it."""
     text = {name: (values.get(name) or "").strip() for name in _COLUMNS}
-    where = f"Line {line} of the manifest"
     for name in _REQUIRED:
         if not text[name]:
             raise InputError(f"{where} needs a value for '{name}'; it is empty. Fill it in.")
@@ -136,9 +163,9 @@ def _row(values: dict[str, str | None], line: int, folder: Path) -> ManifestRow:
                 f"{where}: a count fraction must lie above 0 and at most at 1; found '{text['count_fraction']}'."
             )
     conditions = tuple(
-        (key.removeprefix(_CONDITION), value.strip())
+        (key.removeprefix(CONDITION), value.strip())
         for key, value in values.items()
-        if key and key.startswith(_CONDITION) and value and value.strip()
+        if key and key.startswith(CONDITION) and value and value.strip()
     )
     return ManifestRow(**{**text, "count_fraction": fraction, "conditions": conditions})  # type: ignore[arg-type]
 

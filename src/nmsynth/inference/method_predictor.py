@@ -22,6 +22,9 @@ Progress = Callable[[int, int], None]
 
 SLICES_AT_ONCE = 8
 """Slices of a 2D network that are computed together."""
+WINDOWS_AT_ONCE = 2
+"""Windows of a 3D network that are computed together: torch takes several times as long for one alone, as it then
+chooses another convolution; more than two gain little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,42 +82,61 @@ def predict_method(
     """
     settings = settings or PredictionSettings()
     told = torch.as_tensor(np.asarray(condition, dtype=np.float32)).to(settings.device)[None]
-    windows = list(plan_windows(source.shape[1:], plan, settings.overlap))
+    windows = list(plan_windows(source.shape[1:], plan, settings.overlap, aligned=_strides(method, plan)))
     n_samples = settings.n_samples if method.stochastic else 1
     samples = []
     for k in range(n_samples):
         noise = WholeNoise(method, plan, source.shape[1:], (settings.seed, k)) if method.stochastic else None
         total = np.zeros(source.shape[1:], dtype=np.float64)
         weights = np.zeros(source.shape[1:], dtype=np.float64)
-        for number, window in enumerate(windows):
-            answer = _answer(method, plan, source, told, noise, window, settings.device)
-            if not np.isfinite(answer).all():
-                raise NumericalError(
-                    "The network gave NaN or infinity; nothing was written. Verify the model and look at the input."
-                )
-            weight = _blending(answer.shape, plan)
-            total[window] += weight * answer
-            weights[window] += weight
+        at_once = WINDOWS_AT_ONCE if plan.spatial_dims == 3 else 1
+        for number in range(0, len(windows), at_once):
+            chosen = windows[number : number + at_once]
+            for window, answer in zip(
+                chosen, _answers(method, plan, source, told, noise, chosen, settings.device), strict=True
+            ):
+                if not np.isfinite(answer).all():
+                    raise NumericalError(
+                        "The network gave NaN or infinity; nothing was written. Verify the model and look at the input."
+                    )
+                weight = _blending(answer.shape, plan)
+                total[window] += weight * answer
+                weights[window] += weight
             if progress is not None:
-                progress(k * len(windows) + number + 1, n_samples * len(windows))
+                progress(k * len(windows) + number + len(chosen), n_samples * len(windows))
         samples.append(np.asarray(total / weights, dtype=np.float32))
     if not method.stochastic:
         return samples[0], []
     return np.asarray(np.mean(samples, axis=0), dtype=np.float32), samples
 
 
-def plan_windows(shape: tuple[int, ...], plan: Plan, overlap: float) -> Iterator[tuple[slice, slice, slice]]:
-    """Windows that cover an image: patches that overlap in 3D, whole slices, some at once, in 2D."""
+def plan_windows(
+    shape: tuple[int, ...], plan: Plan, overlap: float, *, aligned: tuple[int, ...] = (1, 1, 1)
+) -> Iterator[tuple[slice, slice, slice]]:
+    """Windows that cover an image: patches that overlap in 3D, whole slices, some at once, in 2D.
+
+    Parameters
+    ----------
+    shape
+        Of the image, ``(z, y, x)``.
+    plan
+        Patch and dimensions.
+    overlap
+        Share of a window that overlaps the next.
+    aligned
+        Windows begin at multiples of this along ``(z, y, x)``, but for the last, which ends with the image.
+    """
     if plan.spatial_dims == 2:
         size = (SLICES_AT_ONCE, shape[1], shape[2])
         overlap = 0.0
     else:
         size = plan.patch
     axes = []
-    for n, width in zip(shape, size, strict=True):
+    for n, width, multiple in zip(shape, size, aligned, strict=True):
         width = min(n, width)
         n_windows = 1 if n == width else int(np.ceil((n - width) / max(1.0, width * (1 - overlap)))) + 1
-        starts = np.unique(np.round(np.linspace(0, n - width, n_windows)).astype(int))
+        starts = np.linspace(0, n - width, n_windows)
+        starts = np.unique([*(starts[:-1] // multiple * multiple).astype(int), n - width])
         axes.append([slice(int(s), int(s) + width) for s in starts])
     for z, y, x in itertools.product(*axes):
         yield z, y, x
@@ -136,10 +158,8 @@ class WholeNoise:
     """Standard normal noise of a whole image, of which each window takes its part."""
 
     def __init__(self, method: Method, plan: Plan, shape: tuple[int, ...], seed: tuple[int, int]) -> None:
-        stride = method.noise_stride
-        strides = (stride,) * plan.spatial_dims if isinstance(stride, int) else tuple(stride)
-        self.strides = strides if plan.spatial_dims == 3 else (1, *strides)
-        # one more than fits, for windows that begin between two multiples of the stride
+        self.strides = _strides(method, plan)
+        # one more than fits, for a last window that begins between two multiples of the stride
         coarse = [-(-n // s) + 1 for n, s in zip(shape, self.strides, strict=True)]
         rng = np.random.default_rng(seed)
         self.array = rng.standard_normal((method.noise_channels, *coarse), dtype=np.float32)
@@ -153,28 +173,38 @@ class WholeNoise:
         return self.array[(slice(None), *parts)]
 
 
-def _answer(
+def _strides(method: Method, plan: Plan) -> tuple[int, ...]:
+    """Voxels of the image for one of the noise, along ``(z, y, x)``."""
+    stride = method.noise_stride
+    strides = (stride,) * plan.spatial_dims if isinstance(stride, int) else tuple(stride)
+    return strides if plan.spatial_dims == 3 else (1, *strides)
+
+
+def _answers(
     method: Method,
     plan: Plan,
     source: FloatImage,
     told: torch.Tensor,
     noise: WholeNoise | None,
-    window: tuple[slice, slice, slice],
+    windows: list[tuple[slice, slice, slice]],
     device: str,
 ) -> FloatImage:
-    """Answer for one window, shape ``(z, y, x)``."""
+    """Answers for windows of one size, shape ``(window, z, y, x)``; in 2D for the slices of one window."""
+    parts = None
     if plan.spatial_dims == 3:
-        patch = torch.from_numpy(np.ascontiguousarray(source[(slice(None), *window)])).to(device)[None]
-        part = None if noise is None else torch.from_numpy(noise.part(window).copy()).to(device)[None]
-        condition = told
+        patches = np.stack([source[(slice(None), *w)] for w in windows])
+        if noise is not None:
+            parts = np.stack([noise.part(w) for w in windows])
     else:
-        patch = torch.from_numpy(slices_with_context(source, window[0], plan.context)).to(device)
-        # (channel, slice, y, x) -> (slice, channel, y, x)
-        part = None if noise is None else torch.from_numpy(noise.part(window).swapaxes(0, 1).copy()).to(device)
-        condition = told.expand(len(patch), -1)
+        patches = slices_with_context(source, windows[0][0], plan.context)
+        if noise is not None:
+            # (channel, slice, y, x) -> (slice, channel, y, x)
+            parts = np.ascontiguousarray(noise.part(windows[0]).swapaxes(0, 1))
     with torch.inference_mode():
-        out = method(patch, condition, part).float().cpu().numpy()
-    return np.asarray(out[0, 0] if plan.spatial_dims == 3 else out[:, 0])
+        drawn = None if parts is None else torch.from_numpy(parts).to(device)
+        given = torch.from_numpy(patches).to(device)
+        out = method(given, told.expand(len(given), -1), drawn).float().cpu().numpy()[:, 0]
+    return np.asarray(out if plan.spatial_dims == 3 else out[None])
 
 
 def slices_with_context(source: FloatImage, planes: slice, context: int) -> FloatImage:

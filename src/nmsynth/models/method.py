@@ -64,7 +64,7 @@ class Method(nn.Module):
     stage_shares
         Share of the optimiser steps that each stage takes.
     noise_channels, noise_stride
-        Noise that one answer takes: channels, and voxels of the image for one of the noise.
+        Noise that one answer takes: channels, and voxels of the image for one of the noise, along every axis or each.
     paired
         Whether source and target of a batch must show one patient in one place.
     """
@@ -73,7 +73,7 @@ class Method(nn.Module):
     stages: tuple[str, ...] = ("main",)
     stage_shares: tuple[float, ...] = (1.0,)
     noise_channels: int = 1
-    noise_stride: int = 1
+    noise_stride: int | tuple[int, ...] = 1
     paired: bool = True
 
     def __init__(self, setting: MethodSetting) -> None:
@@ -84,6 +84,24 @@ class Method(nn.Module):
         """Parameters that one optimiser each steps, in the order in which they are stepped."""
         del stage
         return {"network": [p for p in self.parameters() if p.requires_grad]}
+
+    def begin_stage(self, stage: str) -> None:
+        """Prepare what a stage builds on, before its optimisers are made; nothing for most families."""
+        del stage
+
+    def noise_shape(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Channels and sizes of the noise for an image of these sizes.
+
+        Examples
+        --------
+        >>> method = Method(MethodSetting())
+        >>> method.noise_channels, method.noise_stride = 4, (2, 4, 4)
+        >>> method.noise_shape((15, 64, 66))
+        (4, 8, 16, 17)
+        """
+        stride = self.noise_stride
+        strides = (stride,) * len(sizes) if isinstance(stride, int) else stride
+        return (self.noise_channels, *(-(-size // s) for size, s in zip(sizes, strides, strict=True)))
 
     def losses(self, batch: MethodBatch, group: str, stage: str) -> dict[str, torch.Tensor]:
         """Terms of the loss of a group, ``total`` among them; noise is drawn from torch's own generator."""

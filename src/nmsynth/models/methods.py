@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,8 +13,18 @@ from nmsynth.core.errors import InputError, MissingExtraError
 from nmsynth.core.plan import Plan
 from nmsynth.models.method import Method, MethodSetting
 
+if TYPE_CHECKING:
+    import torch
+
 METHODS = {
     "unet": "nmsynth.models.residual_unet:ResidualUNet",
+    "cvae": "nmsynth.models.conditional_vae:ConditionalVAE",
+    "pix2pix": "nmsynth.models.pix2pix:Pix2Pix",
+    "cyclegan": "nmsynth.models.cycle_gan:CycleGAN",
+    "ddpm": "nmsynth.models.denoising_diffusion:DenoisingDiffusion",
+    "ldm": "nmsynth.models.latent_diffusion:LatentDiffusion",
+    "flow": "nmsynth.models.rectified_flow:RectifiedFlow",
+    "swin": "nmsynth.models.swin:Swin",
 }
 """Class of each family."""
 
@@ -48,7 +59,7 @@ def setting_of(plan: Plan) -> MethodSetting:
     )
 
 
-def build_method(spec: MethodSpec, plan: Plan, *, allow_import: bool = False) -> Method:
+def build_method(spec: MethodSpec, plan: Plan, *, allow_import: bool = False, for_training: bool = True) -> Method:
     """Build a family for a plan, with weights drawn from torch's generator.
 
     Parameters
@@ -60,6 +71,9 @@ def build_method(spec: MethodSpec, plan: Plan, *, allow_import: bool = False) ->
     allow_import
         Whether a class may be imported by the path that ``spec`` names: right for a recipe of your own, wrong for a
         package from elsewhere, which could so run any program that is installed.
+    for_training
+        Whether parts that only training needs are built too, such as discriminators; a class with such parts says so
+        by an argument of this name.
 
     Raises
     ------
@@ -70,14 +84,15 @@ def build_method(spec: MethodSpec, plan: Plan, *, allow_import: bool = False) ->
     """
     setting = setting_of(plan)
     if spec.is_import_path:
-        return _imported(spec, setting, allowed=allow_import)
+        return _imported(spec, setting, allowed=allow_import, for_training=for_training)
     if spec.name not in METHODS:
         close = nearest(spec.name, METHODS)
         remedy = f"Did you mean '{close}'?" if close else f"Families: {', '.join(METHODS)}."
         raise InputError(f"There is no family '{spec.name}'. {remedy}")
     module, _, name = METHODS[spec.name].partition(":")
     try:
-        method: Method = getattr(import_module(module), name)(setting, **spec.arguments)
+        kind = getattr(import_module(module), name)
+        method: Method = kind(setting, **_arguments(kind, spec.arguments, for_training))
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"The family '{spec.name}' needs the extra 'train'; '{error.name}' is not installed. "
@@ -88,7 +103,39 @@ def build_method(spec: MethodSpec, plan: Plan, *, allow_import: bool = False) ->
     return method
 
 
-def _imported(spec: MethodSpec, setting: MethodSetting, *, allowed: bool) -> Method:
+def _arguments(kind: type, arguments: dict[str, Any], for_training: bool) -> dict[str, Any]:
+    """Arguments of a class, with ``for_training`` where it takes that."""
+    takes = "for_training" in inspect.signature(kind).parameters
+    return arguments | {"for_training": for_training} if takes else arguments
+
+
+def shipped_state(method: Method) -> dict[str, torch.Tensor]:
+    """Weights that an answer needs, by name: what :meth:`Method.shipped` says of the state."""
+    prefixes = tuple(method.shipped())
+    return {name: value for name, value in method.state_dict().items() if name.startswith(prefixes)}
+
+
+def load_shipped(method: Method, state: dict[str, torch.Tensor]) -> None:
+    """Load weights that were shipped; parts that only training needs stay as they are.
+
+    Raises
+    ------
+    InputError
+        If a weight that an answer needs is missing or of another shape, or one is not of this family.
+    """
+    wanted = shipped_state(method)
+    missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    unlike = sorted(n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape)
+    for names, problem in ((missing, "missing"), (unknown, "not of this family"), (unlike, "of another shape")):
+        if names:
+            raise InputError(
+                f"The weights must be those of the model that the plan and the family describe; {len(names)} are "
+                f"{problem}, such as '{names[0]}'. Load them with the plan and the arguments they were trained with."
+            )
+    method.load_state_dict(state, strict=False)
+
+
+def _imported(spec: MethodSpec, setting: MethodSetting, *, allowed: bool, for_training: bool) -> Method:
     """A module of the user's own: a :class:`Method`, or any network that is then taught by regression."""
     from torch import nn
 
@@ -110,7 +157,7 @@ def _imported(spec: MethodSpec, setting: MethodSetting, *, allowed: bool) -> Met
         raise InputError(f"'{spec.name}' must be a class of torch.nn.Module; it is not.")
     try:
         if issubclass(found, Method):
-            return found(setting, **arguments)
+            return found(setting, **_arguments(found, arguments, for_training))
         return Regression(setting, found(**arguments), loss=loss, plain=True)
     except TypeError as error:
         raise InputError(f"'{spec.name}' does not take these arguments: {error}.") from error

@@ -226,7 +226,7 @@ class UNet(nn.Module):
             for block in self.decoder[level]:  # type: ignore[union-attr]
                 features = block(features, embedding)
         out: torch.Tensor = self.leave(features)
-        return out[(..., *(slice(0, n) for n in shape))]
+        return crop(out, shape)
 
     def _embedding(self, condition: torch.Tensor | None, time: torch.Tensor | None) -> torch.Tensor | None:
         """What the network is told, as one vector a patch."""
@@ -246,6 +246,13 @@ def pad_to_multiple(x: torch.Tensor, strides: list[tuple[int, ...]]) -> torch.Te
         multiple = math.prod(s[axis] for s in strides)
         padding += [0, -x.shape[2 + axis] % multiple]
     return F.pad(x, padding, mode="replicate") if any(padding) else x
+
+
+def crop(x: torch.Tensor, sizes: tuple[int, ...]) -> torch.Tensor:
+    """Take away what :func:`pad_to_multiple` added; ``sizes`` of the spatial axes."""
+    for axis, size in enumerate(sizes, start=2):
+        x = x.narrow(axis, 0, size)
+    return x
 
 
 def _blocks(dims: int, n_in: int, n_out: int, n_blocks: int, embedding: int) -> nn.ModuleList:

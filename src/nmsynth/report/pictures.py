@@ -78,6 +78,8 @@ class Panel:
     marks: tuple[str, str] = ("R", "L")
     synthetic: bool = False
     cross: tuple[int, int] | None = None
+    outline: npt.NDArray[np.bool_] | None = None
+    """Region whose edge is drawn, of the shape of the picture."""
 
     @property
     def size_mm(self) -> tuple[float, float]:
@@ -101,7 +103,9 @@ def banner_on(figure: Figure) -> None:
     figure.text(0.5, 7 / height, BANNER, ha="center", va="bottom", fontsize=10.5, color=ALARM, fontweight="bold")
 
 
-def panel_rows(rows: Sequence[Sequence[Panel]], *, max_height: int = 620, rulers: bool = True) -> bytes:
+def panel_rows(
+    rows: Sequence[Sequence[Panel]], *, max_height: int = 620, rulers: bool = True, banner: bool = True
+) -> bytes:
     """Lay panels out in rows, all at one scale in mm, with one bar a row.
 
     Parameters
@@ -112,6 +116,8 @@ def panel_rows(rows: Sequence[Sequence[Panel]], *, max_height: int = 620, rulers
         Tallest panel [pixels].
     rulers
         Draw a length of 100 mm (or 20 mm) in the first panel of each row.
+    banner
+        Write that images are synthetic; off only where none is.
     """
     zooms = [_pixels_per_mm(row, max_height) for row in rows]
     zooms = [min(zooms)] * len(rows)
@@ -128,7 +134,8 @@ def panel_rows(rows: Sequence[Sequence[Panel]], *, max_height: int = 620, rulers
             top -= TITLE
             _draw_row(figure, row, zoom, top, tall, (width, height), rulers=rulers)
             top -= tall + GAP
-        banner_on(figure)
+        if banner:
+            banner_on(figure)
         return as_png(figure)
 
 
@@ -193,6 +200,8 @@ def _draw_panel(axes: Axes, panel: Panel, width_pixels: float) -> AxesImage:
         _label(axes, x, 0.985, letter, side, "top", fontsize=12)
     if panel.synthetic:
         _label(axes, 0.985, 0.01, "SYNTHETIC", "right", "bottom", fontsize=9, color=ALARM)
+    if panel.outline is not None and panel.outline.any() and not panel.outline.all():
+        axes.contour(panel.outline, levels=[0.5], colors="#c2410c", linewidths=1.2)
     if panel.cross is not None:
         _draw_cross(axes, panel.cross, rows, columns)
     return drawn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,19 +11,21 @@ from nmsynth.core.errors import NmsynthError
 from nmsynth.core.progress import Progress, silent
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from nmsynth.core.volume import Volume
+    from nmsynth.data.body_contours import Body
     from nmsynth.data.manifest import ManifestRow
 
 SCHEMA_VERSION = 1
 """Version of the result."""
 RANGE_FACTOR = 20.0
 """An image whose 99th percentile lies further than this factor from the median of its like is told."""
-SHIFT_MM = 8.0
-"""A source that lies further than this from its target is told [mm]."""
-_IMAGES = ("source", "target", "truth", "reference", "anatomy")
+CUT_SHARE = 0.05
+"""Of the body's surface at the sides of the field of view: more is told where others have less than a fifth of it."""
+SHORT = 0.5
+"""An image whose field of view is shorter than this times the median of its like is told."""
+BYTES_PER_VOXEL = 4
+"""Of a prepared image."""
+_IMAGES = ("source", "condition", "target", "truth", "reference", "anatomy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,55 +48,107 @@ class _Seen:
     digest: str
     top: float
     """99th percentile of what is not zero."""
+    flat: bool
+    length_mm: float
+    """Of the field of view along the patient."""
+    cut: float | None
+    """Share of the body's surface at the sides of the field of view; ``None`` where the body was not looked for."""
+    patient: str | None
+    """Hash of the patient's number."""
 
 
-def check_dataset(manifest: Path, *, progress: Progress = silent) -> dict[str, Any]:
+def check_dataset(
+    manifest: Path,
+    *,
+    tolerance_mm: float = 8.0,
+    work: Path | None = None,
+    pictures: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
     """Open every image of a manifest and list what is wrong.
 
     Errors: a case without a source or a target; an image that cannot be read (NaN and damage included), whose unit or
-    modality is not the manifest's, that is empty, that has no SUV though it is PET, that lies on another grid than its
-    case's target; the same voxels in two splits. Warnings: the same voxels twice, values a factor of 20 from those of
-    other images of the kind, a source that lies 8 mm or more from its target.
+    modality is not the manifest's, that is empty, that has no SUV though it is PET, that has no overlap with its
+    target; a two-dimensional image among others; one patient, or the same voxels, in two splits; no room for the
+    prepared images. Warnings: the same voxels twice; values a factor of 20 from those of others of the kind; a source
+    that lies further than the tolerance from its target (of one modality by phase correlation, of two by the contours
+    of the body), or that shows less than 80 % of its body; a body cut off, or a field of view half as long, where
+    others of the kind are not.
 
     Parameters
     ----------
     manifest
-        CSV file, or the folder that holds ``manifest.csv``.
+        CSV or TOML file, or the folder that holds it.
+    tolerance_mm
+        Largest distance between a source and its target that is not told [mm].
+    work
+        Folder in which a training will prepare images; that of the manifest when unset.
+    pictures
+        Folder for a picture of each case and ``index.html`` with the findings; none when unset.
 
     Returns
     -------
-        JSON values: ``cases``, ``subjects``, ``splits``, ``images`` and ``findings``.
+        JSON values: ``cases``, ``subjects``, ``splits``, ``images``, ``prepared_bytes`` and ``findings``.
 
     Raises
     ------
     InputError
         If the manifest itself does not fit; see :func:`nmsynth.data.manifest.read_manifest`.
     """
-    from nmsynth.data.manifest import by_case, read_manifest
+    from nmsynth.data.manifest import by_case, manifest_file, read_manifest
 
-    manifest = Path(manifest)
-    rows = read_manifest(manifest)
-    root = manifest if manifest.is_dir() else manifest.parent
+    file = manifest_file(Path(manifest))
+    rows = read_manifest(file)
     cases = by_case(rows)
+    if pictures is not None:
+        pictures.mkdir(parents=True, exist_ok=True)
     findings: list[Finding] = []
     seen: list[_Seen] = []
+    n_bytes = 0
     for k, (case, members) in enumerate(cases.items()):
         findings += _missing_roles(case, members)
-        found, looked_at = _check_case(members, root)
+        found, looked_at, volumes = _check_case(members, file.parent, tolerance_mm)
         findings += found
         seen += looked_at
+        target = next((v for row, v in volumes if row.role == "target"), None)
+        n_bytes += BYTES_PER_VOXEL * len(volumes) * (target.array.size if target is not None else 0)
+        if pictures is not None:
+            _draw(pictures, case, volumes)
         progress("checking the dataset", (k + 1) / len(cases))
-    findings += _duplicates(seen)
-    findings += _ranges(seen)
+    findings += [
+        *_duplicates(seen),
+        *_ranges(seen),
+        *_outliers(seen),
+        *_patients(seen),
+        *_room(n_bytes, work or file.parent),
+    ]
     splits = sorted({row.split for row in rows})
-    return {
+    result = {
         "schema_version": SCHEMA_VERSION,
         "cases": len(cases),
         "subjects": len({row.subject for row in rows}),
         "splits": {s: len({row.subject for row in rows if row.split == s}) for s in splits},
         "images": len(rows),
+        "prepared_bytes": n_bytes,
         "findings": [asdict(f) for f in sorted(findings, key=lambda f: (f.level, f.case, f.role, f.name))],
     }
+    if pictures is not None:
+        from nmsynth.report.dataset_pictures import write_index
+
+        write_index(pictures, result, list(cases))
+    return result
+
+
+def _draw(folder: Path, case: str, volumes: list[tuple[ManifestRow, Volume]]) -> None:
+    """Picture of a case: its sources, conditions and target, with the outline of its masks."""
+    from nmsynth.report.dataset_pictures import case_picture, picture_name
+
+    shown = [(f"{r.role} {r.name}".strip(), v) for r, v in volumes if r.role in ("source", "condition", "target")]
+    target = next((v for r, v in volumes if r.role == "target"), None)
+    masks = [v for r, v in volumes if r.role == "mask"]
+    if shown and all(v.axes == ("z", "y", "x") for _, v in shown):
+        grid = target if target is not None else shown[0][1]
+        (folder / picture_name(case)).write_bytes(case_picture(shown, grid, masks[0] if masks else None))
 
 
 def _missing_roles(case: str, rows: Iterable[ManifestRow]) -> list[Finding]:
@@ -107,32 +161,58 @@ def _missing_roles(case: str, rows: Iterable[ManifestRow]) -> list[Finding]:
     ]
 
 
-def _check_case(rows: list[ManifestRow], root: Path) -> tuple[list[Finding], list[_Seen]]:
+def _check_case(
+    rows: list[ManifestRow], root: Path, tolerance_mm: float
+) -> tuple[list[Finding], list[_Seen], list[tuple[ManifestRow, Volume]]]:
     """Open the images of a case, the target first, and keep what is compared between cases."""
-    import numpy as np
+    from nmsynth.data.body_contours import find_body
+    from nmsynth.data.manifest_images import read_image
+    from nmsynth.workflows.dataset_alignment import WORKING_MM, check_place
 
-    from nmsynth.io import read
-
-    findings, seen = [], []
+    findings, seen, volumes = [], [], []
     target: Volume | None = None
+    body: Body | None = None
     for row in sorted(rows, key=lambda r: r.role != "target"):
         if row.role == "data":
             continue
         try:
-            volume = read(root / row.path)
+            volume = read_image(row, root)
         except NmsynthError as error:
             findings.append(Finding("error", row.case, row.role, row.name, str(error)))
             continue
         findings += _check_image(row, volume)
-        if row.role == "target":
-            target = target or volume
-        elif target is not None:
-            findings += _check_against(row, volume, target)
-        values = np.asarray(volume.array)
-        top = float(np.percentile(np.abs(values[values != 0]), 99)) if values.any() else 0.0
+        volumes.append((row, volume))
+        solid = volume.axes == ("z", "y", "x") and min(volume.shape) > 1
+        if row.role == "target" and target is None and solid and volume.array.any():
+            target, body = volume, find_body(volume, spacing_mm=WORKING_MM)
+        elif target is not None and body is not None and solid:
+            compare = row.role in ("source", "condition") and bool(volume.array.any())
+            told = check_place(volume, target, body, tolerance_mm, compare=compare)
+            findings += [Finding(level, row.case, row.role, row.name, what) for level, what in told]
         if row.role in _IMAGES:
-            seen.append(_Seen(row, volume.sha256, top))
-    return findings, seen
+            seen.append(_look(row, volume, root, body if row.role == "target" else None))
+    return findings, seen, volumes
+
+
+def _look(row: ManifestRow, volume: Volume, root: Path, body: Body | None) -> _Seen:
+    """What is compared between cases."""
+    import numpy as np
+
+    from nmsynth.io.dicom_patient import patient_digest
+    from nmsynth.io.nifti import is_nifti
+    from nmsynth.workflows.dataset_alignment import cut_share
+
+    values = np.asarray(volume.array)
+    path = root / row.path
+    return _Seen(
+        row=row,
+        digest=volume.sha256,
+        top=float(np.percentile(np.abs(values[values != 0]), 99)) if values.any() else 0.0,
+        flat=volume.axes[-3:] != ("z", "y", "x") or min(volume.shape) == 1,
+        length_mm=volume.spacing_mm[0] * volume.spatial_shape[0],
+        cut=None if body is None else cut_share(body),
+        patient=None if is_nifti(path) else patient_digest(path),
+    )
 
 
 def _check_image(row: ManifestRow, volume: Volume) -> list[Finding]:
@@ -140,9 +220,11 @@ def _check_image(row: ManifestRow, volume: Volume) -> list[Finding]:
     import numpy as np
 
     from nmsynth.core.errors import SuvError
+    from nmsynth.core.units import Unit
 
     found = []
-    for name, stated, real in (("unit", row.unit, volume.unit.value), ("modality", row.modality, volume.modality)):
+    unit = Unit.parse(row.unit).value if row.unit else ""
+    for name, stated, real in (("unit", unit, volume.unit.value), ("modality", row.modality, volume.modality)):
         if stated and stated != real:
             found.append(f"the manifest states the {name} '{stated}', the image '{real}'")
     values = np.asarray(volume.array)
@@ -154,36 +236,6 @@ def _check_image(row: ManifestRow, volume: Volume) -> list[Finding]:
         except SuvError as error:
             found.append(f"no SUV: {error}")
     return [Finding("error", row.case, row.role, row.name, what) for what in found]
-
-
-def _check_against(row: ManifestRow, volume: Volume, target: Volume) -> list[Finding]:
-    """What is wrong between an image and its target."""
-    if not volume.has_grid_of(target):
-        what = f"the grid is not the target's: shape {volume.shape} for {target.shape}, or another place"
-        return [Finding("error", row.case, row.role, row.name, what)]
-    comparable = volume.modality == target.modality and bool(volume.array.any()) and bool(target.array.any())
-    if row.role == "source" and comparable:
-        apart = _shift_mm(volume, target)
-        if apart >= SHIFT_MM:
-            what = f"the image seems to lie {apart:.0f} mm from the target"
-            return [Finding("warning", row.case, row.role, row.name, what)]
-    return []
-
-
-def _shift_mm(volume: Volume, target: Volume) -> float:
-    """Distance by which an image best fits its target, from phase correlation of both, smoothed [mm]."""
-    import numpy as np
-    from scipy import ndimage
-    from skimage.registration import phase_cross_correlation
-
-    def smooth(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Square root of the image, without the noise of its voxels: the body counts, not the hottest organ."""
-        smoothed = ndimage.gaussian_filter(np.asarray(image, dtype=np.float64), 2.0)
-        return np.asarray(np.sqrt(np.maximum(smoothed, 0.0)), dtype=np.float64)
-
-    find: Callable[..., Any] = phase_cross_correlation
-    shift, _, _ = find(smooth(target.array), smooth(volume.array), normalization=None)
-    return float(np.linalg.norm(np.asarray(shift) * np.asarray(target.spacing_mm)))
 
 
 def _duplicates(seen: Iterable[_Seen]) -> list[Finding]:
@@ -217,3 +269,60 @@ def _ranges(seen: Iterable[_Seen]) -> list[Finding]:
                 what = f"its values reach {image.top:.3g}, those of other images of the kind {middle:.3g}"
                 findings.append(Finding("warning", image.row.case, image.row.role, image.row.name, what))
     return findings
+
+
+def _outliers(seen: Iterable[_Seen]) -> list[Finding]:
+    """Images that differ from others of their role and modality: flat ones, cut bodies, short fields of view."""
+    import numpy as np
+
+    images = list(seen)
+    n_flat = sum(i.flat for i in images)
+    found = [(i, "error", "a two-dimensional image among three-dimensional ones") for i in images if i.flat]
+    found = found if n_flat < len(images) else []
+    kinds: dict[tuple[str, str, str], list[_Seen]] = {}
+    for image in images:
+        if not image.flat:
+            kinds.setdefault((image.row.role, image.row.name, image.row.modality), []).append(image)
+    for like in kinds.values():
+        length = float(np.median([i.length_mm for i in like]))
+        cuts = [i.cut for i in like if i.cut is not None]
+        usual = float(np.median(cuts)) if cuts else 0.0
+        for i in like:
+            if i.length_mm < SHORT * length:
+                what = f"its field of view is {i.length_mm:.0f} mm long, those of others of the kind {length:.0f} mm"
+                found.append((i, "warning", what))
+            if i.cut is not None and i.cut > CUT_SHARE and usual < CUT_SHARE / 5:
+                what = f"the body is cut off: {100 * i.cut:.0f} % of its surface lie at the sides of the field of view"
+                found.append((i, "warning", what))
+    return [Finding(level, i.row.case, i.row.role, i.row.name, what) for i, level, what in found]  # type: ignore[arg-type]
+
+
+def _patients(seen: Iterable[_Seen]) -> list[Finding]:
+    """One patient, by the number in the DICOM headers, under two names of a subject; never the number itself."""
+    first: dict[str, ManifestRow] = {}
+    told: set[tuple[str, str]] = set()
+    findings = []
+    for image in seen:
+        other = first.setdefault(image.patient, image.row) if image.patient else image.row
+        pair = (other.subject, image.row.subject)
+        if other.subject == image.row.subject or pair in told:
+            continue
+        told.add(pair)
+        leak = other.split != image.row.split
+        what = f"the DICOM headers name the patient of case '{other.case}', who is subject '{other.subject}' there"
+        what += f" and in '{other.split}'" if leak else ""
+        findings.append(Finding("error" if leak else "warning", image.row.case, image.row.role, image.row.name, what))
+    return findings
+
+
+def _room(n_bytes: int, folder: Path) -> list[Finding]:
+    """No room for the prepared images, each on its target's grid."""
+    import shutil
+
+    exists = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(exists).free
+    if n_bytes <= free:
+        return []
+    needed = f"prepared images need about {n_bytes / 1e9:.1f} GB and {free / 1e9:.1f} GB are free"
+    what = f"{needed}; free some, or use another disk"
+    return [Finding("error", "", "", "", what)]

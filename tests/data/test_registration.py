@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
+from nmsynth.data.registration import RegistrationSettings, register
+from tests.helpers import make_volume
+
+SPACING = (4.0, 3.0, 3.0)
+SHAPE = (16, 36, 36)
+
+
+def limb(shift_mm=(0.0, 0.0, 0.0), bend_mm=0.0):
+    """A limb with a bone and a tumour, displaced, in CT numbers and as uptake."""
+    z, y, x = (n * s for n, s in zip(np.indices(SHAPE, dtype=float), SPACING, strict=True))
+    z, y, x = (a - s for a, s in zip((z, y, x), shift_mm, strict=True))
+    y = y - bend_mm * np.exp(-(((x - 75) / 20) ** 2) - ((z - 32) / 20) ** 2)
+    body = ((y - 52) / 36) ** 2 + ((x - 54) / 34) ** 2 < 1 + 0.1 * np.sin(z / 12)
+    bone = (y - 60) ** 2 + (x - 54 - z / 8) ** 2 < 9**2
+    tumour = (z - 30) ** 2 + (y - 40) ** 2 + (x - 45) ** 2 < 10**2
+    ct = np.where(bone, 700.0, np.where(tumour, 60.0, np.where(body, 30.0, -1000.0)))
+    uptake = np.where(tumour, 5.0, np.where(bone, 0.4, np.where(body, 0.8, 0.0)))
+    ct = ndimage.gaussian_filter(ct, 0.5)
+    uptake = ndimage.gaussian_filter(uptake, 0.8) + 0.02 * np.random.default_rng(0).random(SHAPE)
+    return (
+        make_volume(array=ct, spacing_mm=SPACING, unit=Unit.HOUNSFIELD, modality="CT"),
+        make_volume(array=uptake, spacing_mm=SPACING, unit=Unit.SUV_BODY_WEIGHT),
+        make_volume(array=tumour, spacing_mm=SPACING, unit=Unit.UNITLESS),
+    )
+
+
+@pytest.mark.parametrize("by", ["intensity", "contour"])
+def test_a_known_shift_is_recovered(by):
+    shift = (3.0, -5.0, 4.0)
+    fixed, moving = limb()[1], limb(shift)[0]
+    found = register(fixed, moving, RegistrationSettings(how="rigid", by=by))
+    point = (-20.0 + 54.0, 10.0 + 52.0, 30.0 + 30.0)
+    moved = np.subtract(found.transform.TransformPoint(point), point)[::-1]
+    axes = slice(None) if by == "intensity" else slice(1, None)  # the contour of a limb says little of its length
+    assert np.abs(moved - shift)[axes].max() < (0.5 if by == "intensity" else 1.0)
+    assert found.record["taken"] == [by]
+    assert found.record["after"]["dice"] > found.record["before"]["dice"]
+
+
+def test_a_smooth_deformation_is_reduced_and_the_tumour_stays():
+    _, fixed, tumour = limb()
+    moving = limb(bend_mm=9.0)[0]
+    record = register(fixed, moving, RegistrationSettings(how="deformable", by="contour"), keep=tumour).record
+    before, after = record["before"], record["after"]
+    assert after["dice"] > before["dice"]
+    assert after["contour_p95_mm"] < before["contour_p95_mm"]
+    assert after["contour_mean_mm"] < 0.7 * before["contour_mean_mm"]
+    assert record["displacement"]["keep_largest_mm"] < 1.0
+    assert record["displacement"]["smallest_volume_ratio"] > 0.2
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_the_same_images_give_the_same_transform_and_do_not_move():
+    ct, uptake, _ = limb()
+    settings = RegistrationSettings(how="deformable", by="contour")
+    first, second = (register(uptake, ct, settings) for _ in range(2))
+    assert first.record == second.record
+    assert first.record["displacement"]["p95_mm"] < 1.5
+
+
+def test_a_moved_image_lies_on_the_grid_asked_for():
+    fixed, moving = limb()[1], limb((0.0, 6.0, 0.0))[0]
+    found = register(fixed, moving, RegistrationSettings(how="rigid"))
+    moved = found.apply(moving, fixed)
+    assert moved.has_grid_of(fixed)
+    assert moved.unit is Unit.HOUNSFIELD
+    truth = limb()[0].array
+    inside = truth > -200
+    assert np.abs(moved.array - truth)[inside].mean() < 0.5 * np.abs(moving.array - truth)[inside].mean()
+
+
+def test_images_that_do_not_overlap_are_refused():
+    ct, uptake, _ = limb()
+    away = make_volume(array=ct.array, spacing_mm=SPACING, origin_mm=(900.0, 0.0, 0.0), unit=ct.unit, modality="CT")
+    with pytest.raises(InputError, match="must overlap"):
+        register(uptake, away)
+
+
+def test_a_sheared_grid_is_refused():
+    ct, uptake, _ = limb()
+    affine = np.array(ct.affine)
+    affine[0, 0] = 2.0
+    with pytest.raises(InputError, match="right angles"):
+        register(uptake, make_volume(array=ct.array, affine=affine, unit=ct.unit, modality="CT"))

@@ -1,0 +1,116 @@
+"""Any ``torch.nn.Module`` by its import path."""
+
+import pytest
+import torch
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.normalisation import Normalisation
+from nmsynth.core.plan import ConditionPlan, ImagePlan, Plan
+from nmsynth.core.units import Unit
+from nmsynth.models.methods import METHODS, MethodSpec, build_method
+from tests.models.method_training import answer, relative_error, tiny_batch, train_method
+
+PET = {"modality": "PT", "unit": Unit.BQML, "normalisation": Normalisation(kind="linear")}
+CONVOLUTION = {"in_channels": 2, "out_channels": 1, "kernel_size": 3, "padding": 1}
+
+
+def make_plan(**fields) -> Plan:
+    """A small plan in 2D, with one source and one condition."""
+    return Plan(
+        **{
+            "task": "test",
+            "sources": (ImagePlan(name="pet", **PET),),
+            "target": ImagePlan(name="target", **PET),
+            "conditions": (ConditionPlan(name="count_fraction"),),
+            "spacing_mm": (4.0, 4.0, 4.0),
+            "dimensions": "2d",
+            "patch": (1, 32, 32),
+            "channels": (8, 16),
+            **fields,
+        }
+    )
+
+
+def test_network_of_torch_is_taught_by_regression():
+    torch.manual_seed(0)
+    method = build_method(
+        MethodSpec(name="torch.nn:Conv2d", arguments={**CONVOLUTION, "loss": "l2"}), make_plan(), allow_import=True
+    )
+    batch = tiny_batch(2, n_conditions=1)
+    before = relative_error(answer(method, batch), batch)
+    train_method(method, batch, 60, lr=3e-2)
+    assert relative_error(answer(method, batch), batch) < 0.7 * before
+    assert not method.stochastic
+    assert method.loss == "l2"
+
+
+def test_residual_is_added_to_any_network():
+    spec = MethodSpec(name="torch.nn:Conv2d", arguments=CONVOLUTION)
+    method = build_method(spec, make_plan(residual=True), allow_import=True)
+    torch.nn.init.zeros_(method.network.weight)
+    torch.nn.init.zeros_(method.network.bias)
+    batch = tiny_batch(2, n_conditions=1)
+    assert torch.equal(answer(method, batch), batch["source"])
+
+
+def test_network_of_monai_is_taught_by_regression():
+    pytest.importorskip("monai")
+    spec = MethodSpec(
+        name="monai.networks.nets:BasicUNet",
+        arguments={"spatial_dims": 2, "in_channels": 2, "out_channels": 1, "features": [8, 8, 8, 8, 8, 8]},
+    )
+    method = build_method(spec, make_plan(), allow_import=True)
+    batch = tiny_batch(2, n_conditions=1)
+    history = train_method(method, batch, 10, lr=1e-2)
+    assert history[-1]["network.total"] < history[0]["network.total"]
+    assert answer(method, batch).shape == batch["target"].shape
+
+
+def test_transformer_of_monai_learns_and_takes_any_size():
+    pytest.importorskip("monai")
+    spec = MethodSpec(name="swin", arguments={"variant": "swin-unetr", "feature_size": 12})
+    method = build_method(spec, make_plan())
+    history = train_method(method, tiny_batch(2, n_conditions=1), 4)  # 32 voxels: its coarsest level has one
+    assert history[-1]["network.total"] < history[0]["network.total"]
+    batch = {"source": torch.randn(1, 1, 30, 41), "condition": torch.ones(1, 1)}
+    assert answer(method, batch).shape == (1, 1, 30, 41)
+
+
+@pytest.mark.parametrize("name", ["ddpm", "ldm", "flow", "swin"])
+def test_families_are_built_by_name(name):
+    method = build_method(MethodSpec(name=name), make_plan())
+    source, noise = torch.randn(1, 1, 32, 32), torch.randn(1, *method.noise_shape((32, 32)))
+    assert type(method).__name__ == METHODS[name].partition(":")[2]
+    assert answer(method, {"source": source, "condition": torch.ones(1, 1)}, noise).shape == (1, 1, 32, 32)
+
+
+def test_import_must_be_allowed():
+    with pytest.raises(InputError, match=r"'torch\.nn:Conv2d', which is only imported on request"):
+        build_method(MethodSpec(name="torch.nn:Conv2d", arguments=CONVOLUTION), make_plan())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("torch.nn.functional:relu", {}, "must be a class of torch.nn.Module"),
+        ("pathlib:Path", {}, "must be a class of torch.nn.Module"),
+        ("torch.nn:Conv9d", {}, "must name a class that can be imported"),
+        ("no_such_package:Net", {}, "must name a class that can be imported"),
+        ("torch.nn:Conv2d", {"n_channels": 3}, "does not take these arguments"),
+    ],
+)
+def test_what_is_no_network_is_refused(name, arguments, message):
+    with pytest.raises(InputError, match=message):
+        build_method(MethodSpec(name=name, arguments=arguments), make_plan(), allow_import=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("flwo", {}, "There is no family 'flwo'. Did you mean 'flow'"),
+        ("ddpm", {"steps": 3}, "The family 'ddpm' does not take these arguments"),
+    ],
+)
+def test_what_is_no_family_is_refused(name, arguments, message):
+    with pytest.raises(InputError, match=message):
+        build_method(MethodSpec(name=name, arguments=arguments), make_plan())
