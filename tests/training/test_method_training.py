@@ -18,7 +18,7 @@ from tests.training.methods import TWO_GROUPS, tiny_case, tiny_cases, tiny_plan
 pytest.importorskip("lightning")
 
 from nmsynth.models.methods import MethodSpec, build_method
-from nmsynth.training import checkpoint, keeper
+from nmsynth.training import keeper
 from nmsynth.training.method_trainer import TrainingOptions, train_method
 
 ADVERSARIAL = MethodSpec(name=TWO_GROUPS)
@@ -227,7 +227,7 @@ def test_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
 
 
 def test_too_little_room_is_found_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
     with pytest.raises(InputError, match=r"Checkpoints need about .* GB; the disk has 1e-06 GB free"):
         train_method(UNET, tiny_plan(), *tiny_cases(), tmp_path, options=options())
 

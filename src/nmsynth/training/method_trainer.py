@@ -23,9 +23,10 @@ from nmsynth.core.progress import Progress, silent
 from nmsynth.data.feed import Feed
 from nmsynth.data.method_patches import MethodBatches
 from nmsynth.data.prepared import PreparedCase
+from nmsynth.io.room import check_room
 from nmsynth.models.method import Method
 from nmsynth.models.methods import MethodSpec, build_method
-from nmsynth.training.checkpoint import check_room, load_tensors, save_json
+from nmsynth.training.checkpoint import load_tensors, save_json
 from nmsynth.training.keeper import BEST, LAST, Keeper, StageRun, out_of_patience, read_curve
 from nmsynth.training.method_module import MethodModule
 from nmsynth.training.processes import process_number, wait_for_all
