@@ -15,10 +15,10 @@ from nmsynth.core.geometry import spacing_of
 from nmsynth.core.errors import InputError, NmsynthError, UnsafeInputError
 from nmsynth.core.normalisation import FittedNormalisation
 from nmsynth.core.plan import ImagePlan, Plan
-from nmsynth.core.units import SuvKind
 from nmsynth.core.volume import Volume
 from nmsynth.data.body import body_contour
 from nmsynth.data.manifest import ManifestRow
+from nmsynth.data.planned_image import as_planned
 from nmsynth.data.resampling import covered, plan_grid, resample
 from nmsynth.io import read
 from nmsynth.io.atomic import atomic_file
@@ -107,19 +107,7 @@ def read_image(row: ManifestRow, root: Path, image: ImagePlan | None = None) -> 
         )
     if image is None:
         return volume
-    if volume.modality != image.modality:
-        raise InputError(
-            f"Case '{row.case}': the plan wants {image.modality} as {image.name}; the image is {volume.modality}. "
-            "Correct the manifest, or plan again."
-        )
-    if image.unit.is_suv and volume.unit is not image.unit:
-        volume = volume.to_suv(next(kind for kind in SuvKind if kind.unit is image.unit))
-    if volume.unit is not image.unit:
-        raise InputError(
-            f"Case '{row.case}': the plan wants {image.name} in {image.unit.value}; the image is in "
-            f"{volume.unit.value}. Correct the manifest, or plan again."
-        )
-    return volume
+    return as_planned(volume, image, where=f"Case '{row.case}': ", remedy="Correct the manifest, or plan again.")
 
 
 def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Plan, folder: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import EnvelopeError, NumericalError, UnsafeInputError
+from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 
 SATURATED_SHARE = 1e-5
@@ -43,7 +44,7 @@ def check_input(volume: Volume) -> InputState:
     EnvelopeError
         If the input is itself an output of a model.
     UnsafeInputError
-        If values are NaN or infinite, or none is positive.
+        If values are NaN or infinite, or none is positive (CT has a zero within its range, and may be negative).
     """
     if volume.provenance.synthetic:
         maker = volume.provenance.model or "a model"
@@ -58,16 +59,19 @@ def check_input(volume: Volume) -> InputState:
     if n_bad:
         raise UnsafeInputError(f"The input must be finite; {n_bad} voxels are NaN or infinite. Export it again.")
     largest = float(array.max())
-    if not array.any():
-        return InputState((ALL_ZERO,), is_zero=True)
-    if largest <= 0:
-        raise UnsafeInputError("The input must have positive values; its largest is not. Check slope and unit.")
     flags = []
+    signed = volume.unit is Unit.HOUNSFIELD
+    if not signed and not array.any():
+        return InputState((ALL_ZERO,), is_zero=True)
+    if not signed and largest <= 0:
+        raise UnsafeInputError("The input must have positive values; its largest is not. Check slope and unit.")
     n_largest = int(np.count_nonzero(array == largest))
     if n_largest == array.size:
         flags.append("the input is the same everywhere")
-    elif n_largest >= max(SATURATED_VOXELS, SATURATED_SHARE * array.size):
+    elif not signed and n_largest >= max(SATURATED_VOXELS, SATURATED_SHARE * array.size):
         flags.append(f"the input looks saturated: {n_largest} voxels have exactly its largest value")
+    if signed:
+        return InputState(tuple(flags), is_zero=False)
     negative = float(-array[array < 0].sum(dtype=np.float64))
     share = negative / float(np.abs(array).sum(dtype=np.float64))
     if share > NEGATIVE_SHARE:
@@ -95,8 +99,7 @@ def check_output(prediction: npt.NDArray[np.float32], source: Volume) -> tuple[t
     NumericalError
         If a value is NaN or infinite.
     """
-    if not np.isfinite(prediction).all():
-        raise NumericalError("The network gave NaN or infinity; nothing was written. Verify the model and the input.")
+    check_finite(prediction)
     body = body_mask(source)
     before = float(source.array[body].sum(dtype=np.float64))
     numbers = {"maximum_ratio": float(prediction.max()) / float(source.array.max())}
@@ -109,6 +112,12 @@ def check_output(prediction: npt.NDArray[np.float32], source: Volume) -> tuple[t
     if numbers["maximum_ratio"] > OVERSHOOT:
         flags.append(f"the largest value rose to {numbers['maximum_ratio']:.2f} of the input's")
     return tuple(flags), {key: round(value, 6) for key, value in numbers.items()}
+
+
+def check_finite(prediction: npt.NDArray[np.float32]) -> None:
+    """Refuse an output with NaN or infinity."""
+    if not np.isfinite(prediction).all():
+        raise NumericalError("The network gave NaN or infinity; nothing was written. Verify the model and the input.")
 
 
 def body_mask(volume: Volume) -> npt.NDArray[np.bool_]:

@@ -32,6 +32,8 @@ from nmsynth.models.registry import find_model
 if TYPE_CHECKING:
     from torch import nn
 
+    from nmsynth.inference.method_model import MethodModel
+
 Progress = Callable[[int, int], None]
 """Told how many of how many tiles are done."""
 
@@ -253,13 +255,19 @@ def plan_smallest(shape: tuple[int, int, int], margin: tuple[int, int, int], str
     return math.prod(min(n, 2 * (-(-m // s) * s) + s) for n, m, s in zip(shape, margin, stride, strict=True))
 
 
-def load_model(name_or_path: str | Path) -> Model:
+def load_model(name_or_path: str | Path, *, allow_import: bool = False) -> Model | MethodModel:
     """Load a model by name, or a package by path.
 
     Parameters
     ----------
     name_or_path
-        Of a shipped model, one in a folder of ``NMSYNTH_MODELS``, or the folder of a package.
+        Of a shipped model, one in a folder of ``NMSYNTH_MODELS``, the folder of a package, or ``hub:OWNER/NAME``.
+    allow_import
+        Whether a package may name a class of another package, which is then imported: it can run any program.
+
+    Returns
+    -------
+        A network that keeps grid and unit of its one input, or a method with its plan, as the card says.
 
     Raises
     ------
@@ -267,6 +275,24 @@ def load_model(name_or_path: str | Path) -> Model:
         If there is none of that name; the message gives the nearest.
     UnsafeInputError
         If its files are another format, damaged or changed.
+    """
+    path = find_model(name_or_path)
+    card = read_card(path)
+    if card.network is not None:
+        return Model(card, load_network(path, card))
+    from nmsynth.inference.method_model import MethodModel
+    from nmsynth.models.method_package import load_method
+
+    return MethodModel(card, load_method(path, card, allow_import=allow_import))
+
+
+def load_network_model(name_or_path: str | Path) -> Model:
+    """Load a model that is a network and no method, by name or path; errors as of :func:`load_model`.
+
+    Raises
+    ------
+    InputError
+        If the model is a method.
     """
     path = find_model(name_or_path)
     card = read_card(path)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from nmsynth.core.plan import ImagePlan, Plan
 from nmsynth.models.envelope import Envelope
+from nmsynth.models.method_spec import MethodSpec
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """Names of models: they become folder names."""
@@ -70,11 +72,16 @@ class Card(_Part):
     """Licence of the weights."""
     sha256: str = ""
     """Of the file of weights, in hexadecimal; filled in when the package is saved."""
-    network: NetworkSpec
+    network: NetworkSpec | None = None
+    """Of the homogeneous network, which has no plan."""
+    method: MethodSpec | None = None
+    """Of every other model: its family, which goes with :attr:`plan`."""
+    plan: Plan | None = None
+    """By which the method was trained: images, units, normalisation, grid, conditions."""
     inputs: tuple[str, ...] = ("pet",)
-    """Roles of the input images."""
-    significance: dict[str, float]
-    """Threshold of the evidence logit at each level ``low``, ``standard``, ``high``, as calibrated."""
+    """Roles of the input images; of a method, the names of the plan's sources."""
+    significance: dict[str, float] = {}
+    """Threshold of the evidence logit at each level ``low``, ``standard``, ``high``; a method has none."""
     significance_note: str = ""
     """How the thresholds were calibrated."""
     axial_padding: Literal["reflect", "zero"] = "reflect"
@@ -101,6 +108,8 @@ class Card(_Part):
     @classmethod
     def _levels(cls, thresholds: dict[str, float]) -> dict[str, float]:
         """Refuse thresholds that are not one rising number a level."""
+        if not thresholds:
+            return thresholds
         if set(thresholds) != set(SIGNIFICANCE_LEVELS):
             raise ValueError(f"significance needs the levels {', '.join(SIGNIFICANCE_LEVELS)}")
         values = [thresholds[level] for level in SIGNIFICANCE_LEVELS]
@@ -108,23 +117,67 @@ class Card(_Part):
             raise ValueError("significance thresholds must be finite and rise from low to high")
         return thresholds
 
+    @model_validator(mode="after")
+    def _one_model(self) -> Card:
+        """Refuse a card that names no model or two, or whose inputs are not those of its plan."""
+        if (self.network is None) == (self.method is None):
+            raise ValueError("a card names either a network or a method")
+        if (self.method is None) != (self.plan is None):
+            raise ValueError("a method comes with the plan it was trained by, and a network with none")
+        if self.network is not None and not self.significance:
+            raise ValueError(f"significance needs the levels {', '.join(SIGNIFICANCE_LEVELS)}")
+        if self.plan is not None and self.inputs != tuple(source.name for source in self.plan.sources):
+            raise ValueError("the inputs of a method are the sources of its plan, in their order")
+        return self
+
     def to_markdown(self) -> str:
         """Return the card as a page to read."""
         lines = [f"# {self.name} {self.version}", "", self.summary, "", f"**{self.intended_use}**", ""]
-        lines += [f"- Task: {self.task}", f"- Licence of the weights: {self.licence}"]
-        lines += [f"- Network: {self.network.name} {self.network.arguments}", f"- sha256: `{self.sha256}`"]
-        lines += [f"- Negative values: {self.negative_values}"]
-        lines += [f"- Beyond the first and last slice: {self.axial_padding}"]
+        lines += [f"- Task: {self.task}", f"- Licence of the weights: {self.licence}", *self._model_lines()]
+        lines += [f"- sha256: `{self.sha256}`"]
+        if self.plan is None:
+            lines += [f"- Negative values: {self.negative_values}"]
+            lines += [f"- Beyond the first and last slice: {self.axial_padding}"]
+        else:
+            lines += ["", "## Plan", "", *plan_lines(self.plan)]
         lines += ["", "## Envelope", ""]
         lines += [f"- {key}: {value}" for key, value in self.envelope.model_dump(mode="json").items()]
-        lines += ["", "## Significance", "", self.significance_note, ""]
-        lines += [f"- {level}: evidence logit above {value:g}" for level, value in self.significance.items()]
+        if self.significance:
+            lines += ["", "## Significance", "", self.significance_note, ""]
+            lines += [f"- {level}: evidence logit above {value:g}" for level, value in self.significance.items()]
         lines += ["", "## Data", ""] + [f"- {d.use}: {d.name} ({d.licence}) {d.note}".rstrip() for d in self.data]
         lines += ["", "## Metrics", ""]
         lines += ["| metric | condition | value | interval | best Gaussian |", "|---|---|---|---|---|"]
         lines += [_metric_row(metric) for metric in self.metrics]
         lines += ["", "## Failures and limits", ""] + [f"- {failure}" for failure in self.failures]
         return "\n".join(lines) + "\n"
+
+    def _model_lines(self) -> list[str]:
+        """Which network or method."""
+        if self.network is not None:
+            return [f"- Network: {self.network.name} {self.network.arguments}"]
+        return [f"- Method: {self.method.name} {self.method.arguments}"] if self.method is not None else []
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """What of a plan a user of its model needs to know, a line each."""
+    spacing = " x ".join(f"{size:g}" for size in plan.spacing_mm)
+    lines = [f"- Source: {_image_line(source)}" for source in plan.sources]
+    lines += [f"- Target: {_image_line(plan.target)}"]
+    lines += [f"- Voxels (z, y, x): {spacing} mm, {plan.dimensions}, patches of {plan.patch} voxels"]
+    for c in plan.conditions:
+        kind = f"one of {', '.join(c.categories)}" if c.kind == "category" else c.kind
+        lines.append(f"- Condition: {c.name}, {kind}")
+    return lines
+
+
+def _image_line(image: ImagePlan) -> str:
+    """An image of a plan with its normalisation."""
+    scale = ", ".join(
+        f"{key} {value:g}" for key, value in image.normalisation.typical().to_json().items() if key != "kind"
+    )
+    optional = ", may be missing" if image.optional else ""
+    return f"{image.name}: {image.modality} in {image.unit.value}, {image.normalisation.kind} ({scale}){optional}"
 
 
 def _metric_row(metric: Metric) -> str:

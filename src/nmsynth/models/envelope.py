@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nmsynth.core.errors import EnvelopeError
 from nmsynth.core.geometry import is_orthogonal
@@ -14,6 +14,8 @@ from nmsynth.core.volume import SPATIAL_AXES, Volume
 
 ATTENUATION = "ATTN"
 """DICOM CorrectedImage value for attenuation."""
+ACTIVITY_MODALITIES = ("PT", "NM")
+"""Modalities whose images show a tracer."""
 
 
 class Tracer(BaseModel):
@@ -63,8 +65,8 @@ class Envelope(BaseModel):
     """Smallest and largest distance of slices [mm]."""
     in_plane_voxel_mm: tuple[float, float]
     """Smallest and largest pixel in the plane [mm]."""
-    tracers: tuple[Tracer, ...] = Field(min_length=1)
-    """Tracers; an unknown one is refused."""
+    tracers: tuple[Tracer, ...] = ()
+    """Tracers; an unknown one is refused. At least one for ``PT`` and ``NM``; CT and MR have none."""
     minimum_grid: tuple[int, int, int] = (8, 32, 32)
     """Fewest voxels along ``(z, y, x)``."""
     requires_attenuation_correction: bool = True
@@ -79,6 +81,13 @@ class Envelope(BaseModel):
         if not 0 < bounds[0] <= bounds[1]:
             raise ValueError(f"a voxel range must be 0 < low <= high [mm]; found {bounds}")
         return bounds
+
+    @model_validator(mode="after")
+    def _traced(self) -> Envelope:
+        """Refuse an envelope of images of activity without a tracer."""
+        if not self.tracers and set(self.modality) & set(ACTIVITY_MODALITIES):
+            raise ValueError("an envelope of PT or NM names the tracers that were tested; found none")
+        return self
 
     def violations(self, volume: Volume, *, tracer: str | None = None) -> tuple[str, ...]:
         """Every bound that a volume breaks, each as what must hold and what was found.
@@ -115,7 +124,7 @@ class Envelope(BaseModel):
         found = []
         acquisition = volume.acquisition
         agent = acquisition.radiopharmaceutical or tracer
-        if not any(t.matches(acquisition.radionuclide, agent) for t in self.tracers):
+        if self.tracers and not any(t.matches(acquisition.radionuclide, agent) for t in self.tracers):
             known = _any(f"{t.name} ({t.radionuclide})" for t in self.tracers)
             stated = " ".join(printable(text) for text in (acquisition.radionuclide, agent) if text) or "none stated"
             found.append(f"tracer must be {known}, found {stated}")

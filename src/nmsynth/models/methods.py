@@ -6,15 +6,16 @@ import inspect
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from nmsynth.core.config import nearest
 from nmsynth.core.errors import InputError, MissingExtraError
 from nmsynth.core.plan import Plan
 from nmsynth.models.method import Method, MethodSetting
+from nmsynth.models.method_spec import MethodSpec
 
 if TYPE_CHECKING:
     import torch
+
+__all__ = ["METHODS", "MethodSpec", "build_method", "load_shipped", "setting_of", "shipped_state"]
 
 METHODS = {
     "unet": "nmsynth.models.residual_unet:ResidualUNet",
@@ -27,23 +28,6 @@ METHODS = {
     "swin": "nmsynth.models.swin:Swin",
 }
 """Class of each family."""
-
-
-class MethodSpec(BaseModel):
-    """A family with its arguments; JSON values."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    """A name of :data:`METHODS`, or ``package.module:Class`` of any ``torch.nn.Module``, which is then taught the
-    answer itself."""
-    arguments: dict[str, Any] = {}
-    """Keyword arguments of the class."""
-
-    @property
-    def is_import_path(self) -> bool:
-        """Whether the class is the user's own."""
-        return ":" in self.name
 
 
 def setting_of(plan: Plan) -> MethodSetting:

@@ -10,9 +10,10 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -38,7 +39,7 @@ MAX_WEIGHTS_BYTES = 4 * 2**30
 
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5")
 """Suffixes of formats that are not read, most of which can carry a program."""
-_PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"(dp", b"(lp", b"cbuiltins")
+PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"(dp", b"(lp", b"cbuiltins")
 
 
 def save_package(
@@ -68,26 +69,47 @@ def save_package(
     InputError
         If the folder exists and ``overwrite`` is not set, or the network is not what the card names.
     """
+    if card.network is None or type(network).__name__ != card.network.name or card.network.name not in NETWORKS:
+        named = "no network" if card.network is None else card.network.name
+        raise InputError(
+            f"The card must name the network's own, registered class; found {named} for "
+            f"{type(network).__name__}. Registered: {', '.join(NETWORKS)}."
+        )
+    return write_package(Path(folder), network.state_dict(), card, half=half, overwrite=overwrite)
+
+
+def write_package(
+    folder: Path, weights: Mapping[str, torch.Tensor], card: Card, *, half: bool, overwrite: bool
+) -> Card:
+    """Write weights and card as a package, at once or not at all; arguments and errors as of :func:`save_package`."""
     import torch
     from safetensors.torch import save
 
-    folder = Path(folder)
-    if folder.exists() and not (overwrite and (not any(folder.iterdir()) or (folder / CARD_FILE).is_file())):
+    check_replaceable(folder, overwrite=overwrite)
+    state = {key: _stored(value, torch.float16 if half else None) for key, value in weights.items()}
+    weak = [key for key, value in state.items() if not bool(torch.isfinite(value.float()).all())]
+    if weak:
+        raise InputError(f"Weights must be finite as stored; not so in {printable(weak[0])}. Save with half=False.")
+    content = save(state, metadata={"format": "pt", "name": card.name, "version": card.version})
+    card = card.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
+    write_files(folder, content, card)
+    return card
+
+
+def check_replaceable(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that exists, unless it is empty or a package that may be overwritten."""
+    if not folder.exists():
+        return
+    is_own = folder.is_dir() and (not any(folder.iterdir()) or (folder / CARD_FILE).is_file())
+    if not (overwrite and is_own):
         raise InputError(
             f"The model folder {printable(folder.name)} must not exist, or hold a package that may be overwritten; "
             "it does. Choose another folder or allow overwriting."
         )
-    if type(network).__name__ != card.network.name or card.network.name not in NETWORKS:
-        raise InputError(
-            f"The card must name the network's own, registered class; found {card.network.name} for "
-            f"{type(network).__name__}. Registered: {', '.join(NETWORKS)}."
-        )
-    state = {key: _stored(value, torch.float16 if half else None) for key, value in network.state_dict().items()}
-    weak = [key for key, value in state.items() if not bool(torch.isfinite(value.float()).all())]
-    if weak:
-        raise InputError(f"Weights must be finite as stored; not so in {printable(weak[0])}. Save with half=False.")
-    weights = save(state, metadata={"format": "pt", "name": card.name, "version": card.version})
-    card = card.model_copy(update={"sha256": hashlib.sha256(weights).hexdigest()})
+
+
+def write_files(folder: Path, weights: bytes, card: Card) -> None:
+    """Put the files of a package into a folder, in place of what is there, at once or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
@@ -100,7 +122,6 @@ def save_package(
         staging.replace(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return card
 
 
 def read_card(folder: Path | str) -> Card:
@@ -116,19 +137,23 @@ def read_card(folder: Path | str) -> Card:
     folder = Path(folder)
     name = printable(folder.name)
     if folder.is_file():
-        _refuse_other_format(folder)
+        refuse_other_format(folder)
         folder, name = folder.parent, printable(folder.parent.name)
     path = folder / CARD_FILE
     if not path.is_file():
         for other in sorted(folder.iterdir()) if folder.is_dir() else ():
             if other.suffix.lower() in PICKLE_SUFFIXES:
-                _refuse_other_format(other)
+                refuse_other_format(other)
         raise InputError(f"A model package is a folder with {CARD_FILE} and {WEIGHTS_FILE}; {name} has no {CARD_FILE}.")
     if path.stat().st_size > MAX_CARD_BYTES:
         raise UnsafeInputError(f"A model card must be under 4 MiB; that of {name} is larger. Get the package again.")
+    return parse_card(path.read_bytes(), name)
+
+
+def parse_card(content: bytes, name: str) -> Card:
+    """Check the content of a ``card.json``; ``name`` is for messages."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Card.model_validate(content)
+        return Card.model_validate(json.loads(content.decode("utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         place = printable(".".join(map(str, first["loc"])) or "card")
@@ -152,13 +177,17 @@ def read_weights(folder: Path | str, card: Card) -> bytes:
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise UnsafeInputError(f"The model {card.name} must have {WEIGHTS_FILE}; it is missing. Get the package again.")
-    size = path.stat().st_size
     with path.open("rb") as stream:
-        start = stream.read(16)
-        _check_start(start, size, card.name)
-        if size > MAX_WEIGHTS_BYTES:
-            raise UnsafeInputError(f"Weights must be under 4 GiB; those of {card.name} have {size} bytes.")
-        content = start + stream.read(size)
+        return checked_weights(stream, path.stat().st_size, card)
+
+
+def checked_weights(stream: IO[bytes], size: int, card: Card) -> bytes:
+    """Bytes of a file of weights, read only if they begin as safetensors; errors as of :func:`read_weights`."""
+    start = stream.read(16)
+    _check_start(start, size, card.name)
+    if size > MAX_WEIGHTS_BYTES:
+        raise UnsafeInputError(f"Weights must be under 4 GiB; those of {card.name} have {size} bytes.")
+    content = start + stream.read(size)
     found = hashlib.sha256(content).hexdigest()
     if found != card.sha256:
         raise UnsafeInputError(
@@ -179,6 +208,27 @@ def load_network(folder: Path | str, card: Card) -> nn.Module:
         As :func:`read_card` gave it.
     """
     import torch
+
+    if card.network is None:
+        raise InputError(f"The model {card.name} is no network of its own but a method. Load it with load_method.")
+    state = read_state(folder, card)
+    # On the meta device nothing is allocated, whatever sizes the card claims.
+    with torch.device("meta"):
+        network = build_network(card.network)
+    check_fit(state, network.state_dict(), card)
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def read_state(folder: Path | str, card: Card) -> dict[str, torch.Tensor]:
+    """Weights of a package by name, checked, floating-point ones as fp32.
+
+    Raises
+    ------
+    UnsafeInputError
+        As :func:`read_weights`, or if a weight is not finite.
+    """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -192,14 +242,13 @@ def load_network(folder: Path | str, card: Card) -> nn.Module:
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     if not all(bool(torch.isfinite(value).all()) for value in state.values()):
         raise UnsafeInputError(f"The weights of {card.name} must be finite; found NaN or infinity.")
-    # On the meta device nothing is allocated, whatever sizes the card claims.
-    with torch.device("meta"):
-        network = build_network(card.network)
-    expected = {key: value.shape for key, value in network.state_dict().items()}
-    if expected != {key: value.shape for key, value in state.items()}:
+    return state
+
+
+def check_fit(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], card: Card) -> None:
+    """Refuse weights whose names or shapes are not those of the model that a card describes."""
+    if {key: value.shape for key, value in expected.items()} != {key: value.shape for key, value in state.items()}:
         raise UnsafeInputError(f"The weights of {card.name} must fit the network of its card; names or shapes differ.")
-    network.load_state_dict(state, strict=True, assign=True)
-    return network.eval().requires_grad_(False)
 
 
 def build_network(spec: NetworkSpec) -> nn.Module:
@@ -233,11 +282,11 @@ def _stored(value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
     return value.to(dtype) if dtype is not None and value.is_floating_point() else value.clone()
 
 
-def _refuse_other_format(path: Path) -> None:
+def refuse_other_format(path: Path) -> None:
     """Refuse a file that is not part of a package, by its suffix and first bytes alone."""
     with path.open("rb") as stream:
         start = stream.read(16)
-    if path.suffix.lower() in PICKLE_SUFFIXES or start.startswith(_PICKLE_STARTS):
+    if path.suffix.lower() in PICKLE_SUFFIXES or start.startswith(PICKLE_STARTS):
         raise UnsafeInputError(
             f"Weights are read from safetensors only; {printable(path.name)} is another format, which can run programs "
             "when opened, and was not read. Export it with the training's own export."
@@ -248,7 +297,7 @@ def _refuse_other_format(path: Path) -> None:
 
 def _check_start(start: bytes, size: int, name: str) -> None:
     """Refuse a file of weights whose first bytes are not those of a safetensors file of its size."""
-    if start.startswith(_PICKLE_STARTS):
+    if start.startswith(PICKLE_STARTS):
         raise UnsafeInputError(
             f"The weights of {name} must be safetensors; they begin as a pickle or zip, and were not read."
         )

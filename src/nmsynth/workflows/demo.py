@@ -107,7 +107,7 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, progress: 
 
 def _run(folder: Path, seed: int, progress: Progress) -> Metrics:
     """All steps, written below a folder."""
-    from nmsynth.inference.predictor import load_model
+    from nmsynth.inference.predictor import load_network_model
     from nmsynth.io import read
     from nmsynth.workflows.evaluation import write_metrics
     from nmsynth.workflows.synthesis import synthesize_study
@@ -116,7 +116,7 @@ def _run(folder: Path, seed: int, progress: Progress) -> Metrics:
     study = _scan(folder, seed, part_of(progress, 0.0, 0.2))
     filters = _tuned_filters(part_of(progress, 0.2, 0.5))
     progress("synthesising", 0.5)
-    model = load_model(MODEL)
+    model = load_network_model(MODEL)
     synthesis = synthesize_study(folder / "low", folder / "synthetic", model=model)
     images = {name: read(folder / where) for name, where in _FOLDERS.items()}
     full = images["full counts"]

@@ -229,7 +229,7 @@ def _made_by(
     prediction: Volume, card: Mapping[str, Any] | None, model: str | None
 ) -> tuple[Model | None, tuple[str, ...]]:
     """Model that made an image, where it is installed with the same weights."""
-    from nmsynth.inference.predictor import load_model
+    from nmsynth.inference.predictor import load_network_model
 
     if card is None:
         return None, ()
@@ -239,7 +239,7 @@ def _made_by(
             f"The installed {card['name']} has other weights than the one that made the image: its curve is one point.",
         )
     try:
-        return load_model(model or str(card["name"])), ()
+        return load_network_model(model or str(card["name"])), ()
     except NmsynthError as error:
         return None, (f"The curve of {card['name']} is one point: {error}",)
 

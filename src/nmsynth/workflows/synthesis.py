@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +16,16 @@ from nmsynth.core.errors import InputError
 
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
+    from nmsynth.inference.method_model import MethodModel
     from nmsynth.inference.predictor import Model
     from nmsynth.inference.synthesize import Synthesis, SynthesisSettings
+    from nmsynth.models.card import Card
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 FILE_SUFFIXES = (".dcm", ".ima", ".zip", ".json", ".gz", ".nrrd", ".mha")
 """Names of files that are no output, so that nobody gets a folder by that name."""
 
+_SAMPLE = re.compile(r"sample-\d+\.(nii\.gz|json)")
 _log = logging.getLogger(__name__)
 
 
@@ -28,13 +33,15 @@ def synthesize_study(
     input_path: Path | str,
     output_path: Path | str,
     *,
-    model: Model | str | Path = "lowcount-pet",
+    model: Model | MethodModel | str | Path = "lowcount-pet",
     inputs: Mapping[str, Path | str] | None = None,
+    input_units: Mapping[str, str] | None = None,
     settings: SynthesisSettings | Mapping[str, Any] | None = None,
     overwrite: bool = False,
     series_uid: str | None = None,
     unit: str | None = None,
     modality: str | None = None,
+    samples_path: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Synthesis:
     """Read a scan, synthesise, and write the result with its record; nothing is written if anything fails.
@@ -52,6 +59,8 @@ def synthesize_study(
         A loaded model, its name, or the folder of its package.
     inputs
         Further inputs by role, for models that take several.
+    input_units
+        Unit of a further NIfTI input without a sidecar, by role. Its modality is the role's: naming it ``ct`` says so.
     settings
         As :class:`nmsynth.inference.SynthesisSettings`.
     overwrite
@@ -59,7 +68,9 @@ def synthesize_study(
     series_uid
         Which series, where the input holds several.
     unit, modality
-        Of a NIfTI image without a sidecar.
+        Of a NIfTI image without a sidecar; of ``input_path`` alone.
+    samples_path
+        A new folder for the samples of a stochastic model, as NIfTI.
     progress
         Told how many of how many tiles are done.
 
@@ -74,20 +85,57 @@ def synthesize_study(
 
     started = time.perf_counter()
     source_path, output = Path(input_path), Path(output_path)
-    roles = _check_roles(model, inputs or {})
+    card = _card_of(model)
+    roles = _check_roles(card, inputs or {}, input_units or {})
     record_path = check_paths(source_path, output, overwrite=overwrite)
+    folder = _check_samples(samples_path, output, overwrite=overwrite)
     # Loading torch takes about as long as reading a series, so one is done while the other runs.
     with ThreadPoolExecutor(max_workers=1) as executor:
         preparing = executor.submit(_prepare, model, settings)
         source = read(source_path, series_uid=series_uid, unit=unit, modality=modality)
-        sources = {role: read(Path(path), unit=unit, modality=modality) for role, path in roles.items()}
+        sources = {role: _read_further(path, role, card, (input_units or {}).get(role)) for role, path in roles.items()}
         loaded, chosen = preparing.result()
-    _check_format(source, output)
+    _check_format(source, output, card)
+    if folder is not None and not getattr(loaded, "is_stochastic", False):
+        raise InputError(f"The model {card.name} draws no samples: a scan has one answer. Leave out their folder.")
     read_s = time.perf_counter() - started
     synthesis = _synthesize(source, sources, loaded, chosen, progress)
     synthesis.record["times_s"]["read_and_load"] = round(read_s, 3)
-    _write(synthesis, output, record_path, started, overwrite=overwrite)
+    with _samples_written(synthesis, folder, overwrite=overwrite):
+        _write(synthesis, output, record_path, started, overwrite=overwrite)
     return synthesis
+
+
+def _check_samples(folder: Path | str | None, output: Path, *, overwrite: bool) -> Path | None:
+    """Folder of samples, if it may be written."""
+    if folder is None:
+        return None
+    folder = Path(folder)
+    if folder.resolve() == output.resolve() or (folder.exists() and not folder.is_dir()):
+        raise InputError(f"Samples need a folder of their own; {_named(folder)} is none. Choose another.")
+    if folder.exists() and any(folder.iterdir()) and not overwrite:
+        raise InputError(f"The folder of samples {_named(folder)} must be new or empty; it is not. Choose another.")
+    return folder
+
+
+@contextmanager
+def _samples_written(synthesis: Synthesis, folder: Path | None, *, overwrite: bool) -> Iterator[None]:
+    """Samples as NIfTI, numbered, in a folder that appears when the block has ended without an error."""
+    from nmsynth.io.atomic import atomic_directory
+    from nmsynth.io.nifti import write_nifti
+
+    if folder is None:
+        yield
+        return
+    with atomic_directory(folder, overwrite=overwrite, may_replace=_holds_samples) as temporary:
+        for number, sample in enumerate(synthesis.samples, start=1):
+            write_nifti(sample, temporary / f"sample-{number:03d}.nii.gz")
+        yield
+
+
+def _holds_samples(folder: Path) -> bool:
+    """Whether a folder holds samples and nothing else, so that it may be replaced."""
+    return all(_SAMPLE.fullmatch(path.name) for path in folder.iterdir())
 
 
 def _write(synthesis: Synthesis, output: Path, record_path: Path, started: float, *, overwrite: bool) -> None:
@@ -144,11 +192,15 @@ def is_nifti(path: Path) -> bool:
     return path.name.lower().endswith(NIFTI_SUFFIXES)
 
 
-def _check_roles(model: Model | str | Path, inputs: Mapping[str, Path | str]) -> dict[str, Path | str]:
-    """Further inputs by role, if the model takes them; the first role is the input itself."""
+def _card_of(model: Model | MethodModel | str | Path) -> Card:
+    """Card of a model that is loaded or not."""
     from nmsynth.models.registry import show_model
 
-    card = show_model(model) if isinstance(model, str | Path) else model.card
+    return show_model(model) if isinstance(model, str | Path) else model.card
+
+
+def _check_roles(card: Card, inputs: Mapping[str, Path | str], units: Mapping[str, str]) -> dict[str, Path | str]:
+    """Further inputs by role, if the model takes them; the first role is the input itself."""
     known = card.inputs[1:]
     unknown = sorted(set(inputs) - set(known))
     if unknown:
@@ -156,24 +208,38 @@ def _check_roles(model: Model | str | Path, inputs: Mapping[str, Path | str]) ->
             f"The further inputs of {card.name} must be {', '.join(known) or 'none'}; found {', '.join(unknown)}. "
             "Leave them out."
         )
+    stray = sorted(set(units) - set(inputs))
+    if stray:
+        raise InputError(
+            f"A unit is stated of the input '{stray[0]}', which is not given. Give it, or leave its unit out."
+        )
     return dict(inputs)
 
 
+def _read_further(path: Path | str, role: str, card: Card, unit: str | None) -> Volume:
+    """Read an input beside the first; its modality is that of its role, which the caller stated by naming it."""
+    from nmsynth.io import read
+
+    planned = {source.name: source for source in card.plan.sources} if card.plan is not None else {}
+    modality = planned[role].modality if role in planned and is_nifti(Path(path)) else None
+    return read(Path(path), unit=unit, modality=modality)
+
+
 def _prepare(
-    model: Model | str | Path, settings: SynthesisSettings | Mapping[str, Any] | None
-) -> tuple[Model, SynthesisSettings]:
+    model: Model | MethodModel | str | Path, settings: SynthesisSettings | Mapping[str, Any] | None
+) -> tuple[Model | MethodModel, SynthesisSettings]:
     """Model and settings."""
-    from nmsynth.inference.predictor import Model, load_model
+    from nmsynth.inference.predictor import load_model
     from nmsynth.inference.synthesize import resolve_settings
 
     chosen = resolve_settings(settings)
-    return (model if isinstance(model, Model) else load_model(model)), chosen
+    return (load_model(model) if isinstance(model, str | Path) else model), chosen
 
 
 def _synthesize(
     source: Volume,
     others: Mapping[str, Volume],
-    model: Model,
+    model: Model | MethodModel,
     settings: SynthesisSettings,
     progress: Callable[[int, int], None] | None,
 ) -> Synthesis:
@@ -184,10 +250,21 @@ def _synthesize(
     return synthesize(volumes, model, settings=settings, progress=progress)
 
 
-def _check_format(source: Volume, output: Path) -> None:
-    """Refuse DICOM out of an image without DICOM headers, before anything is computed."""
+def _check_format(source: Volume, output: Path, card: Card) -> None:
+    """Refuse DICOM that cannot be written, before anything is computed."""
+    if is_nifti(output):
+        return
+    plan = card.plan
+    if plan is not None and (
+        plan.target.modality != "PT" or (plan.sources[0].modality, plan.sources[0].unit) != ("PT", plan.target.unit)
+    ):
+        raise InputError(
+            f"A DICOM output continues the headers of a PET input, and is one of PET in its unit; {card.name} gives "
+            f"{plan.target.modality} in {plan.target.unit.value} of {plan.sources[0].modality}. Name an output that "
+            "ends in .nii.gz."
+        )
     has_headers = source.source is not None and source.source.format == "dicom"
-    if not (is_nifti(output) or has_headers or (source.provenance.simulated and source.modality == "PT")):
+    if not (has_headers or (source.provenance.simulated and source.modality == "PT")):
         raise InputError(
             f"A DICOM output needs a DICOM input, whose headers it continues; the input is NIfTI and the output "
             f"{_named(output)} is not. Name an output that ends in .nii.gz."

@@ -1,7 +1,9 @@
-"""``nmsynth models``: which models there are, their cards, their checksums."""
+"""``nmsynth models``: which models there are, their cards, their checksums; export and import."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,9 +11,18 @@ import typer
 from nmsynth.apps.cli import options
 from nmsynth.apps.cli.terminal import terminal_of
 
-app = typer.Typer(help="List, show and verify models.", no_args_is_help=True)
+app = typer.Typer(help="List, show, verify, export and import models.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model, or a folder that holds a model package.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model, folder of a package, or hub:OWNER/NAME.")]
+
+
+class ExportFormat(StrEnum):
+    """Format of an export."""
+
+    PACKAGE = "package"
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    MONAI_BUNDLE = "monai-bundle"
 
 
 @app.command("list")
@@ -66,3 +77,52 @@ def verify(context: typer.Context, name: Name, as_json: options.Json = False) ->
         terminal.print_json({"schema_version": 1, **result})
     else:
         terminal.print_pairs(result, title="The model is whole: its weights are those that its card names.")
+
+
+@app.command("export")
+def export(
+    context: typer.Context,
+    name: Name,
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder or .zip (package), .onnx, .xml (OpenVINO), folder (MONAI).")
+    ],
+    kind: Annotated[ExportFormat, typer.Option("--format", help="What is written.")] = ExportFormat.PACKAGE,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Write a model for another program, after checking that it gives the same numbers there."""
+    from nmsynth.models.export import export_model
+
+    terminal = terminal_of(context)
+    done = export_model(name, output, kind=kind.value, overwrite=overwrite)
+    if as_json:
+        terminal.print_json({"schema_version": 1, **done.to_json()})
+        return
+    terminal.print_line(f"Wrote {output} ({done.kind}).")
+    if done.difference is not None:
+        sizes = "any size" if done.any_size else "one size"
+        terminal.print_line(
+            f"  Takes {', '.join(done.inputs)} of {sizes}; differs by {done.difference:.1e} of the largest value."
+        )
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or zip of a model package.")],
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name by which it is loaded.", show_default="that of its card")
+    ] = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Check a model package and install it among your models."""
+    from nmsynth.models.registry import install_model
+
+    terminal = terminal_of(context)
+    entry = install_model(path, name=name, overwrite=overwrite)
+    result = {"name": entry.name, "version": entry.card.version if entry.card else None}
+    if as_json:
+        terminal.print_json({"schema_version": 1, **result})
+    else:
+        terminal.print_pairs(result, title="The model was checked and is installed.")

@@ -12,8 +12,14 @@ import typer
 from nmsynth.core.config import parse_override
 from nmsynth.core.errors import InputError
 
-EXAMPLES = {"--input": "ct=ct.nii.gz", "--mask": "lesions=labels.nii.gz", "--baseline": "gaussian=filtered.nii.gz"}
-"""What may be written after an option that takes a name and a path."""
+EXAMPLES = {
+    "--input": ("PATH", "ct=ct.nii.gz"),
+    "--mask": ("PATH", "lesions=labels.nii.gz"),
+    "--baseline": ("PATH", "gaussian=filtered.nii.gz"),
+    "--input-unit": ("UNIT", "ct=HU"),
+    "--condition": ("VALUE", "count_fraction=0.25"),
+}
+"""What may be written after an option that takes a name and something of that name, and an example."""
 
 
 class PhantomName(StrEnum):
@@ -96,6 +102,26 @@ Assignments = Annotated[
 ]
 
 
+def named_values(words: Iterable[str] | None, *, option: str) -> dict[str, str]:
+    """Values by name from words like ``name=value``.
+
+    Examples
+    --------
+    >>> named_values(["count_fraction=0.25"], option="--condition")
+    {'count_fraction': '0.25'}
+    """
+    values: dict[str, str] = {}
+    for word in words or ():
+        name, separator, value = word.partition("=")
+        kind, example = EXAMPLES.get(option, ("PATH", "name=image.nii.gz"))
+        if not separator or not name or not value:
+            raise InputError(f"{option} must be NAME={kind}; found '{word}'. Write, for example, {option} {example}.")
+        if name in values:
+            raise InputError(f"{option} must name each {kind.lower()} once; '{name}' is given twice. Leave one out.")
+        values[name] = value
+    return values
+
+
 def named_paths(words: Iterable[str] | None, *, option: str) -> dict[str, Path]:
     """Paths by name from words like ``name=path``.
 
@@ -104,16 +130,7 @@ def named_paths(words: Iterable[str] | None, *, option: str) -> dict[str, Path]:
     >>> named_paths(["ct=scan.nii.gz"], option="--input")["ct"].name
     'scan.nii.gz'
     """
-    paths: dict[str, Path] = {}
-    for word in words or ():
-        name, separator, path = word.partition("=")
-        if not separator or not name or not path:
-            example = EXAMPLES.get(option, "name=image.nii.gz")
-            raise InputError(f"{option} must be NAME=PATH; found '{word}'. Write, for example, {option} {example}.")
-        if name in paths:
-            raise InputError(f"{option} must name each path once; '{name}' is given twice. Leave one out.")
-        paths[name] = Path(path)
-    return paths
+    return {name: Path(path) for name, path in named_values(words, option=option).items()}
 
 
 def assignments(words: Iterable[str] | None) -> dict[str, Any]:

@@ -29,6 +29,24 @@ def synthesize(
         list[str] | None,
         typer.Option("--input", metavar="ROLE=PATH", help="A further input of the model, such as ct=PATH."),
     ] = None,
+    input_units: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input-unit", metavar="ROLE=UNIT", help="Unit of a further NIfTI input without a sidecar, such as ct=HU."
+        ),
+    ] = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--condition", metavar="NAME=VALUE", help="A fact that the model is told, such as count_fraction=0.25."
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, help="Samples of a model that draws them.", show_default="4")
+    ] = None,
+    write_samples: Annotated[
+        Path | None, typer.Option("--write-samples", metavar="FOLDER", help="Also write the samples, as NIfTI.")
+    ] = None,
     significance: Annotated[
         Significance | None,
         typer.Option(help="How sure structure must be to be kept: 'high' keeps less noise and fewer small lesions."),
@@ -52,6 +70,8 @@ def synthesize(
         "seed": seed,
         "device": device,
         "threads": threads,
+        "n_samples": samples,
+        "conditions": options.named_values(conditions, option="--condition") or None,
     }
     settings = options.assignments(set_) | {key: value for key, value in given.items() if value is not None}
     with terminal.progress() as progress:
@@ -60,11 +80,13 @@ def synthesize(
             output,
             model=model,
             inputs=options.named_paths(inputs, option="--input"),
+            input_units=options.named_values(input_units, option="--input-unit"),
             settings=settings,
             overwrite=overwrite,
             series_uid=series_uid,
             unit=unit,
             modality=modality,
+            samples_path=write_samples,
             progress=lambda done, total: progress("synthesising", done / max(total, 1)),
         )
     if as_json:

@@ -1,0 +1,158 @@
+"""The sources of a method from volumes: checked, converted, on the plan's grid, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.core.config import nearest
+from nmsynth.core.errors import EnvelopeError, InputError
+from nmsynth.core.plan import ImagePlan, Plan
+from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.data.planned_image import as_planned
+from nmsynth.data.prepared import encode_conditions
+from nmsynth.data.resampling import covered, plan_grid, resample
+from nmsynth.inference.guard import check_input
+from nmsynth.inference.method_model import MethodModel
+from nmsynth.inference.settings import SynthesisSettings
+from nmsynth.inference.tiling import FloatImage
+
+COVERED_SHARE = 0.99
+"""Share of the first source's field of view that a further one must cover not to be flagged."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MethodInputs:
+    """What a method is given.
+
+    Attributes
+    ----------
+    volumes
+        By role, as they came.
+    arrays
+        Normalised, shape ``(source, z, y, x)``, a missing source filled.
+    condition
+        Numbers that the network is told, shape ``(condition,)``.
+    facts
+        Conditions by name, as stated.
+    affine, shape
+        The plan's grid over the field of view of the first source.
+    flags
+        What a reader of the image should know.
+    is_zero
+        Whether the first source is zero everywhere.
+    """
+
+    volumes: dict[str, Volume]
+    arrays: FloatImage
+    condition: list[float]
+    facts: dict[str, str]
+    affine: npt.NDArray[np.float64]
+    shape: tuple[int, int, int]
+    flags: tuple[str, ...]
+    is_zero: bool
+
+
+def method_inputs(
+    given: Volume | Mapping[str, Volume], model: MethodModel, settings: SynthesisSettings
+) -> MethodInputs:
+    """Check and prepare the sources of a method.
+
+    Raises
+    ------
+    InputError
+        If a role, modality, unit or condition is wrong or missing.
+    EnvelopeError
+        If the first source is outside the model's envelope, a further one shows another place, or one is synthetic.
+    UnsafeInputError
+        If values are not usable.
+    SuvError
+        If the plan wants an SUV and none can be stated.
+    """
+    plan = model.plan
+    volumes = _by_role(given, plan)
+    first = volumes[plan.sources[0].name]
+    flags = list(model.envelope.check(first, tracer=settings.tracer, model=model.name))
+    facts = stated_conditions(plan, settings.conditions, first)
+    condition = encode_conditions(plan, facts, dict.fromkeys(volumes, True))
+    state = check_input(first)
+    flags += state.flags
+    affine, shape = plan_grid(first, plan.spacing_mm)
+    arrays = []
+    for image in plan.sources:
+        if image.name not in volumes:
+            arrays.append(image.normalisation.typical().apply(np.full(shape, image.fill, dtype=np.float32)))
+            flags.append(f"the optional input {image.name} was not given")
+            continue
+        volume = volumes[image.name]
+        if volume is not first:
+            flags += _further(volume, image, affine, shape)
+        planned = as_planned(volume, image, remedy="Give the image that the model's card names.")
+        moved = resample(planned, affine, shape, fill=image.fill)
+        fitted = image.normalisation.typical() if state.is_zero else image.normalisation.fit(moved.array)
+        arrays.append(fitted.apply(moved.array))
+    return MethodInputs(volumes, np.stack(arrays), condition, facts, affine, shape, tuple(flags), state.is_zero)
+
+
+def _by_role(given: Volume | Mapping[str, Volume], plan: Plan) -> dict[str, Volume]:
+    """Volumes by the names of a plan's sources; those that may not be missing are there."""
+    names = [source.name for source in plan.sources]
+    volumes = {names[0]: given} if isinstance(given, Volume) else dict(given)
+    needed = [source.name for source in plan.sources if not source.optional or source is plan.sources[0]]
+    missing, unknown = [n for n in needed if n not in volumes], [n for n in volumes if n not in names]
+    if missing or unknown:
+        found = ", ".join(map(str, volumes)) or "none"
+        raise InputError(
+            f"This model takes the inputs {', '.join(names)} (needed: {', '.join(needed)}); found {found}. "
+            "Pass one image for each."
+        )
+    return volumes
+
+
+def stated_conditions(plan: Plan, conditions: Mapping[str, float | str], first: Volume) -> dict[str, str]:
+    """Conditions of a plan by name, as the settings state them, or the scan itself states its count fraction.
+
+    Raises
+    ------
+    InputError
+        If one is not stated, naming all such, or one is not the plan's.
+    """
+    known = [condition.name for condition in plan.conditions]
+    for name in conditions:
+        if name not in known:
+            close = nearest(str(name), known)
+            remedy = f"Did you mean '{close}'?" if close else "Leave it out."
+            raise InputError(f"The conditions of this model are {', '.join(known) or 'none'}; found '{name}'. {remedy}")
+    facts = {name: str(value) for name, value in conditions.items()}
+    fraction = first.acquisition.simulated_count_fraction
+    if "count_fraction" in known and fraction is not None:
+        facts.setdefault("count_fraction", str(fraction))
+    missing = [name for name in known if name not in facts]
+    if missing:
+        example = f"{missing[0]}=VALUE"
+        raise InputError(
+            f"This model is told {', '.join(missing)} of each scan, which is not stated. Pass it in 'conditions', on "
+            f"the command line as --condition {example}."
+        )
+    return facts
+
+
+def _further(
+    volume: Volume, image: ImagePlan, affine: npt.NDArray[np.float64], shape: tuple[int, int, int]
+) -> list[str]:
+    """Flags of a source beside the first, of which only place, kind and values are checked."""
+    if volume.axes != SPATIAL_AXES:
+        raise InputError(f"The input {image.name} must have the axes (z, y, x); found {volume.axes}. Give a 3D image.")
+    flags = [f"{image.name}: {flag}" for flag in check_input(volume).flags]
+    share = float(covered(volume, affine, shape).mean())
+    if share == 0.0:
+        raise EnvelopeError(
+            f"The input {image.name} must show the place that the first shows; their fields of view do not meet. "
+            "Give images of one patient in one frame of reference."
+        )
+    if share < COVERED_SHARE:
+        flags.append(f"the input {image.name} covers {100 * share:.0f} % of the first; the rest is filled")
+    return flags

@@ -1,0 +1,61 @@
+"""The envelope that follows from a plan: what a trained method may be given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.plan import ImagePlan, Plan
+from nmsynth.core.units import Unit
+from nmsynth.models.envelope import ACTIVITY_MODALITIES, Envelope, Tracer
+
+FINEST = {"activity": 0.5, "anatomy": 0.1}
+"""Smallest voxel over the plan's; a CT or MR is often many times finer, and is smoothed to the plan's grid."""
+COARSEST = 2.0
+"""Largest voxel over the plan's."""
+
+
+def planned_units(image: ImagePlan) -> tuple[Unit, ...]:
+    """Units in which an image may come: the plan's, and the activity that an SUV is made of."""
+    return (image.unit, Unit.BQML) if image.unit.is_suv else (image.unit,)
+
+
+def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regions: Sequence[str] = ()) -> Envelope:
+    """Envelope of the first source of a plan.
+
+    Voxels may be half to twice the plan's, those of CT and MR down to a tenth; a grid may be a quarter of a patch.
+
+    Parameters
+    ----------
+    plan
+        By which a method was trained.
+    tracers
+        That it was trained and tested for; needed where the first source is ``PT`` or ``NM``, not used otherwise.
+    body_regions
+        DICOM body parts that were tested.
+
+    Raises
+    ------
+    InputError
+        If a tracer is needed and none is given.
+    """
+    first = plan.sources[0]
+    active = first.modality in ACTIVITY_MODALITIES
+    if active and not tracers:
+        raise InputError(
+            f"The source '{first.name}' shows a tracer ({first.modality}); an envelope must name those that were "
+            "tested, and none is given. Pass tracers."
+        )
+    low = FINEST["activity" if active else "anatomy"]
+    z, y, x = plan.spacing_mm
+    least = tuple(min(n, max(4, n // 4)) for n in plan.patch)
+    return Envelope(
+        modality=(first.modality,),
+        units=planned_units(first),
+        axial_voxel_mm=(low * z, COARSEST * z),
+        in_plane_voxel_mm=(low * min(y, x), COARSEST * max(y, x)),
+        tracers=tuple(tracers) if active else (),
+        minimum_grid=(least[0], least[1], least[2]),
+        requires_attenuation_correction=first.modality == "PT",
+        body_regions=tuple(body_regions),
+    )

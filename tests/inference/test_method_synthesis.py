@@ -1,0 +1,248 @@
+"""A synthesis with a method keeps quantities, says what it was told, and gives its samples."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pytest
+import torch
+
+from nmsynth.core.errors import EnvelopeError, InputError, UnsafeInputError
+from nmsynth.core.geometry import affine_from_axes
+from nmsynth.core.normalisation import Normalisation
+from nmsynth.core.plan import ConditionPlan
+from nmsynth.core.suv import SuvRule
+from nmsynth.core.units import Unit
+from nmsynth.inference import MethodModel, load_model, synthesize
+from nmsynth.inference.guard import ALL_ZERO
+from nmsynth.inference.method_synthesis import back_on_grid
+from tests.helpers import make_volume
+from tests.models.method_packages import COUNTS, CT, PET, make_method_card, make_plan, save_tiny_method, tiny_method
+from tests.models.packages import FDG, make_pet
+
+SETTINGS = {"threads": 1, "conditions": {"count_fraction": 0.25}}
+GRID = (4.0, 4.0, 4.0)
+GIVEN = replace(
+    FDG,
+    injected_activity_bq=3e8,
+    body_mass_kg=70.0,
+    half_life_s=6586.2,
+    decay_correction="START",
+    injection_time=datetime(2020, 1, 1, 9),
+    reference_time=datetime(2020, 1, 1, 10),
+)
+BY_DECAY = SuvRule(time_rule="a", decay_rule="START")
+
+
+def pet(**fields):
+    """Scan in Bq/mL with an SUV, on the plan's grid unless said otherwise."""
+    return make_pet((10, 24, 20), **({"spacing_mm": GRID, "acquisition": GIVEN, "suv_rule": BY_DECAY} | fields))
+
+
+def ct_of(volume, **fields):
+    """CT of a scan's field of view."""
+    array = np.random.default_rng(5).normal(0.0, 300.0, volume.shape)
+    return make_volume(array=array, affine=volume.affine, unit=Unit.HOUNSFIELD, modality="CT", **fields)
+
+
+def model_of(card, *, silent=False):
+    """Model of a tiny method; a silent one answers with its first source where the plan is residual."""
+    method = tiny_method(card, for_training=False)
+    if silent:
+        with torch.no_grad():
+            for parameter in method.parameters():
+                parameter.zero_()
+    return MethodModel(card.model_copy(update={"sha256": "0" * 64}), method)
+
+
+@pytest.fixture
+def identity():
+    """Model that gives back its source."""
+    return model_of(make_method_card(make_plan(residual=True)), silent=True)
+
+
+@pytest.fixture
+def model():
+    """Deterministic model with random weights."""
+    return model_of(make_method_card())
+
+
+def test_grid_unit_acquisition_and_suv_survive(identity):
+    source = pet()
+    image = synthesize(source, identity, settings=SETTINGS).image
+    np.testing.assert_allclose(image.array, source.array, rtol=1e-5, atol=1e-2)
+    assert image.has_grid_of(source)
+    assert (image.unit, image.modality, image.acquisition) == (source.unit, "PT", source.acquisition)
+    np.testing.assert_allclose(image.to_suv().array, source.to_suv().array, rtol=1e-5, atol=1e-5)
+    assert (image.provenance.synthetic, image.provenance.model) == (True, "tiny-method 0.1.0")
+
+
+def test_twice_the_activity_of_twice_the_injection_is_twice_the_image(model):
+    once = pet()
+    twice = once.with_array(2 * once.array, acquisition=replace(GIVEN, injected_activity_bq=6e8))
+    first, second = (synthesize(volume, model, settings=SETTINGS).image for volume in (once, twice))
+    np.testing.assert_allclose(second.array, 2 * first.array, rtol=1e-4, atol=1e-2)
+
+
+def test_factors_of_slices_go_back_slice_by_slice(identity):
+    decay = tuple(1.0 + 0.1 * k for k in range(10))
+    rule = SuvRule(time_rule="a", decay_rule="NONE", slice_decay=decay)
+    source = pet(suv_rule=rule)
+    image = synthesize(source, identity, settings=SETTINGS).image
+    np.testing.assert_allclose(image.array, source.array, rtol=1e-5, atol=1e-2)
+
+
+def test_another_grid_is_left_and_come_back_to_with_a_flag(identity):
+    z, y, x = np.indices((16, 40, 40))
+    smooth = 5000.0 * np.exp(-((z - 7) ** 2 / 30 + ((y - 20) ** 2 + (x - 18) ** 2) / 150))
+    source = pet(array=smooth, spacing_mm=(3.0, 2.5, 2.5))
+    result = synthesize(source, identity, settings=SETTINGS)
+    assert result.image.has_grid_of(source)
+    assert any("interpolated linearly to the source's" in flag for flag in result.flags)
+    assert result.record["run"]["grid"] == [12, 25, 25]
+    assert abs(float(result.image.array.sum()) / float(smooth.sum()) - 1) < 0.01
+    assert np.abs(result.image.array - smooth).max() < 0.08 * smooth.max()
+
+
+def test_borders_go_on_where_an_image_comes_back_from_a_coarse_grid():
+    coarse = make_volume(
+        (2, 4, 4), array=np.full((2, 4, 4), 7.0), spacing_mm=(8.0, 8.0, 8.0), origin_mm=(2.0, 2.0, 2.0)
+    )
+    fine = make_volume((4, 8, 8), affine=affine_from_axes(spacing_mm=GRID))
+    np.testing.assert_allclose(back_on_grid(coarse, fine).array, 7.0, rtol=1e-6)
+
+
+def test_another_modality_stays_on_the_plans_grid_in_its_unit():
+    ct = CT.model_copy(update={"optional": False})
+    card = make_method_card(make_plan(sources=(ct,), target=PET, conditions=(), task="ct-to-pet"))
+    source = make_volume(
+        (8, 40, 40), spacing_mm=(4.0, 2.0, 2.0), modality="CT", unit=Unit.HOUNSFIELD, acquisition=GIVEN
+    )
+    result = synthesize(source, model_of(card), settings={"threads": 1})
+    image = result.image
+    assert (image.modality, image.unit, image.shape) == ("PT", Unit.SUV_BODY_WEIGHT, (8, 20, 20))
+    assert image.acquisition.body_mass_kg == 70.0
+    assert image.acquisition.injected_activity_bq is None
+    assert result.record["checks"].keys() == {"minimum", "maximum"}
+    assert "the image has the model's grid, not that of the input" in result.flags
+
+
+def test_several_inputs_are_taken_by_role_and_an_optional_one_may_be_missing():
+    model = model_of(make_method_card(make_plan(sources=(PET, CT))))
+    source = pet()
+    both = synthesize({"pet": source, "ct": ct_of(source)}, model, settings=SETTINGS)
+    alone = synthesize(source, model, settings=SETTINGS)
+    assert both.image.provenance.parents == (source.sha256, ct_of(source).sha256)
+    assert set(both.record["inputs"]) == {"pet", "ct"}
+    assert "the optional input ct was not given" in alone.flags
+    assert not np.array_equal(both.image.array, alone.image.array)
+
+
+def test_a_further_input_must_show_the_same_place_in_the_planned_unit():
+    model = model_of(make_method_card(make_plan(sources=(PET, CT))))
+    source = pet()
+    ct = ct_of(source)
+    shifted = np.array(source.affine)
+    shifted[2, 3] += 12.0
+    part = synthesize({"pet": source, "ct": replace(ct, affine=shifted)}, model, settings=SETTINGS)
+    assert "the input ct covers 70 % of the first; the rest is filled" in part.flags
+    shifted[2, 3] += 1000.0
+    with pytest.raises(EnvelopeError, match="do not meet"):
+        synthesize({"pet": source, "ct": replace(ct, affine=shifted)}, model, settings=SETTINGS)
+    with pytest.raises(InputError, match="wants ct in HU; the image is in counts"):
+        synthesize({"pet": source, "ct": replace(ct, unit=Unit.COUNTS)}, model, settings=SETTINGS)
+    with pytest.raises(InputError, match="wants CT as ct; the image is PT"):
+        synthesize({"pet": source, "ct": source}, model, settings=SETTINGS)
+    with pytest.raises(InputError, match=r"inputs pet, ct \(needed: pet\); found ct"):
+        synthesize({"ct": ct}, model, settings=SETTINGS)
+
+
+def test_a_condition_must_be_stated_and_known(model):
+    with pytest.raises(InputError, match=r"is told count_fraction of each scan.*--condition count_fraction=VALUE"):
+        synthesize(pet(), model, settings={"threads": 1})
+    with pytest.raises(InputError, match="Did you mean 'count_fraction'"):
+        synthesize(pet(), model, settings={"conditions": {"count_fractoin": 1}})
+    stated = synthesize(pet(acquisition=replace(GIVEN, simulated_count_fraction=0.1)), model, settings={"threads": 1})
+    assert stated.record["conditions"] == {"count_fraction": "0.1"}
+
+
+def test_a_category_is_told_by_its_name():
+    tracer = ConditionPlan(name="tracer", kind="category", categories=("FDG", "FES"))
+    model = model_of(make_method_card(make_plan(conditions=(COUNTS, tracer))))
+    settings = SETTINGS | {"conditions": {"count_fraction": 0.25, "tracer": "FES"}}
+    assert synthesize(pet(), model, settings=settings).record["conditions"]["tracer"] == "FES"
+    with pytest.raises(InputError, match="must be one of FDG, FES; found 'PSMA'"):
+        synthesize(pet(), model, settings=SETTINGS | {"conditions": {"count_fraction": 1, "tracer": "PSMA"}})
+
+
+def test_a_stochastic_method_gives_samples_whose_mean_is_the_image():
+    target = PET.model_copy(update={"normalisation": Normalisation(kind="asinh", scale=10.0, knee=0.5)})
+    model = model_of(make_method_card(make_plan(sources=(target,), target=target), family="cvae"))
+    settings = SETTINGS | {"n_samples": 3, "seed": 5}
+    first, again = (synthesize(pet(), model, settings=settings) for _ in range(2))
+    other = synthesize(pet(), model, settings=settings | {"seed": 6})
+    assert len(first.samples) == 3
+    assert first.interval is None
+    np.testing.assert_allclose(
+        first.image.array, np.mean([s.array for s in first.samples], axis=0), rtol=1e-5, atol=1e-3
+    )
+    assert not np.array_equal(first.samples[0].array, first.samples[1].array)
+    np.testing.assert_array_equal(first.image.array, again.image.array)
+    assert not np.array_equal(first.image.array, other.image.array)
+    assert all(s.provenance.synthetic and s.unit is Unit.BQML and s.has_grid_of(pet()) for s in first.samples)
+    assert first.image.provenance.settings["n_samples"] == first.record["run"]["n_samples"] == 3
+
+
+def test_the_record_is_json_and_names_method_and_plan(model):
+    result = synthesize(pet(), model, settings=SETTINGS)
+    record = json.loads(json.dumps(result.record, allow_nan=False))
+    assert record["method"] == {"name": "unet", "plan_sha256": model.plan_sha256}
+    assert record["model"]["sha256"] == model.sha256
+    assert record["run"]["n_windows"] == 8
+    assert (record["seed"], record["synthetic"]) == (0, True)
+    assert result.samples == ()
+    assert record["flags"] == list(result.flags)
+
+
+def test_a_package_is_loaded_as_what_its_card_says(tmp_path):
+    folder = save_tiny_method(tmp_path)
+    loaded = load_model(folder)
+    assert isinstance(loaded, MethodModel)
+    assert (loaded.name, loaded.version, len(loaded.sha256)) == ("tiny-method", "0.1.0", 64)
+    assert synthesize(pet(), folder, settings=SETTINGS).record["model"]["sha256"] == loaded.sha256
+
+
+def test_an_empty_scan_is_empty_again_but_no_other_modality_comes_of_it(model):
+    zero = pet(array=np.zeros((10, 24, 20)))
+    result = synthesize(zero, model, settings=SETTINGS)
+    assert not result.image.array.any()
+    assert ALL_ZERO in result.flags
+    ct = model_of(make_method_card(make_plan(target=CT.model_copy(update={"optional": False}))))
+    with pytest.raises(UnsafeInputError, match="zero everywhere"):
+        synthesize(zero, ct, settings=SETTINGS)
+
+
+def test_outside_the_envelope_nothing_is_computed(model):
+    with pytest.raises(EnvelopeError, match="in-plane voxel size"):
+        synthesize(pet(spacing_mm=(4.0, 9.0, 9.0)), model, settings=SETTINGS)
+    with pytest.raises(EnvelopeError, match="this one is synthetic"):
+        synthesize(synthesize(pet(), model, settings=SETTINGS).image, model, settings=SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"heads": True}, "heads is not one of this model"),
+        ({"significance": "high"}, "significance is not one"),
+        ({"backend": "openvino"}, "runs on torch"),
+        ({"sampling_steps": 3}, "that sample in steps; this one answers in one"),
+    ],
+)
+def test_settings_of_other_models_are_refused(model, settings, message):
+    with pytest.raises(InputError, match=message):
+        synthesize(pet(), model, settings=SETTINGS | settings)
+
+
+def test_a_unit_may_be_asked_for(model):
+    assert synthesize(pet(), model, settings=SETTINGS | {"unit": "SUVbw [g/mL]"}).image.unit is Unit.SUV_BODY_WEIGHT

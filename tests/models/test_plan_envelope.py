@@ -1,0 +1,35 @@
+"""The envelope of a plan follows its first source."""
+
+import pytest
+from pydantic import ValidationError
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
+from nmsynth.models.envelope import Envelope
+from nmsynth.models.plan_envelope import envelope_from_plan
+from tests.helpers import make_volume
+from tests.models.method_packages import CT, FDG, PET, make_plan
+
+
+def test_an_activity_may_be_half_to_twice_as_coarse_and_needs_its_tracer():
+    envelope = envelope_from_plan(make_plan(spacing_mm=(3.0, 4.0, 4.0)), tracers=(FDG,))
+    assert envelope.modality == ("PT",)
+    assert envelope.units == (Unit.SUV_BODY_WEIGHT, Unit.BQML)
+    assert (envelope.axial_voxel_mm, envelope.in_plane_voxel_mm) == ((1.5, 6.0), (2.0, 8.0))
+    assert envelope.minimum_grid == (4, 4, 4)
+    assert envelope.requires_attenuation_correction
+    with pytest.raises(InputError, match="must name those that were tested"):
+        envelope_from_plan(make_plan())
+
+
+def test_an_anatomical_image_may_be_far_finer_and_has_no_tracer():
+    ct = CT.model_copy(update={"optional": False})
+    envelope = envelope_from_plan(make_plan(sources=(ct,), target=PET), tracers=(FDG,))
+    assert (envelope.tracers, envelope.in_plane_voxel_mm) == ((), (0.4, 8.0))
+    fine = make_volume((8, 20, 20), spacing_mm=(1.0, 1.0, 1.0), modality="CT", unit=Unit.HOUNSFIELD)
+    assert envelope.check(fine) == ()
+
+
+def test_an_envelope_of_activity_without_tracers_is_refused():
+    with pytest.raises(ValidationError, match="names the tracers"):
+        Envelope(axial_voxel_mm=(1, 2), in_plane_voxel_mm=(1, 2), tracers=())
