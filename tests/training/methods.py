@@ -59,7 +59,7 @@ def tiny_cases() -> tuple[list[PreparedCase], list[PreparedCase]]:
 
 
 class TwoGroups(Method):
-    """Generator with batch normalisation and dropout against a discriminator, in two stages; all that resuming must keep."""
+    """Two stages, two groups, batch normalisation, dropout, noise: all that resuming must keep."""
 
     stages = ("warm", "main")
     stage_shares = (0.4, 0.6)

@@ -73,7 +73,7 @@ def train_in_child(folder, save_every, cut_write):
             calls.append(path)
             whole(content, path)
             if len(calls) == cut_write:
-                os.truncate(path, os.path.getsize(path) // 2)
+                os.truncate(path, path.stat().st_size // 2)
                 os.kill(os.getpid(), signal.SIGKILL)
 
         torch.save = torn
@@ -117,7 +117,9 @@ def test_training_killed_at_any_moment_ends_as_an_unbroken_one(tmp_path, each_st
 def test_stopping_and_workers_change_nothing(tmp_path, each_step_logged):
     train_method(ADVERSARIAL, PLAN, *tiny_cases(), tmp_path / "a", options=options())
     for stop_after in (3, 6, 7, None):
-        train_method(ADVERSARIAL, PLAN, *tiny_cases(), tmp_path / "b", options=options(stop_after=stop_after, workers=2))
+        train_method(
+            ADVERSARIAL, PLAN, *tiny_cases(), tmp_path / "b", options=options(stop_after=stop_after, workers=2)
+        )
     assert_same_training(tmp_path / "a", tmp_path / "b")
 
 

@@ -35,9 +35,8 @@ plan = tiny_plan(schedule={"steps": 10, "accumulate": 2, "validate_every": 3})
 options = {"threads": 1, "device": "cpu", "devices": 2}
 whole = train_method(MethodSpec(name=TWO_GROUPS), plan, *tiny_cases(), folder / "a", options=TrainingOptions(**options))
 for stop in (6, None):
-    again = train_method(
-        MethodSpec(name=TWO_GROUPS), plan, *tiny_cases(), folder / "b", options=TrainingOptions(stop_after=stop, **options)
-    )
+    how = TrainingOptions(stop_after=stop, **options)
+    again = train_method(MethodSpec(name=TWO_GROUPS), plan, *tiny_cases(), folder / "b", options=how)
 torch.save(
     {"whole": whole.state_dict(), "again": again.state_dict(), "patch": first[0]}, folder / f"{process_number()}.pt"
 )

@@ -81,8 +81,8 @@ class ConditionPlan(Settings):
             number = math.nan
         if not math.isfinite(number) or (self.kind == "logarithm" and number <= 0):
             raise InputError(
-                f"The condition '{self.name}' must be a finite{' positive' if self.kind == 'logarithm' else ''} number; "
-                f"found '{value}'."
+                f"The condition '{self.name}' must be a finite{' positive' if self.kind == 'logarithm' else ''} "
+                f"number; found '{value}'."
             )
         return [((math.log(number) if self.kind == "logarithm" else number) - self.offset) / self.scale]
 
@@ -156,7 +156,7 @@ class Plan(Settings):
     """Width of each level of a U-Net, finest first; every further level halves what is long enough."""
     augmentation: AugmentationPlan = AugmentationPlan()
     schedule: SchedulePlan = SchedulePlan()
-    fingerprint: dict[str, Any] = {}
+    fingerprint: dict[str, Any] = Field(default_factory=dict)
     """What the plan was made from; not read."""
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from nmsynth.data.body import body_contour
 from nmsynth.data.manifest import ManifestRow, by_case
 from nmsynth.data.prepared import read_image
 
-TARGET, TARGET_WORD = "", "target"
+TARGET = ""
 """Name of the target among the kinds of images; sources have names."""
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
 
@@ -143,16 +143,17 @@ def _in_comparable_unit(volume: Volume) -> Volume:
 
 def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> None:
     """Add an image to the statistics of its kind."""
+    key = key or "target"
     if (volume.modality, volume.unit.value) != (known.modality, known.unit):
         raise InputError(
-            f"Images of one kind must have one modality and unit; '{key or TARGET_WORD}' is {known.modality} in {known.unit}, but in "
+            f"Images of one kind must have one modality and unit; '{key}' is {known.modality} in {known.unit}, but in "
             f"case '{row.case}' {volume.modality} in {volume.unit.value}. Run 'nmsynth dataset check'."
         )
     slices = {volume.spatial_shape[0] == 1, *(shape[0] == 1 for shape in known.shapes)}
     if len(slices) > 1:
         raise InputError(
-            f"Images of one kind must be all of one slice, or all of several; '{key or TARGET_WORD}' of case '{row.case}' "
-            f"has {volume.spatial_shape[0]}, others not. Leave one kind out."
+            f"Images of one kind must be all of one slice, or all of several; '{key}' of case '{row.case}' has "
+            f"{volume.spatial_shape[0]}, others not. Leave one kind out."
         )
     values = volume.array[body_contour(volume)]
     known.n_images += 1

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmsynth.core.geometry import spacing_of
 from nmsynth.core.errors import InputError, NmsynthError, UnsafeInputError
+from nmsynth.core.geometry import spacing_of
 from nmsynth.core.normalisation import FittedNormalisation
 from nmsynth.core.plan import ImagePlan, Plan
 from nmsynth.core.volume import Volume

@@ -149,7 +149,7 @@ def _in_plane(
     *,
     smooth: bool,
 ) -> FloatArray:
-    """Slices at the places that a matrix ``(y, x)`` gives around a centre, by torch's sampler, whose axes are (x, y)."""
+    """Slices at the places that a matrix ``(y, x)`` gives around a centre, by torch's sampler of axes ``(x, y)``."""
     (n_y, n_x), (rows, columns) = size, stack.shape[2:]
     y, x = np.arange(n_y)[:, None] - (n_y - 1) / 2, np.arange(n_x)[None] - (n_x - 1) / 2
     place_y = centre[0] + plane[0, 0] * y + plane[0, 1] * x

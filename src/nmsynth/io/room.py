@@ -19,6 +19,6 @@ def check_room(folder: Path, needed_bytes: float, *, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed_bytes:
         raise InputError(
-            f"{what} need about {needed_bytes / 1e9:.2g} GB; the disk has {free / 1e9:.2g} GB free. Free space or choose "
-            "another output folder."
+            f"{what} need about {needed_bytes / 1e9:.2g} GB; the disk has {free / 1e9:.2g} GB free. Free space or "
+            "choose another output folder."
         )

@@ -70,6 +70,6 @@ def load_tensors(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for damaged files
         raise UnsafeInputError(
-            f"'{path.name}' of a training must be as nmsynth wrote it; it cannot be read. Remove it to begin that stage "
-            "anew."
+            f"'{path.name}' of a training must be as nmsynth wrote it; it cannot be read. Remove it to begin that "
+            "stage anew."
         ) from error

@@ -20,9 +20,7 @@ GAP = 4
 """White pixels between panels."""
 
 
-def sample_picture(
-    plan: Plan, case: PreparedCase, level: int, image: npt.ArrayLike, target: npt.ArrayLike
-) -> Picture:
+def sample_picture(plan: Plan, case: PreparedCase, level: int, image: npt.ArrayLike, target: npt.ArrayLike) -> Picture:
     """Source, prediction, target and error of the slice through the first region, or the middle of the body.
 
     Prediction and target share one window, from the 0.5th to the 99.5th percentile of the target; activity is shown

@@ -16,6 +16,9 @@ from nmsynth.inference.method_predictor import PredictionSettings, predict_metho
 from nmsynth.inference.tiling import FloatImage
 from nmsynth.models.method import Method
 
+OVERLAP = 0.25
+"""Share of a window that overlaps the next where a validation predicts an image."""
+
 
 @dataclass(frozen=True, slots=True)
 class ValidationScore:
@@ -82,7 +85,7 @@ def predict_case(
     method: Method, plan: Plan, case: PreparedCase, level: int, *, device: str = "cpu", n_samples: int = 1
 ) -> tuple[FloatImage, FloatImage]:
     """Prediction and target of a case in the target's unit, shape ``(z, y, x)``."""
-    settings = PredictionSettings(seed=0, n_samples=n_samples, overlap=0.25, device=device)
+    settings = PredictionSettings(seed=0, n_samples=n_samples, overlap=OVERLAP, device=device)
     training = method.training
     method.eval()
     with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=False):

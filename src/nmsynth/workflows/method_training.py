@@ -105,14 +105,14 @@ def train_on_dataset(
         dataset = output / "dataset"
         if options.is_first:
             simulated_dataset(recipe, dataset, progress=progress)
-        _wait(options, lambda: (output / PLAN_FILE).is_file(), "the dataset")
+        _wait(options, (output / PLAN_FILE).is_file, "the dataset")
     rows = read_manifest(dataset)
     _check_modalities(recipe, rows)
     if fold is not None and not (folds and 0 <= fold < folds):
         raise InputError(f"A fold is one of 0 to {(folds or 1) - 1} of the folds asked for; found {fold}.")
     splits = cross_validation(splits_of(rows), folds) if folds else [split_by_manifest(splits_of(rows))]
     started = load_start(start_from, recipe.method)
-    _wait(options, lambda: (output / PLAN_FILE).is_file(), "the plan")
+    _wait(options, (output / PLAN_FILE).is_file, "the plan")
     if options.is_first:
         given = read_plan(plan) if isinstance(plan, Path) else plan
         told = part_of(progress, 0.0, 0.02)
@@ -309,7 +309,7 @@ def _preparation_digest(plan: Plan, rows: Sequence[ManifestRow]) -> str:
 
 
 def _modalities(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """Modality of each image of a dataset as far as the manifest states it, by channel; the target's under ``target``."""
+    """Modality of each image as far as the manifest states it, by channel; the target's under ``target``."""
     found: dict[str, str] = {}
     for row in rows:
         if row.role in ("source", "condition", "target") and row.modality:
@@ -353,5 +353,3 @@ def _settled_plan(
     with atomic_file(path, overwrite=True) as temporary:
         temporary.write_text(plan_to_toml(made), encoding="utf-8")
     return made
-
-

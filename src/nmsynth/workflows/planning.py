@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 PLAN_FILE = "plan.toml"
 MINUTES_SHARE = 0.85
 """Share of the minutes asked for that goes into steps; the rest is for validation and saving."""
-VALIDATION_OVERLAP = 0.25
-"""Of the windows by which a validation predicts an image."""
 
 
 def plan_dataset(
@@ -131,8 +130,9 @@ def plan_for_minutes(
 
 
 def windows_of(plan: Plan) -> int:
-    """Windows by which a validation predicts an image of the dataset's median size; 1 where that is not known."""
+    """Patches by which a validation predicts an image of the dataset's median size; 1 where that is not known."""
     from nmsynth.inference.method_predictor import plan_windows
+    from nmsynth.training.validation import OVERLAP
 
     target = plan.fingerprint.get("target", {})
     try:
@@ -140,7 +140,9 @@ def windows_of(plan: Plan) -> int:
     except (KeyError, TypeError):
         return 1
     z, y, x = (max(1, round(n * s / own)) for n, s, own in zip(sizes, spacings, plan.spacing_mm, strict=True))
-    return len(list(plan_windows((z, y, x), plan, VALIDATION_OVERLAP)))
+    if plan.spatial_dims == 2:
+        return math.ceil(z * y * x / math.prod(plan.network_patch))
+    return len(list(plan_windows((z, y, x), plan, OVERLAP)))
 
 
 def write_plan(plan: Plan, dataset: Path, output: Path | None = None, *, overwrite: bool = False) -> Path:
