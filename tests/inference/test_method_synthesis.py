@@ -194,6 +194,15 @@ def test_a_stochastic_method_gives_samples_whose_mean_is_the_image():
     assert first.image.provenance.settings["n_samples"] == first.record["run"]["n_samples"] == 3
 
 
+def test_steps_of_sampling_are_set_for_one_synthesis():
+    model = model_of(make_method_card(family="flow"))
+    settings = SETTINGS | {"n_samples": 1}
+    usual, short, again = (synthesize(pet(), model, settings=settings | s) for s in ({}, {"sampling_steps": 2}, {}))
+    assert [r.record["run"]["sampling_steps"] for r in (usual, short, again)] == [4, 2, 4]
+    assert not np.array_equal(usual.image.array, short.image.array)
+    np.testing.assert_array_equal(usual.image.array, again.image.array)
+
+
 def test_the_record_is_json_and_names_method_and_plan(model):
     result = synthesize(pet(), model, settings=SETTINGS)
     record = json.loads(json.dumps(result.record, allow_nan=False))

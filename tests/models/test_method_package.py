@@ -68,7 +68,10 @@ def test_the_page_of_a_card_shows_plan_and_normalisation():
         ({"method": None}, "either a network or a method"),
         ({"plan": None}, "comes with the plan"),
         ({"inputs": ("ct",)}, "sources of its plan"),
-        ({"method": None, "plan": None, "inputs": ("pet",), "network": NetworkSpec(name="HomogeneousUNet")}, "significance needs"),
+        (
+            {"method": None, "plan": None, "inputs": ("pet",), "network": NetworkSpec(name="HomogeneousUNet")},
+            "significance needs",
+        ),
     ],
 )
 def test_a_card_that_contradicts_itself_is_refused(changes, message):

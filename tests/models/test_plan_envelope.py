@@ -3,23 +3,29 @@
 import pytest
 from pydantic import ValidationError
 
-from nmsynth.core.errors import InputError
+from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.units import Unit
 from nmsynth.models.envelope import Envelope
 from nmsynth.models.plan_envelope import envelope_from_plan
 from tests.helpers import make_volume
 from tests.models.method_packages import CT, FDG, PET, make_plan
+from tests.models.packages import make_pet
 
 
-def test_an_activity_may_be_half_to_twice_as_coarse_and_needs_its_tracer():
+def test_an_activity_may_be_half_to_twice_as_coarse_and_has_its_tracer():
     envelope = envelope_from_plan(make_plan(spacing_mm=(3.0, 4.0, 4.0)), tracers=(FDG,))
     assert envelope.modality == ("PT",)
     assert envelope.units == (Unit.SUV_BODY_WEIGHT, Unit.BQML)
     assert (envelope.axial_voxel_mm, envelope.in_plane_voxel_mm) == ((1.5, 6.0), (2.0, 8.0))
     assert envelope.minimum_grid == (4, 4, 4)
     assert envelope.requires_attenuation_correction
-    with pytest.raises(InputError, match="must name those that were tested"):
-        envelope_from_plan(make_plan())
+
+
+def test_unknown_tracers_are_said_with_every_image():
+    envelope = envelope_from_plan(make_plan())
+    assert envelope.any_tracer
+    flags = envelope.check(make_pet(spacing_mm=(4.0, 4.0, 4.0), acquisition=Acquisition(corrections=("ATTN",))))
+    assert flags == ("it is not stated for which tracers the model was trained",)
 
 
 def test_an_anatomical_image_may_be_far_finer_and_has_no_tracer():

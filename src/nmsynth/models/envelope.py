@@ -66,7 +66,9 @@ class Envelope(BaseModel):
     in_plane_voxel_mm: tuple[float, float]
     """Smallest and largest pixel in the plane [mm]."""
     tracers: tuple[Tracer, ...] = ()
-    """Tracers; an unknown one is refused. At least one for ``PT`` and ``NM``; CT and MR have none."""
+    """Tracers; an unknown one is refused. ``PT`` and ``NM`` need one, unless any is taken; CT and MR have none."""
+    any_tracer: bool = False
+    """Whether any tracer is taken, with a flag, as it is not known which the model was trained for."""
     minimum_grid: tuple[int, int, int] = (8, 32, 32)
     """Fewest voxels along ``(z, y, x)``."""
     requires_attenuation_correction: bool = True
@@ -85,7 +87,7 @@ class Envelope(BaseModel):
     @model_validator(mode="after")
     def _traced(self) -> Envelope:
         """Refuse an envelope of images of activity without a tracer."""
-        if not self.tracers and set(self.modality) & set(ACTIVITY_MODALITIES):
+        if not (self.tracers or self.any_tracer) and set(self.modality) & set(ACTIVITY_MODALITIES):
             raise ValueError("an envelope of PT or NM names the tracers that were tested; found none")
         return self
 
@@ -140,6 +142,8 @@ class Envelope(BaseModel):
         part = volume.acquisition.body_part
         if self.requires_attenuation_correction and not volume.acquisition.corrections:
             flags.append("the source does not state whether it is corrected for attenuation; the model needs it")
+        if self.any_tracer:
+            flags.append("it is not stated for which tracers the model was trained")
         if self.body_regions and part and _bare(part) not in {_bare(region) for region in self.body_regions}:
             flags.append(f"body part {printable(part)} is not among those tested: {', '.join(self.body_regions)}")
         return tuple(flags)

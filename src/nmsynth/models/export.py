@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmsynth.core.errors import InputError, MissingExtraError
+from nmsynth.core.errors import InputError, MissingExtraError, NmsynthError
 from nmsynth.models.envelope import printable
 from nmsynth.models.installing import export_package
 from nmsynth.models.package import read_card
@@ -36,6 +36,8 @@ class Exported:
     """Names of the inputs of the graph; none of a package."""
     any_size: bool | None = None
     """Whether the graph takes images of any size; ``None`` of a package."""
+    any_batch: bool | None = None
+    """Whether it takes any number of images at once; ``None`` of a package."""
     difference: float | None = None
     """Largest relative difference from the network, as it was tried; ``None`` of a package."""
 
@@ -46,6 +48,7 @@ class Exported:
             "output": self.output.name,
             "inputs": list(self.inputs),
             "any_size": self.any_size,
+            "any_batch": self.any_batch,
             "largest_relative_difference": self.difference,
         }
 
@@ -98,8 +101,16 @@ def export_model(
         "openvino": _write_openvino,
         "monai-bundle": write_monai_bundle,
     }
-    difference = _at_once(output, lambda place: writers[kind](step, place))
-    return Exported(kind, output, step.names, step.any_size, difference)
+    try:
+        difference = _at_once(output, lambda place: writers[kind](step, place))
+    except NmsynthError:
+        raise
+    except Exception as error:  # whatever another program's library raises is a reason why it cannot be written
+        reason = printable(" ".join(str(error).split()), length=200)
+        raise InputError(
+            f"The model {step.card.name} cannot be written as {kind}: {reason}. Try another format."
+        ) from error
+    return Exported(kind, output, step.names, step.any_size, step.any_batch, difference)
 
 
 def _check_output(output: Path, *, suffix: str, overwrite: bool) -> None:
@@ -152,10 +163,12 @@ def _write_onnx(step: Step, path: Path) -> float:
 
     from nmsynth.models.tracing import check_parity, quiet
 
-    axes = {0: "batch", **({2 + k: name for k, name in enumerate(step.spatial_axes)} if step.any_size else {})}
-    dynamic = {name: {0: "batch"} if name in ("condition", "noise") else axes for name in (*step.names, "answer")}
-    if "noise" in dynamic and step.any_size:
-        dynamic["noise"] = {0: "batch", **{2 + k: f"noise_{name}" for k, name in enumerate(step.spatial_axes)}}
+    batch = {0: "batch"} if step.any_batch else {}
+    dynamic: dict[str, dict[int, str]] = {}
+    for name in (*step.names, "answer"):
+        sizes = step.spatial_axes if step.any_size and name != "condition" else ()
+        prefix = "noise_" if name == "noise" else ""
+        dynamic[name] = batch | {2 + k: f"{prefix}{axis}" for k, axis in enumerate(sizes)}
     with quiet():
         torch.onnx.export(
             step.network,
@@ -168,6 +181,7 @@ def _write_onnx(step: Step, path: Path) -> float:
             dynamic_axes=dynamic,
         )
     model = onnx.load(path)
+    _count_axes_from_the_front(model)
     onnx.helper.set_model_props(model, {CARD_KEY: step.card.model_dump_json()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
@@ -178,6 +192,14 @@ def _write_onnx(step: Step, path: Path) -> float:
         return answer
 
     return check_parity(step, run, kind="ONNX graph")
+
+
+def _count_axes_from_the_front(model: Any) -> None:
+    """Correct axes of a transposition that the exporter left negative, which ONNX does not know."""
+    for node in model.graph.node:
+        for attribute in node.attribute if node.op_type == "Transpose" else ():
+            if attribute.name == "perm":
+                attribute.ints[:] = [axis % len(attribute.ints) for axis in attribute.ints]
 
 
 def _write_openvino(step: Step, path: Path) -> float:
@@ -191,7 +213,7 @@ def _write_openvino(step: Step, path: Path) -> float:
     shapes = []
     for value in example:
         spatial = [-1] * (value.ndim - 2) if step.any_size else list(value.shape[2:])
-        shapes.append(openvino.PartialShape([-1, value.shape[1], *spatial]))
+        shapes.append(openvino.PartialShape([-1 if step.any_batch else 1, value.shape[1], *spatial]))
     with quiet():
         model = openvino.convert_model(graph, example_input=example, input=shapes)
     for port, name in zip(model.inputs, step.names, strict=True):

@@ -14,11 +14,14 @@ from nmsynth.models.card import Card
 from nmsynth.models.envelope import printable
 from nmsynth.models.methods import build_method, load_shipped, shipped_state
 from nmsynth.models.package import check_fit, read_state, write_package
+from nmsynth.models.plan_envelope import envelope_from_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nmsynth.models.method import Method
+
+__all__ = ["envelope_from_plan", "load_method", "save_method_package"]
 
 SPARE_ELEMENTS = 2**26
 """Elements that building may take beyond four times those of the weights, such as for tables of positions."""

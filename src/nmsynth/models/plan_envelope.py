@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nmsynth.core.errors import InputError
 from nmsynth.core.plan import ImagePlan, Plan
 from nmsynth.core.units import Unit
 from nmsynth.models.envelope import ACTIVITY_MODALITIES, Envelope, Tracer
@@ -30,22 +29,13 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
     plan
         By which a method was trained.
     tracers
-        That it was trained and tested for; needed where the first source is ``PT`` or ``NM``, not used otherwise.
+        That it was trained and tested for, where the first source is ``PT`` or ``NM``. Without any, every tracer is
+        taken, and each synthesis says that it is not known for which the model was trained.
     body_regions
         DICOM body parts that were tested.
-
-    Raises
-    ------
-    InputError
-        If a tracer is needed and none is given.
     """
     first = plan.sources[0]
     active = first.modality in ACTIVITY_MODALITIES
-    if active and not tracers:
-        raise InputError(
-            f"The source '{first.name}' shows a tracer ({first.modality}); an envelope must name those that were "
-            "tested, and none is given. Pass tracers."
-        )
     low = FINEST["activity" if active else "anatomy"]
     z, y, x = plan.spacing_mm
     least = tuple(min(n, max(4, n // 4)) for n in plan.patch)
@@ -55,6 +45,7 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
         axial_voxel_mm=(low * z, COARSEST * z),
         in_plane_voxel_mm=(low * min(y, x), COARSEST * max(y, x)),
         tracers=tuple(tracers) if active else (),
+        any_tracer=active and not tracers,
         minimum_grid=(least[0], least[1], least[2]),
         requires_attenuation_correction=first.modality == "PT",
         body_regions=tuple(body_regions),

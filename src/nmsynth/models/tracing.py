@@ -62,8 +62,8 @@ class MethodStep(nn.Module):
 class Step:
     """What is exported: a network, the names of its inputs and an example of each.
 
-    ``any_size`` says whether the graph holds for images of any size, as far as was tried, or only for that of the
-    example. ``method`` is ``None`` for a network that takes one image.
+    ``any_size`` and ``any_batch`` say whether the graph holds for images of any size and for any number of them, as far
+    as was tried, or only as in the example. ``method`` is ``None`` for a network that takes one image.
     """
 
     card: Card
@@ -72,6 +72,7 @@ class Step:
     names: tuple[str, ...]
     sizes: tuple[int, ...]
     any_size: bool
+    any_batch: bool
 
     def example(self, sizes: tuple[int, ...] | None = None, *, batch: int = 1) -> tuple[torch.Tensor, ...]:
         """Random inputs for an image of these sizes."""
@@ -94,16 +95,22 @@ def load_step(folder: Path, card: Card, *, allow_import: bool = False) -> Step:
     if card.network is not None:
         network = load_network(folder, card)
         strides: Any = network.stride
-        return Step(card, network, None, ("image",), tuple(max(8, 4 * int(s)) for s in strides), any_size=True)
+        return Step(
+            card, network, None, ("image",), tuple(max(8, 4 * int(s)) for s in strides), any_size=True, any_batch=True
+        )
     method = load_method(folder, card, allow_import=allow_import)
     step = MethodStep(method).eval()
     most = EXAMPLE_SIZE[method.setting.spatial_dims]
     # one more than a patch, so that what is padded is recorded too
     odd = tuple(min(n, most) + 1 for n in method.setting.patch)
     names = tuple(step.names)
-    if _holds_elsewhere(step, method, odd):
-        return Step(card, step, method, names, odd, any_size=True)
-    return Step(card, step, method, names, tuple(method.setting.patch), any_size=False)
+    graph = _trace(step, example_inputs(method, odd), card.name)
+    smaller, larger = tuple(max(2, 2 * n // 3) for n in odd), tuple(n + 6 for n in odd)
+    any_size = all(_holds(graph, step, example_inputs(method, sizes)) for sizes in (smaller, larger))
+    sizes = odd if any_size else tuple(method.setting.patch)
+    graph = graph if any_size else _trace(step, example_inputs(method, sizes), card.name)
+    any_batch = _holds(graph, step, example_inputs(method, sizes, batch=2))
+    return Step(card, step, method, names, sizes, any_size, any_batch)
 
 
 def example_inputs(method: Method | None, sizes: tuple[int, ...], *, batch: int = 1) -> tuple[torch.Tensor, ...]:
@@ -119,10 +126,7 @@ def example_inputs(method: Method | None, sizes: tuple[int, ...], *, batch: int 
     if method.setting.n_conditions:
         inputs.append(draw(batch, method.setting.n_conditions))
     if method.stochastic:
-        stride = method.noise_stride
-        strides = (stride,) * len(sizes) if isinstance(stride, int) else tuple(stride)
-        coarse = [-(-n // s) for n, s in zip(sizes, strides, strict=True)]
-        inputs.append(draw(batch, method.noise_channels, *coarse))
+        inputs.append(draw(batch, *method.noise_shape(sizes)))
     return tuple(inputs)
 
 
@@ -156,19 +160,13 @@ def _trace(network: nn.Module, example: tuple[torch.Tensor, ...], name: str) -> 
     return graph
 
 
-def _holds_elsewhere(step: nn.Module, method: Method, sizes: tuple[int, ...]) -> bool:
-    """Whether a graph that was recorded at some sizes answers as the network does at smaller and larger ones."""
-    graph: Any = _trace(step, example_inputs(method, sizes), "the model")
-    for change in (lambda n: max(2, 2 * n // 3), lambda n: n + 6):
-        other = tuple(change(n) for n in sizes)
-        inputs = example_inputs(method, other, batch=2)
-        with quiet():
-            try:
-                if relative_difference(graph(*inputs).numpy(), step(*inputs).numpy()) > LARGEST_DIFFERENCE:
-                    return False
-            except (RuntimeError, ValueError):
-                return False
-    return True
+def _holds(graph: Any, network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> bool:
+    """Whether a graph answers as the network does."""
+    with quiet():
+        try:
+            return relative_difference(graph(*inputs).numpy(), network(*inputs).numpy()) <= LARGEST_DIFFERENCE
+        except (RuntimeError, ValueError):
+            return False
 
 
 def relative_difference(found: npt.ArrayLike, expected: npt.ArrayLike) -> float:
