@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,14 +45,16 @@ class Feed(Iterable["Batch"]):
     def __iter__(self) -> Iterator[Batch]:
         """Each batch once."""
         drawn = self._by_workers() if self.workers else self._by_thread()
-        for _ in range(self.count):
-            started = time.perf_counter()
-            batch = next(drawn)
-            self.waited_s += time.perf_counter() - started
-            yield batch
-        drawn.close()
+        try:
+            for _ in range(self.count):
+                started = time.perf_counter()
+                batch = next(drawn)
+                self.waited_s += time.perf_counter() - started
+                yield batch
+        finally:
+            drawn.close()
 
-    def _by_workers(self) -> Iterator[Batch]:
+    def _by_workers(self) -> Generator[Batch, None, None]:
         """Batches of torch's worker processes."""
         from torch.utils.data import DataLoader
 
@@ -65,7 +67,7 @@ class Feed(Iterable["Batch"]):
         )
         yield from loader
 
-    def _by_thread(self) -> Iterator[Batch]:
+    def _by_thread(self) -> Generator[Batch, None, None]:
         """Batches of a thread, which numpy and torch let run beside the network."""
         drawn: queue.Queue[Batch | BaseException] = queue.Queue(AHEAD)
         stop = threading.Event()

@@ -20,7 +20,7 @@ from nmsynth.data.prepared import PreparedCase
 from nmsynth.training.checkpoint import SCHEMA_VERSION, save_json, save_tensors
 from nmsynth.training.curve_log import CurveLog
 from nmsynth.training.method_module import MethodModule
-from nmsynth.training.sample_picture import sample_picture, save_picture
+from nmsynth.training.sample_picture import Picture, sample_picture, save_picture
 from nmsynth.training.validation import ValidationScore, score_method
 
 LAST, BEST, CURVE = "last.ckpt", "best.pt", "curve.json"
@@ -147,7 +147,7 @@ class Keeper(Callback):
 
     def _score(self, trainer: lightning.Trainer, module: MethodModule) -> ValidationScore:
         """Score, with a picture of the first case."""
-        pictures = []
+        pictures: list[Picture] = []
 
         def seen(case: PreparedCase, level: int, image: np.ndarray, target: np.ndarray) -> None:
             if not pictures:

@@ -233,7 +233,7 @@ def _fit(
         trainer = _trainer(plan, stage.folder, keeper, accelerator, options, start)
         if plan.spatial_dims == 3:
             # channels last, which convolutions compute faster; not so in 2D on a CPU
-            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last_3d)
         trainer.fit(module, feed)
     method.to("cpu")
     return module.step, module.step >= stage.steps or keeper.stopped_early
