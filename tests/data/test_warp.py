@@ -15,9 +15,7 @@ MIDDLE = [(n - 1) / 2 for n in SHAPE]
 def blob(centre_mm):
     """A Gaussian of 8 mm at a place from the middle of the image [mm]."""
     z, y, x = np.ogrid[tuple(slice(0, n) for n in SHAPE)]
-    squares = (
-        ((i - m) * s - c) ** 2 for i, m, s, c in zip((z, y, x), MIDDLE, SPACING, centre_mm, strict=True)
-    )
+    squares = (((i - m) * s - c) ** 2 for i, m, s, c in zip((z, y, x), MIDDLE, SPACING, centre_mm, strict=True))
     return np.exp(-sum(squares) / (2 * 8.0**2)).astype(np.float32)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from nmsynth.training.method_trainer import TrainingOptions
 
 PREPARED, PACKAGE = "prepared", "package"
+SMALL_BYTES = 100_000_000
+"""Prepared cases of less are made by one process [bytes]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,12 +247,12 @@ def prepare_dataset(
     cases
         Names of those wanted; all when unset.
     workers
-        Processes; all cores when unset.
+        Processes; all cores when unset and there is much to do.
 
     Raises
     ------
     InputError
-        If the folder holds cases of another plan or manifest, or an image does not fit.
+        If the disk has no room, the folder holds cases of another plan or manifest, or an image does not fit.
     """
     from nmsynth.core.plan import check_same_images
     from nmsynth.data.manifest import read_manifest
@@ -269,7 +271,9 @@ def prepare_dataset(
         )
     stamp.write_text(digest + "\n")
     missing = [case for case in wanted if not (folder / f"{case}.json").is_file()]
-    _check_room(plan, {case: by_name[case] for case in missing}, root_of(dataset), folder)
+    needed = _check_room(plan, {case: by_name[case] for case in missing}, root_of(dataset), folder)
+    if workers is None and needed < SMALL_BYTES:
+        workers = 1  # processes would take longer to start
     run_jobs(
         _prepare_one,
         [(case, by_name[case], root_of(dataset), plan, folder) for case in missing],
@@ -281,17 +285,18 @@ def prepare_dataset(
     return open_prepared(folder, wanted)
 
 
-def _check_room(plan: Plan, cases: Mapping[str, Sequence[ManifestRow]], root: Path, folder: Path) -> None:
-    """Refuse to prepare what the disk has no room for, judged by the size of the first case."""
+def _check_room(plan: Plan, cases: Mapping[str, Sequence[ManifestRow]], root: Path, folder: Path) -> int:
+    """Room that cases take, judged by the size of the first [bytes]; refused where the disk has it not."""
     from nmsynth.data.prepared import prepared_bytes, read_image
     from nmsynth.io.room import check_room
 
     if not cases:
-        return
+        return 0
     first = next(iter(cases.values()))
     target = read_image(next(row for row in first if row.role == "target"), root, plan.target)
     needed = sum(prepared_bytes(target, rows, plan) for rows in cases.values())
     check_room(folder, needed, what="Prepared cases")
+    return needed
 
 
 def _prepare_one(job: tuple[str, list[ManifestRow], Path, Plan, Path]) -> None:
