@@ -49,7 +49,7 @@ def write_monai_bundle(step: Step, folder: Path) -> float:
     (docs / "license.txt").write_text(f"Weights: {card.licence}\n{card.intended_use}\n", encoding="utf-8")
     (folder / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     torch.save({key: value.clone() for key, value in step.network.state_dict().items()}, models / "model.pt")
-    torch.jit.save(traced(step), models / "model.ts")  # type: ignore[no-untyped-call]
+    torch.jit.save(traced(step), models / "model.ts")
     graph = torch.jit.load(models / "model.ts")  # type: ignore[no-untyped-call]
 
     def run(inputs: Mapping[str, FloatArray]) -> FloatArray:
