@@ -238,6 +238,16 @@ def test_means_of_blocks_are_compared_as_sets_where_unit_is_not_shared():
     assert float(set_distance(means + 1, means)) == pytest.approx(2.0, rel=1e-5)
 
 
+def test_pairs_are_asked_for_where_conditions_tell_the_target():
+    batch = tiny_batch(2, 1, 2)
+    method = CycleGAN(tiny_setting(2, 1, 2), paired=True, supervision=10.0, **ARGUMENTS["cyclegan"])
+    assert method.paired
+    assert not CycleGAN(tiny_setting(2), **ARGUMENTS["cyclegan"]).paired
+    assert "supervision" in method.losses(batch, "generator", "main")
+    with pytest.raises(InputError, match="needs pairs; supervision is asked for without"):
+        CycleGAN(tiny_setting(2), supervision=1.0)
+
+
 def _plan() -> Plan:
     linear = Normalisation(kind="linear")
     return Plan(

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nmsynth.core.errors import InputError
 from nmsynth.models.method import Method, MethodBatch, MethodSetting, regression_loss, with_constant_channels
 from nmsynth.models.patch_gan import GanLoss, PatchGAN, discriminator_loss, generator_loss
 from nmsynth.models.residual_unet import Attention, unet_for
@@ -93,6 +94,11 @@ class CycleGAN(Method):
         Residual blocks a level of a generator.
     discriminator_channels
         Width of a discriminator's first layer.
+    paired
+        Whether source and target of a batch are of one patient. Needed where conditions also say what the target is,
+        such as its tracer: of two patients drawn apart they would say it of the wrong one.
+    supervision
+        Weight against the adversarial losses of the absolute error, for pairs only.
     for_training
         Whether there are the generator back and the discriminators, which need MONAI.
     """
@@ -112,11 +118,17 @@ class CycleGAN(Method):
         attention: Attention = "none",
         n_blocks: int = 1,
         discriminator_channels: int = 32,
+        paired: bool = False,
+        supervision: float = 0.0,
         for_training: bool = True,
     ) -> None:
         super().__init__(setting)
+        if supervision and not paired:
+            raise InputError("An absolute error needs pairs; supervision is asked for without. Set paired to true.")
+        self.paired = paired
         n = setting.n_sources
         self.weights = {"cycle": cycle, "identity": identity if n == 1 else 0.0, "preservation": preservation}
+        self.weights["supervision"] = supervision
         self.block = block
         self.gan_loss: GanLoss = gan_loss
         self.generator = unet_for(setting, n, 1, attention=attention, n_blocks=n_blocks)
@@ -159,6 +171,8 @@ class CycleGAN(Method):
             terms["identity"] = of_target + (self._back(source, condition) - source).abs().mean()
         if self.weights["preservation"]:
             terms["preservation"] = self._preservation(to_target, source, target, weight)
+        if self.weights["supervision"]:
+            terms["supervision"] = regression_loss(to_target, target, weight)
         largest = max(1.0, self.weights["cycle"])
         total = sum(self.weights.get(name, 1.0) * term for name, term in terms.items())
         return {"total": torch.as_tensor(total) / largest, **terms}

@@ -9,7 +9,7 @@ group; synthesis asks it for an answer. Both work on normalised patches, ``(batc
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import nn
@@ -27,6 +27,8 @@ class MethodBatch(TypedDict):
     """Shape ``(batch, condition)``."""
     weight: torch.Tensor
     """Shape ``(batch, 1, ...)``: what a voxel counts, 1 in the body, 0 where an image has no field of view."""
+    labels: NotRequired[torch.Tensor]
+    """Shape ``(batch, 1, ...)``: number of the lesion or organ of a voxel, 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)

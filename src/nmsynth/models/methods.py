@@ -26,6 +26,7 @@ METHODS = {
     "ldm": "nmsynth.models.latent_diffusion:LatentDiffusion",
     "flow": "nmsynth.models.rectified_flow:RectifiedFlow",
     "swin": "nmsynth.models.swin:Swin",
+    "cascade": "nmsynth.models.cascade:Cascade",
 }
 """Class of each family."""
 

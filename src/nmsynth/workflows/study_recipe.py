@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +36,10 @@ _ROLES = {
     "mr": "anatomy",
 }
 """Role of an image by its name; others are references."""
+_VIEWS = ("anterior", "posterior")
+_INPUTS = ("source", "labels", "ct")
+"""Settings that are files of the user's, whose places are no part of a dataset."""
+Role = Literal["source", "condition", "target", "truth", "reference", "mask", "anatomy", "data"]
 
 
 class StudyRecipe(BaseModel):
@@ -53,6 +57,8 @@ class StudyRecipe(BaseModel):
     """Of that command, the same for all subjects."""
     draws: dict[str, tuple[Any, ...]] = {}
     """Values of which one is drawn for each subject, all alike."""
+    roles: dict[str, Role] = {}
+    """Role of an image by its name where it is not the usual one, such as ``{"mr": "source", "scan": "reference"}``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,7 @@ class StudyPlan:
     kind: str
     split: str
     settings: dict[str, Any]
+    roles: dict[str, str] = field(default_factory=dict)
 
 
 def study_recipe_names() -> list[str]:
@@ -104,7 +111,8 @@ def plan_studies(recipe: StudyRecipe, n_subjects: int, seed: int) -> list[StudyP
         split = "validation" if k == 1 or (k > 1 and rng.random() < recipe.validation_share) else "train"
         settings = {**recipe.settings, **drawn, "seed": 1_000_000 + seed * 100_000 + k}
         resolved = resolve(model, settings, where=f"the recipe '{recipe.name}'")
-        plans.append(StudyPlan(f"{recipe.name}-{k:05d}", recipe.kind, split, resolved.model_dump(mode="json")))
+        case = f"{recipe.name}-{k:05d}"
+        plans.append(StudyPlan(case, recipe.kind, split, resolved.model_dump(mode="json"), dict(recipe.roles)))
     return plans
 
 
@@ -149,29 +157,45 @@ def simulate_study(plan: StudyPlan, work: Path, *, file_format: str) -> tuple[li
         raise InputError(f"Studies of the kind '{plan.kind}' are written as NIfTI; DICOM was asked for. Leave it out.")
     settings = resolve(model, stated, where="the recipe")
     simulate(settings, work / "study")
-    return _rows(plan, work), {"case": plan.case_id, "settings": settings.model_dump(mode="json")}
+    told = {name: value for name, value in settings.model_dump(mode="json").items() if name not in _INPUTS}
+    return _rows(plan, work), {"case": plan.case_id, "settings": told}
 
 
 def _rows(plan: StudyPlan, work: Path) -> list[ManifestRow]:
-    """What a study wrote, as rows of a manifest: its scan and what comes with it first, then what is known of it."""
+    """What a study wrote, as rows of a manifest: its scan and what comes with it first, then what is known of it.
+
+    Planar views that are an image each are a case each, of one subject.
+    """
     from nmsynth.data.manifest import ManifestRow
 
     fraction = float(plan.settings.get("count_fraction", 1.0))
     root = work / "study"
     like = _sidecar_facts(next(iter(sorted(root.glob("reference/noise_free*.nii.gz"))), root))
-    rows = []
+    rows: list[ManifestRow] = []
     for path in _images(root):
         name = "scan" if path == root else path.name.removesuffix(".nii.gz").removesuffix(".npy")
-        role = _role(name, of_scan=path == root or path.parent == root, is_image=path.suffix != ".npy")
-        of = fraction if role in ("source", "data") else 1.0 if name.startswith("full_count") else None
-        facts = _sidecar_facts(path) or (like if role == "source" else {})
+        of_scan, is_image = path == root or path.parent == root, path.suffix != ".npy"
+        view = _view(name) if any((root / f"{v}.nii.gz").is_file() for v in _VIEWS) else ""
+        name = name.removesuffix(view).removesuffix("_") or "scan"
+        case = f"{plan.case_id}-{view}" if view else plan.case_id
+        role = _role(name, plan.roles, of_scan=of_scan, is_image=is_image)
+        if role in ("source", "target") and any((r.case, r.role, r.name) == (case, role, name) for r in rows):
+            role = "reference"  # CT and MR stand beside a scan in DICOM and among what is known of it
+        counts = of_scan and _ROLES.get(name) != "anatomy"
+        of = fraction if counts else 1.0 if name.startswith("full_count") else None
+        facts = _sidecar_facts(path) or (like if counts and is_image else {})
         rows.append(
             ManifestRow(
-                plan.case_id, plan.case_id, plan.split, role, name, path.relative_to(work).as_posix(), of,
+                case, plan.case_id, plan.split, role, name, path.relative_to(work).as_posix(), of,
                 facts.get("modality") or "", facts.get("unit") or "",
             )
         )  # fmt: skip
     return rows
+
+
+def _view(name: str) -> str:
+    """View that the name of an image ends in; nothing where it names none."""
+    return next((view for view in _VIEWS if name == view or name.endswith(f"_{view}")), "")
 
 
 def _images(root: Path) -> list[Path]:
@@ -183,11 +207,13 @@ def _images(root: Path) -> list[Path]:
     return [*folders, *files]
 
 
-def _role(name: str, *, of_scan: bool, is_image: bool) -> str:
-    """Role of an image by its name, which may end in its view."""
+def _role(name: str, roles: Mapping[str, str], *, of_scan: bool, is_image: bool) -> str:
+    """Role of an image by its name, which may end in its view; that of the recipe first."""
+    plain = name.removesuffix(_view(name)).removesuffix("_")
+    if plain in roles:
+        return roles[plain]
     if not is_image or name == "projections":
         return "data"
-    plain = name.removesuffix("_anterior").removesuffix("_posterior")
     return _ROLES.get(plain, "source" if of_scan else "reference")
 
 

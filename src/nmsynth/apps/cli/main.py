@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from nmsynth import __version__
-from nmsynth.apps.cli import benchmark, dataset, demo, evaluate, info, models, plan, report, simulate, synthesize, train
+from nmsynth.apps.cli import (
+    benchmark,
+    dataset,
+    demo,
+    evaluate,
+    info,
+    models,
+    plan,
+    recipes,
+    report,
+    simulate,
+    synthesize,
+    train,
+)  # fmt: skip
 from nmsynth.apps.cli.terminal import Terminal
 from nmsynth.core.errors import NmsynthError
 from nmsynth.core.log import configure_logging
@@ -35,6 +48,7 @@ app = typer.Typer(
 app.command("info")(info.info)
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(recipes.app, name="recipes")
 app.command("plan")(plan.plan)
 app.command("train")(train.train)
 app.command("synthesize")(synthesize.synthesize)

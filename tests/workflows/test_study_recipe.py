@@ -1,0 +1,131 @@
+"""Rows of studies: roles as the recipe says, a case for each planar view, no place of a user's files in a record."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nmsynth.core.errors import InputError
+from nmsynth.data.manifest import read_manifest
+from nmsynth.data.manifest_cohort import cases_of
+from nmsynth.workflows import study_recipe
+from nmsynth.workflows.dataset_simulation import SimulateCohortSettings, simulate_dataset
+from nmsynth.workflows.study_recipe import StudyPlan, load_study_recipe, plan_studies, simulate_study
+
+PET = ("scan", "uncorrected", "reference/noise_free", "reference/truth", "reference/ct", "reference/lesions")
+VIEWS = ("anterior", "posterior")
+KNOWN = ("noise_free", "full_count", "lesions", "body")
+PLANAR = (*VIEWS, *(f"reference/{name}_{view}" for name in KNOWN for view in VIEWS))
+
+
+def _rows(plan, tmp_path, monkeypatch, names):
+    """Rows of a study whose command writes empty files of these names."""
+
+    def write(settings, output):
+        for name in names:
+            path = output / f"{name}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    model, _ = study_recipe._workflow(plan.kind)
+    monkeypatch.setattr(study_recipe, "_workflow", lambda _: (model, write))
+    return simulate_study(plan, tmp_path, file_format="nifti")
+
+
+def _plan(name, **overrides):
+    return plan_studies(load_study_recipe(name, overrides), 1, 5)[0]
+
+
+def test_uncorrected_pet_is_the_source_of_the_corrected(tmp_path, monkeypatch):
+    rows, _ = _rows(_plan("nac-pet"), tmp_path, monkeypatch, PET)
+    roles = {row.name: row.role for row in rows}
+    assert roles["uncorrected"] == "source"
+    assert roles["scan"] == "target"
+    assert roles["noise_free"] == "reference"
+    assert roles["ct"] == "anatomy"
+    assert len(cases_of(rows)) == 1
+
+
+def test_ct_is_a_source_without_count_fraction(tmp_path, monkeypatch):
+    rows, _ = _rows(_plan("ct-pet"), tmp_path, monkeypatch, PET)
+    found = {row.role: row for row in rows if row.role in ("source", "target")}
+    ct = next(row for row in rows if row.name == "ct")
+    assert ct.role == "source"
+    assert ct.count_fraction is None
+    assert ct.channel == "ct"
+    assert found["target"].name == "noise_free"
+
+
+def test_views_are_cases_of_one_subject(tmp_path, monkeypatch):
+    plan = _plan("bone-planar")
+    cases = cases_of(_rows(plan, tmp_path, monkeypatch, PLANAR)[0])
+    assert list(cases) == ["bone-planar-00000-anterior", "bone-planar-00000-posterior"]
+    for view, rows in zip(VIEWS, cases.values(), strict=True):
+        assert {row.subject for row in rows} == {"bone-planar-00000"}
+        assert all(view in row.path for row in rows)
+        assert {row.name: row.role for row in rows} == {
+            "scan": "source",
+            "noise_free": "target",
+            "full_count": "reference",
+            "lesions": "mask",
+            "body": "mask",
+        }
+        assert rows[0].count_fraction == plan.settings["count_fraction"]
+
+
+def test_dicom_companions_stand_in_one_row_of_their_role(tmp_path, monkeypatch):
+    plan = _plan("ct-pet")
+    model, _ = study_recipe._workflow("pet")
+
+    def write(settings, output):
+        for name in ("pet", "ct"):
+            (output / name).mkdir(parents=True)
+            (output / name / "1.dcm").touch()
+        (output / "reference").mkdir()
+        for name in ("ct", "noise_free"):
+            (output / "reference" / f"{name}.nii.gz").touch()
+
+    monkeypatch.setattr(study_recipe, "_workflow", lambda _: (model, write))
+    rows, _ = simulate_study(plan, tmp_path, file_format="dicom")
+    sources = [row for row in rows if row.role == "source" and row.name == "ct"]
+    assert [row.path for row in sources] == ["study/ct"]
+    assert sources[0].count_fraction is None
+
+
+def test_the_place_of_a_label_map_is_in_no_record(tmp_path, monkeypatch):
+    plan = _plan("brain-mr-pet", **{"settings.labels": "/home/someone/head.nii.gz"})
+    _, facts = _rows(plan, tmp_path, monkeypatch, PET)
+    assert "someone" not in json.dumps(facts)
+    assert facts["settings"]["tracer"] == "FDG"
+
+
+def test_a_role_that_is_none_is_refused():
+    with pytest.raises(InputError, match=r"roles\.mr"):
+        load_study_recipe("mr-pet", {"roles.mr": "input"})
+
+
+def test_brains_without_a_label_map_are_refused(tmp_path):
+    with pytest.raises(InputError, match="Give --labels"):
+        simulate_dataset(SimulateCohortSettings(recipe="brain-mr-pet", subjects=1), tmp_path / "out", workers=1)
+
+
+def test_roles_of_a_plan_are_those_of_its_recipe():
+    assert isinstance(_plan("mr-ct"), StudyPlan)
+    assert _plan("mr-ct").roles["ct"] == "target"
+
+
+@pytest.mark.slow
+def test_a_bone_scan_is_simulated_and_prepared(tmp_path):
+    pytest.importorskip("lightning")
+    from nmsynth.workflows.method_training import prepare_dataset
+    from nmsynth.workflows.planning import plan_dataset
+
+    settings = SimulateCohortSettings(recipe="bone-planar", subjects=2)
+    simulate_dataset(settings, tmp_path / "data", overrides={"settings.pixel_mm": 9.6}, workers=1)
+    assert len(cases_of(read_manifest(tmp_path / "data"))) == 4
+    plan = plan_dataset(tmp_path / "data", device="cpu")
+    assert plan.dimensions == "2d"
+    case = prepare_dataset(tmp_path / "data", plan, tmp_path / "prepared", workers=1)[0]
+    source, target = np.asarray(case.source(0)[0]), np.asarray(case.target)
+    assert source.shape == target.shape
+    assert source.sum() < 0.6 * target.sum()
