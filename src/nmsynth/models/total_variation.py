@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,5 +44,6 @@ class TotalVariation:
         if noise <= 0 or self.strength <= 0:
             return array
         scaled = array / np.float32(noise)
-        filtered = denoise_tv_chambolle(scaled, weight=self.strength, eps=1e-3, max_num_iter=MAX_ITERATIONS)
+        denoise: Callable[..., FloatImage] = denoise_tv_chambolle
+        filtered = denoise(scaled, weight=self.strength, eps=1e-3, max_num_iter=MAX_ITERATIONS)
         return np.asarray(filtered * np.float32(noise), dtype=np.float32)

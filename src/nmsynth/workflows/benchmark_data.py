@@ -123,7 +123,7 @@ def level_label(fraction: float | None, edges: Sequence[float]) -> str:
     return f"{100 * edges[above]:.3g} to {100 * edges[above - 1]:.3g} %"
 
 
-def tested_levels(fractions: Sequence[float | None], n_levels: int) -> list[int]:
+def levels_to_test(fractions: Sequence[float | None], n_levels: int) -> list[int]:
     """Which ways to present a case are tested.
 
     Parameters
@@ -135,7 +135,7 @@ def tested_levels(fractions: Sequence[float | None], n_levels: int) -> list[int]
 
     Examples
     --------
-    >>> tested_levels([1.0, 0.3, 0.1, 0.05, 0.02], 2), tested_levels([None], 0)
+    >>> levels_to_test([1.0, 0.3, 0.1, 0.05, 0.02], 2), levels_to_test([None], 0)
     ([1, 4], [0])
     """
     low = [k for k, f in enumerate(fractions) if f is None or f < 1.0] or list(range(len(fractions)))

@@ -22,7 +22,7 @@ from nmsynth.workflows.benchmark_baselines import (
     target_of,
 )
 from nmsynth.workflows.benchmark_budget import Budget, Speed, budget_of, clock_of, measured_speed
-from nmsynth.workflows.benchmark_data import TaskFolder, level_label, tested_levels
+from nmsynth.workflows.benchmark_data import TaskFolder, level_label, levels_to_test
 from nmsynth.workflows.benchmark_meter import Meter, peak_memory_mb
 from nmsynth.workflows.benchmark_suite import RunSpec, Suite, settings_digest
 
@@ -200,7 +200,7 @@ def presented(job: RunJob, cases: list[PreparedCase], *, tested_only: bool) -> l
     for case in cases:
         known = fractions[case.case_id]
         own = [known[min(k, len(known) - 1)] if known else None for k in range(len(case.levels))]
-        levels = tested_levels(own, task.test_levels) if tested_only else range(len(own))
+        levels = levels_to_test(own, task.test_levels) if tested_only else range(len(own))
         found += [Presented(case, k, level_label(own[k], task.level_edges), own[k]) for k in levels]
     return found
 
