@@ -42,6 +42,7 @@ def test_interval_is_that_of_the_bootstrap_over_patients():
     found = mean_interval(values, n_bootstrap=300)
     assert found["value"] == pytest.approx(0.525)
     assert (found["lower"], found["upper"]) == pytest.approx((expected.lower, expected.upper))
+    assert found["median"] == pytest.approx(0.45)
     assert mean_interval([]) is None
 
 

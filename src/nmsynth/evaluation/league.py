@@ -185,7 +185,8 @@ def mean_interval(
 
     Returns
     -------
-        ``value``, ``lower``, ``upper``, ``n``; ``None`` for no values. With few patients it is too narrow.
+        ``value``, ``lower``, ``upper``, ``n``, and the ``median``, which one odd patient does not move; ``None`` for no
+        values. With few patients the interval is too narrow.
     """
     sample = np.asarray(values, dtype=np.float64)
     if not sample.size:
@@ -193,7 +194,13 @@ def mean_interval(
     picks = np.random.default_rng(seed).integers(0, sample.size, size=(n_bootstrap, sample.size))
     tail = 100.0 * (1.0 - LEVEL) / 2.0
     lower, upper = np.percentile(sample[picks].mean(axis=1), [tail, 100.0 - tail])
-    return {"value": float(sample.mean()), "lower": float(lower), "upper": float(upper), "n": int(sample.size)}
+    return {
+        "value": float(sample.mean()),
+        "lower": float(lower),
+        "upper": float(upper),
+        "median": float(np.median(sample)),
+        "n": int(sample.size),
+    }
 
 
 def difference_interval(

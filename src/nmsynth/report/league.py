@@ -137,6 +137,7 @@ def _line(row: Row, columns: Sequence[str]) -> dict[str, Any]:
         "place": number(row["rank"]) if row["rank"] else f"not ranked: {row['not_ranked']}",
         "ranked": row["rank"] is not None,
         "cells": [_cell(row["metrics"].get(name)) for name in columns],
+        "median": number((row["metrics"].get(row["score"]) or {}).get("median")),
         "to_baseline": _cell(row["to_baseline"], signed=True),
         "to_unet": _cell(row["to_unet"], signed=True),
         "patients": row["n_patients"],

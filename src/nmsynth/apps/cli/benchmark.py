@@ -117,6 +117,7 @@ def _print_table(terminal: Terminal, table: dict[str, Any]) -> None:
                 row["method"],
                 row["rank"] if row["rank"] else f"not ranked: {row['not_ranked']}",
                 _interval(score),
+                score["median"] if score else None,
                 _interval(difference),
                 {True: "yes", False: "no", None: "-"}[row["converged"]],
                 round(row["cpu_minutes"], 1),
@@ -124,7 +125,9 @@ def _print_table(terminal: Terminal, table: dict[str, Any]) -> None:
         unit = task["unit"].partition(" [")[0]
         title = f"{task['name']}: {task['score']} in {unit}, {task['n_patients']} patients"
         terminal.print_table(
-            ("method", "rank", "value (95 %)", "to the best baseline", "converged", "CPU min"), lines, title=title
+            ("method", "rank", "mean (95 %)", "median", "to the best baseline", "converged", "CPU min"),
+            lines,
+            title=title,
         )
         if task["region_verdict"]:
             terminal.print_line(task["region_verdict"])
