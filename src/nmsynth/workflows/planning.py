@@ -142,7 +142,7 @@ def windows_of(plan: Plan) -> int:
         return 1
     z, y, x = (max(1, round(n * s / own)) for n, s, own in zip(sizes, spacings, plan.spacing_mm, strict=True))
     if plan.spatial_dims == 2:
-        return -(-(z * y * x) // int(np.prod(plan.network_patch)))
+        return int(np.ceil(z * y * x / np.prod(plan.network_patch)))
     return len(list(plan_windows((z, y, x), plan, OVERLAP)))
 
 
