@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,8 +131,6 @@ def plan_for_minutes(
 
 def windows_of(plan: Plan) -> int:
     """Patches by which a validation predicts an image of the dataset's median size; 1 where that is not known."""
-    import numpy as np
-
     from nmsynth.inference.method_predictor import plan_windows
     from nmsynth.training.validation import OVERLAP
 
@@ -142,7 +141,7 @@ def windows_of(plan: Plan) -> int:
         return 1
     z, y, x = (max(1, round(n * s / own)) for n, s, own in zip(sizes, spacings, plan.spacing_mm, strict=True))
     if plan.spatial_dims == 2:
-        return int(np.ceil(z * y * x / np.prod(plan.network_patch)))
+        return int(-(-(z * y * x) // math.prod(plan.network_patch)))
     return len(list(plan_windows((z, y, x), plan, OVERLAP)))
 
 
