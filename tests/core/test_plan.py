@@ -6,6 +6,8 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.plan import ConditionPlan, check_same_images, check_same_inputs, plan_to_toml, read_plan
 from tests.training.methods import image_plan, tiny_plan
 
+OTHER_SCALE = image_plan("target", normalisation={"kind": "linear", "scale": 9.0})
+
 
 def test_plan_survives_its_toml(tmp_path):
     plan = tiny_plan(
@@ -38,7 +40,7 @@ def test_unknown_key_names_the_nearest(tmp_path):
         ({"dimensions": "2d"}, "patches of one slice"),
         ({"dimensions": "2.5d", "patch": (1, 8, 8), "context": 4}, "odd context"),
         ({"context": 3}, "only a 2.5d plan"),
-        ({"residual": True, "target": image_plan("target", normalisation={"kind": "linear", "scale": 9.0})}, "target's scale"),
+        ({"residual": True, "target": OTHER_SCALE}, "target's scale"),
         ({"sources": (image_plan(), image_plan())}, "different names"),
     ],
 )  # fmt: skip

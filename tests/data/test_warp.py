@@ -137,7 +137,7 @@ def test_error_of_a_batch_reaches_the_training():
     from nmsynth.data.feed import Feed
 
     broken = PreparedCase("c", "s", "train", np.zeros((2, 4, 4, 4), np.float32), (((7,), ()),), {})
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="out of bounds"):
         list(Feed(MethodBatches([broken], tiny_plan()), 2))
 
 

@@ -116,10 +116,9 @@ def test_training_killed_at_any_moment_ends_as_an_unbroken_one(tmp_path, each_st
 
 def test_stopping_and_workers_change_nothing(tmp_path, each_step_logged):
     train_method(ADVERSARIAL, PLAN, *tiny_cases(), tmp_path / "a", options=options())
-    for stop_after in (3, 6, 7, None):
-        train_method(
-            ADVERSARIAL, PLAN, *tiny_cases(), tmp_path / "b", options=options(stop_after=stop_after, workers=2)
-        )
+    for stop_after, workers in ((3, 0), (11, 2), (None, 0)):
+        how = options(stop_after=stop_after, workers=workers)
+        train_method(ADVERSARIAL, PLAN, *tiny_cases(), tmp_path / "b", options=how)
     assert_same_training(tmp_path / "a", tmp_path / "b")
 
 

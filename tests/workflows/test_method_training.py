@@ -85,7 +85,7 @@ def test_model_is_fine_tuned_by_its_own_scales(trained, data, tmp_path):
     for a, b in zip(tuned.method.parameters(), found.method.parameters(), strict=True):
         assert torch.allclose(a, b, atol=2e-3)
     other = found.plan.model_copy(update={"spacing_mm": (8.0, 8.0, 8.0)})
-    with pytest.raises(InputError, match="its 'spacing_mm' are 4.0, 4.0, 4.0, the plan's 8.0"):
+    with pytest.raises(InputError, match=r"its 'spacing_mm' are 4\.0, 4\.0, 4\.0, the plan's 8\.0"):
         train_on_dataset(
             load_method_recipe("unet"), data, tmp_path / "b", options=quick(), plan=other, start_from=found.package
         )
@@ -146,32 +146,28 @@ def test_optional_source_is_filled_and_told(tmp_path):
     assert cases[0].labels.max() == 1
 
 
-def spoiled(path, change):
-    def spoil(images, rows):
-        images[path] = change(images[path])
+def flat_target(images, rows):
+    images["pt-2.nii.gz"] = images["pt-2.nii.gz"].with_array(images["pt-2.nii.gz"].array[:1])
 
-    return spoil
+
+def with_first_row(**values):
+    def change(images, rows):
+        rows[0] = replace(rows[0], **values)
+
+    return change
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "message"),
+    ("change", "message"),
     [
-        (spoiled("pt-2.nii.gz", lambda v: v.with_array(v.array[:1])), InputError, "all of one slice, or all of several"),
-        (
-            lambda images, rows: rows.__setitem__(0, replace(rows[0], role="target")),
-            InputError,
-            "'c0' has 0 and 2",
-        ),
-        (
-            lambda images, rows: [rows.__setitem__(0, replace(rows[0], modality="MR", name="mr"))],
-            InputError,
-            "must be that of the sidecar, CT; found MR",
-        ),
+        (flat_target, "all of one slice, or all of several"),
+        (with_first_row(role="target"), "'c0' has 0 and 2"),
+        (with_first_row(modality="MR", name="mr"), "must be that of the sidecar, CT; found MR"),
     ],
-)  # fmt: skip
-def test_what_would_spoil_a_training_is_told_before_it(tmp_path, change, error, message):
+)
+def test_what_would_spoil_a_training_is_told_before_it(tmp_path, change, message):
     data = make_dataset(tmp_path / "data", subjects=3, change=change)
-    with pytest.raises(error, match=message):
+    with pytest.raises(InputError, match=message):
         train_on_dataset(load_method_recipe("unet"), data, tmp_path / "run", options=quick(), overrides=SMALL)
     assert not (tmp_path / "run" / "training").exists()
 
@@ -183,7 +179,7 @@ def test_voxel_that_is_no_number_is_told(tmp_path):
     array = image.get_fdata().astype(np.float32)
     array[3, 4, 5] = np.nan
     nibabel.save(nibabel.Nifti1Image(array, image.affine, image.header), data / "ct-2.nii.gz")
-    with pytest.raises(UnsafeInputError, match="finite|NaN"):
+    with pytest.raises(UnsafeInputError, match="finite"):
         plan_dataset(data)
 
 

@@ -99,7 +99,7 @@ def plan_patch(voxels: Sequence[int], spacing_mm: Sequence[float], *, kind: str,
     Examples
     --------
     >>> plan_patch((267, 128, 128), (3.3, 4.7, 4.7), kind="3d", most=32 * 64 * 64)
-    (56, 48, 48)
+    (64, 40, 48)
     """
     multiple = (8, 8, 8) if kind == "3d" else (1, 16, 16)
     size = [max(m, n // m * m) for n, m in zip(voxels, multiple, strict=True)]
