@@ -207,7 +207,7 @@ def test_simulate_scans_the_whole_body_phantom_by_default(monkeypatch):
 
 def test_train_passes_overrides_on(replace_workflow, capsys):
     workflow = Recorder(Path("runs/package"))
-    replace_workflow("training", train_recipe=workflow)
+    replace_workflow("training", train_recipe=workflow, recipe_names=lambda: ["lowcount-pet"])
     assert run(["train", "lowcount-pet", "-o", "r", "--restart", "--set", "optimisation.steps=7"]) == 0
     assert workflow.args == ("lowcount-pet",)
     workflow.kwargs.pop("progress")("simulating", 0.5)

@@ -81,8 +81,8 @@ class ConditionPlan(Settings):
             number = math.nan
         if not math.isfinite(number) or (self.kind == "logarithm" and number <= 0):
             raise InputError(
-                f"The condition '{self.name}' must be a finite{' positive' if self.kind == 'logarithm' else ''} number; "
-                f"found '{value}'."
+                f"The condition '{self.name}' must be a finite{' positive' if self.kind == 'logarithm' else ''} "
+                f"number; found '{value}'."
             )
         return [((math.log(number) if self.kind == "logarithm" else number) - self.offset) / self.scale]
 
@@ -156,7 +156,7 @@ class Plan(Settings):
     """Width of each level of a U-Net, finest first; every further level halves what is long enough."""
     augmentation: AugmentationPlan = AugmentationPlan()
     schedule: SchedulePlan = SchedulePlan()
-    fingerprint: dict[str, Any] = {}
+    fingerprint: dict[str, Any] = Field(default_factory=dict)
     """What the plan was made from; not read."""
 
     @model_validator(mode="after")
@@ -246,3 +246,37 @@ def check_same_images(plan: Plan, found: dict[str, str]) -> None:
                 f"The plan was made for {image.modality} as {key}; the dataset has {found[key]}. "
                 "Run 'nmsynth plan' on this dataset."
             )
+
+
+def check_same_inputs(plan: Plan, other: Plan) -> None:
+    """Refuse to go on from a model that was made for other inputs.
+
+    Parameters
+    ----------
+    plan
+        To be trained by.
+    other
+        Of the model whose weights are taken.
+
+    Raises
+    ------
+    InputError
+        For the first part in which they differ.
+    """
+    for name in ("sources", "target", "conditions", "residual", "dimensions", "context", "spacing_mm"):
+        wanted, found = getattr(plan, name), getattr(other, name)
+        if wanted != found:
+            raise InputError(
+                f"A model is fine-tuned on what it was trained for; its '{name}' are {_words(found)}, the plan's "
+                f"{_words(wanted)}. Leave the plan out, so that the model's is taken, or train without the model."
+            )
+
+
+def _words(part: Any) -> str:
+    """A part of a plan in a line."""
+    if isinstance(part, ImagePlan):
+        n = part.normalisation
+        return f"{part.name} ({part.modality} [{part.unit.value}], {n.kind}, {n.offset:g} and {n.scale:g})"
+    if isinstance(part, ConditionPlan):
+        return f"{part.name} ({part.kind}, {part.offset:g} and {part.scale:g}{', '.join(('', *part.categories))})"
+    return ", ".join(_words(p) for p in part) or "none" if isinstance(part, tuple) else str(part)

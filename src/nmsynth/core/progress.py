@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of it that is done, from 0 to 1."""
+"""Called with what is being done and the share of it that is done, from 0 to 1. What is being done may end in details
+after a comma, such as the time that is left."""
 
 
 def silent(stage: str, fraction: float) -> None:

@@ -20,7 +20,8 @@ def body_contour(volume: Volume) -> npt.NDArray[np.bool_]:
 
     Activity: :func:`nmsynth.metrics.regions.body_mask` (8 mm smoothed, above 0.2 of the mean of the voxels above the
     image's mean, closed by 10 mm). CT: above -300 HU. MR: above 0.1 of the 99th percentile of positive values. The
-    largest component of CT and MR, opened by one voxel and filled slice by slice. The whole grid where nothing is found.
+    largest component of CT and MR, opened by one voxel and filled slice by slice. The whole grid where nothing is
+    found.
     """
     image = volume.array
     if volume.modality in ("CT", "MR"):

@@ -16,6 +16,8 @@ from nmsynth.data.body import body_contour
 from nmsynth.data.manifest import ManifestRow, by_case
 from nmsynth.data.prepared import read_image
 
+TARGET = ""
+"""Name of the target among the kinds of images; sources have names."""
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
 
 
@@ -101,8 +103,7 @@ def take_fingerprint(
         If images of one kind differ in modality or unit.
     """
     cases = by_case(rows)
-    target: ImageStatistics | None = None
-    sources: dict[str, ImageStatistics] = {}
+    kinds: dict[str, ImageStatistics] = {}
     conditions: dict[str, list[str]] = {}
     for number, members in enumerate(cases.values()):
         seen: set[str] = set()
@@ -110,27 +111,27 @@ def take_fingerprint(
             if row.role not in ("source", "condition", "target"):
                 continue
             volume = _in_comparable_unit(read_image(row, root))
-            key = "target" if row.role == "target" else row.channel
-            known = target if row.role == "target" else sources.get(row.channel)
-            if known is None:
-                known = ImageStatistics(volume.modality, volume.unit.value)
-                if row.role == "target":
-                    target = known
-                else:
-                    sources[row.channel] = known
+            key = TARGET if row.role == "target" else row.channel
+            known = kinds.setdefault(key, ImageStatistics(volume.modality, volume.unit.value))
             _add(known, volume, row, key)
             known.n_cases += key not in seen
             seen.add(key)
-            facts = dict(row.conditions)
-            if row.count_fraction is not None and row.role != "target":
-                facts["count_fraction"] = f"{row.count_fraction:.9g}"
-            for name, value in facts.items():
+            for name, value in _facts(row).items():
                 conditions.setdefault(name, []).append(value)
         progress("reading the dataset", (number + 1) / len(cases))
-    if target is None or not sources:
+    sources = {key: known for key, known in kinds.items() if key != TARGET}
+    if TARGET not in kinds or not sources:
         raise InputError("A dataset needs sources and a target; it has not both. Correct the manifest.")
     regions = any(r.role == "mask" and r.name != "body" for r in rows)
-    return Fingerprint(len(cases), len({r.subject for r in rows}), target, sources, conditions, regions)
+    return Fingerprint(len(cases), len({r.subject for r in rows}), kinds[TARGET], sources, conditions, regions)
+
+
+def _facts(row: ManifestRow) -> dict[str, str]:
+    """What an image states that a network may be told."""
+    facts = dict(row.conditions)
+    if row.count_fraction is not None and row.role != "target":
+        facts["count_fraction"] = f"{row.count_fraction:.9g}"
+    return facts
 
 
 def _in_comparable_unit(volume: Volume) -> Volume:
@@ -142,10 +143,17 @@ def _in_comparable_unit(volume: Volume) -> Volume:
 
 def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> None:
     """Add an image to the statistics of its kind."""
+    key = key or "target"
     if (volume.modality, volume.unit.value) != (known.modality, known.unit):
         raise InputError(
             f"Images of one kind must have one modality and unit; '{key}' is {known.modality} in {known.unit}, but in "
             f"case '{row.case}' {volume.modality} in {volume.unit.value}. Run 'nmsynth dataset check'."
+        )
+    slices = {volume.spatial_shape[0] == 1, *(shape[0] == 1 for shape in known.shapes)}
+    if len(slices) > 1:
+        raise InputError(
+            f"Images of one kind must be all of one slice, or all of several; '{key}' of case '{row.case}' has "
+            f"{volume.spatial_shape[0]}, others not. Leave one kind out."
         )
     values = volume.array[body_contour(volume)]
     known.n_images += 1

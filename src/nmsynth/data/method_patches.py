@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional as F
 from torch.utils.data import IterableDataset, get_worker_info
 
 from nmsynth.core.plan import Plan
 from nmsynth.data.prepared import PreparedCase
+from nmsynth.data.warp import Warp, is_warped, warp_stack
 
 Batch = dict[str, torch.Tensor]
 FloatArray = npt.NDArray[np.float32]
 
 AXES = ("z", "y", "x")
+MOST_PLACES = 20_000
+"""Voxels of the body, or of a region, of which one is drawn as the centre of a patch."""
 
 
 class MethodBatches(IterableDataset[Batch]):
@@ -56,7 +57,7 @@ class MethodBatches(IterableDataset[Batch]):
         self.paired = paired
         self.rank = rank
         self.world = world
-        self._places: dict[str, list[npt.NDArray[np.int64]]] = {}
+        self._places: dict[str, list[npt.NDArray[np.int32]]] = {}
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches in their order, or every ``n``-th of them for each of ``n`` workers."""
@@ -74,9 +75,10 @@ class MethodBatches(IterableDataset[Batch]):
             others = [self._patch(rng) for _ in parts]
             for part, other in zip(parts, others, strict=True):
                 part["target"] = other["target"]
-        return {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
+        # stacked by numpy, whose one thread leaves the cores to the network
+        return {name: torch.from_numpy(np.stack([part[name] for part in parts])) for name in parts[0]}
 
-    def _patch(self, rng: np.random.Generator) -> Batch:
+    def _patch(self, rng: np.random.Generator) -> dict[str, FloatArray]:
         """One patch with its conditions."""
         case = self.cases[int(rng.integers(len(self.cases)))]
         layers, told = case.levels[int(rng.integers(len(case.levels)))]
@@ -91,46 +93,45 @@ class MethodBatches(IterableDataset[Batch]):
         batch = {"source": source, "target": target, "weight": weight, "labels": labels}
         if self.plan.spatial_dims == 2:
             batch = _as_slices(batch, self.plan.context)
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(v, dtype=np.float32)) for name, v in batch.items()}
-        tensors["condition"] = torch.tensor(told, dtype=torch.float32)
-        return tensors
+        return {**batch, "condition": np.asarray(told, dtype=np.float32)}
 
     def _crop(self, case: PreparedCase, layers: list[int], rng: np.random.Generator) -> FloatArray:
         """Layers of a patch, ``(layer, z, y, x)``, turned and zoomed as the plan says."""
-        augmentation = self.plan.augmentation
         size = (self.plan.patch[0] + self.plan.context - 1, *self.plan.patch[1:])
-        warped = augmentation.rotation_degrees > 0 or augmentation.zoom > 0 or augmentation.shift_mm > 0
-        margin = _margin(self.plan, size) if warped else (0, 0, 0)
-        wide = tuple(n + 2 * m for n, m in zip(size, margin, strict=True))
         corner = self._corner(case, size, rng)
-        start = [c - m for c, m in zip(corner, margin, strict=True)]
-        stack = read_window(case.layers, layers, start, wide)
-        return _warp(stack, self.plan, size, rng) if warped else stack
+        if not is_warped(self.plan):
+            return read_window(case.layers, layers, corner, size)
+        warp = Warp.drawn(self.plan, size, rng)
+        wide = [n + 2 * m for n, m in zip(size, warp.margin, strict=True)]
+        start = [c - m for c, m in zip(corner, warp.margin, strict=True)]
+        stack, inner = _read_inside(case.layers, layers, start, wide)
+        # where the middle of the patch lies in what was read; beyond its border the sampler goes on by itself
+        middle = [c + (n - 1) / 2 - a for c, n, (a, _) in zip(corner, size, inner, strict=True)]
+        return warp_stack(stack, warp, middle, size)
 
     def _corner(self, case: PreparedCase, size: tuple[int, ...], rng: np.random.Generator) -> list[int]:
         """Where a patch starts: at a labelled region, or anywhere that its centre is in the body."""
         regions = self._regions(case)
         in_region = rng.random() < self.plan.schedule.region_share and len(regions) > 1
         places = regions[int(rng.integers(1, len(regions)))] if in_region else regions[0]
-        centre = places[int(rng.integers(len(places)))]
-        jitter = [int(rng.integers(-(n // 4), n // 4 + 1)) for n in size]
-        room = [max(0, s - n) for s, n in zip(case.layers.shape[1:], size, strict=True)]
-        # where the image is smaller than the patch, it lies in its middle
-        least = [min(0, (s - n) // 2) for s, n in zip(case.layers.shape[1:], size, strict=True)]
-        return [
-            int(np.clip(c + j - n // 2, 0, r)) if r or not low else low
-            for c, j, n, r, low in zip(centre, jitter, size, room, least, strict=True)
-        ]
+        shape = case.layers.shape[1:]
+        centre = np.unravel_index(int(places[int(rng.integers(len(places)))]), shape)
+        corner = []
+        for c, n, whole in zip(centre, size, shape, strict=True):
+            jitter = int(rng.integers(-(n // 4), n // 4 + 1))
+            # where the image is smaller than the patch, it lies in its middle
+            corner.append(int(np.clip(c + jitter - n // 2, 0, whole - n)) if whole >= n else (whole - n) // 2)
+        return corner
 
-    def _regions(self, case: PreparedCase) -> list[npt.NDArray[np.int64]]:
-        """Voxels of the body, then of each labelled region, found once."""
+    def _regions(self, case: PreparedCase) -> list[npt.NDArray[np.int32]]:
+        """Voxels of the body, then of each labelled region, as indices into the flat image, found once."""
         if case.case_id not in self._places:
-            body = np.argwhere(np.asarray(case.weight) >= 1.0)
-            if not len(body):
-                body = np.argwhere(np.ones(case.weight.shape, dtype=bool))
-            labels = np.asarray(case.labels)
-            numbers = np.unique(labels[labels > 0])
-            self._places[case.case_id] = [body, *(np.argwhere(labels == n) for n in numbers)]
+            body = _some(np.flatnonzero(np.asarray(case.weight) >= 1.0))
+            labels = np.asarray(case.labels).ravel()
+            labelled = np.flatnonzero(labels > 0)
+            numbers = labels[labelled]
+            whole = _some(np.arange(labels.size)) if not len(body) else body
+            self._places[case.case_id] = [whole, *(_some(labelled[numbers == n]) for n in np.unique(numbers))]
         return self._places[case.case_id]
 
     def _flip(self, stack: FloatArray, rng: np.random.Generator) -> FloatArray:
@@ -141,27 +142,41 @@ class MethodBatches(IterableDataset[Batch]):
         return stack
 
 
+def _some(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """Places evenly thinned out, so that large images do not fill the memory with their voxels' numbers."""
+    return places[:: max(1, -(-len(places) // MOST_PLACES))].astype(np.int32)
+
+
 def read_window(layers: FloatArray, chosen: Sequence[int], start: Sequence[int], size: Sequence[int]) -> FloatArray:
     """A window of some layers, ``(layer, z, y, x)``; beyond the border images go on, weights and labels are 0.
 
     Parameters
     ----------
     layers
-        Shape ``(layer, z, y, x)``; the last two are weight and labels.
+        Shape ``(layer, z, y, x)``; the last two that are chosen are weight and labels.
     chosen
         Layers that are read.
     start, size
         Of the window along ``(z, y, x)``; it may reach beyond the image.
     """
-    shape = layers.shape[1:]
-    inner = [(max(0, a), min(n, a + w)) for a, w, n in zip(start, size, shape, strict=True)]
-    window = tuple(slice(a, b) for a, b in inner)
-    stack = np.stack([layers[(k, *window)] for k in chosen]).astype(np.float32)
+    stack, inner = _read_inside(layers, chosen, start, size)
     padding = [(a - s, s + w - b) for (a, b), s, w in zip(inner, start, size, strict=True)]
     if any(p > 0 for pair in padding for p in pair):
         images = np.pad(stack[:-2], [(0, 0), *padding], mode="edge")
         stack = np.concatenate([images, np.pad(stack[-2:], [(0, 0), *padding])])
     return stack
+
+
+def _read_inside(
+    layers: FloatArray, chosen: Sequence[int], start: Sequence[int], size: Sequence[int]
+) -> tuple[FloatArray, list[tuple[int, int]]]:
+    """The part of a window that lies in the image, and where that is along each axis."""
+    inner = [(max(0, a), min(n, a + w)) for a, w, n in zip(start, size, layers.shape[1:], strict=True)]
+    (z0, z1), (y0, y1), (x0, x1) = inner
+    stack = np.empty((len(chosen), z1 - z0, y1 - y0, x1 - x0), dtype=np.float32)
+    for k, layer in enumerate(chosen):
+        stack[k] = layers[layer, z0:z1, y0:y1, x0:x1]
+    return stack, inner
 
 
 def _as_slices(batch: dict[str, FloatArray], context: int) -> dict[str, FloatArray]:
@@ -170,66 +185,3 @@ def _as_slices(batch: dict[str, FloatArray], context: int) -> dict[str, FloatArr
     flat = {name: value[:, context // 2] for name, value in batch.items()}
     flat["source"] = source.reshape(-1, *source.shape[2:])
     return flat
-
-
-def _margin(plan: Plan, size: tuple[int, ...]) -> tuple[int, int, int]:
-    """Voxels around a patch that turning, zooming and shifting it may reach."""
-    augmentation = plan.augmentation
-    half = [n / 2 for n in size]
-    angle = math.radians(min(augmentation.rotation_degrees, 45.0))
-    reach = 1 / (1 - augmentation.zoom)
-    y = (half[1] * math.cos(angle) + half[2] * plan.spacing_mm[2] / plan.spacing_mm[1] * math.sin(angle)) * reach
-    x = (half[2] * math.cos(angle) + half[1] * plan.spacing_mm[1] / plan.spacing_mm[2] * math.sin(angle)) * reach
-    shifts = [augmentation.shift_mm / s for s in plan.spacing_mm]
-    extra = [half[0] * (reach - 1) if size[0] > 1 else 0.0, y - half[1], x - half[2]]
-    z_margin, y_margin, x_margin = (math.ceil(e + s) for e, s in zip(extra, shifts, strict=True))
-    return (z_margin if size[0] > 1 else 0), y_margin, x_margin
-
-
-def _warp(stack: FloatArray, plan: Plan, size: tuple[int, ...], rng: np.random.Generator) -> FloatArray:
-    """Turn and zoom all layers of a wide window alike, shift the sources, and keep the patch in the middle."""
-    augmentation = plan.augmentation
-    angle = math.radians(rng.uniform(-1, 1) * augmentation.rotation_degrees)
-    zoom = math.exp(rng.uniform(-1, 1) * math.log1p(augmentation.zoom))
-    shift_mm = rng.uniform(-1, 1, 3) * augmentation.shift_mm * (np.asarray(size) > 1)
-    spacing = np.asarray(plan.spacing_mm)
-    cos, sin = math.cos(angle) / zoom, math.sin(angle) / zoom
-    # rows z, y, x in voxels: from a voxel of the patch to one of the window, both counted from their middles
-    matrix = np.array(
-        [
-            [1.0 / zoom if size[0] > 1 else 1.0, 0.0, 0.0],
-            [0.0, cos, -sin * spacing[2] / spacing[1]],
-            [0.0, sin * spacing[1] / spacing[2], cos],
-        ]
-    )
-    wide = np.asarray(stack.shape[1:])
-    n_sources = len(stack) - 3
-    out = []
-    for layers, mode, offset in (
-        (slice(0, n_sources), "bilinear", shift_mm / spacing),
-        (slice(n_sources, n_sources + 1), "bilinear", np.zeros(3)),
-        (slice(n_sources + 1, None), "nearest", np.zeros(3)),
-    ):
-        out.append(_sampled(stack[layers], matrix, offset, size, wide, mode))
-    return np.concatenate(out)
-
-
-def _sampled(
-    stack: FloatArray,
-    matrix: npt.NDArray[np.float64],
-    offset: npt.NDArray[np.float64],
-    size: tuple[int, ...],
-    wide: npt.NDArray[np.int64],
-    mode: str,
-) -> FloatArray:
-    """Layers at the places that a matrix and an offset (z, y, x) give, by torch's sampler, whose axes are (x, y, z)."""
-    # normalised coordinates with align_corners=False: u = 2 i / n, counted from the middle
-    to_unit = 2.0 / np.where(wide > 1, wide, 1)
-    from_unit = np.asarray(size) / 2.0
-    theta = np.concatenate([to_unit[:, None] * matrix * from_unit[None, :], (to_unit * offset)[:, None]], axis=1)
-    flipped = theta[::-1][:, [2, 1, 0, 3]]
-    grid = F.affine_grid(torch.from_numpy(flipped.copy()).float()[None], [1, 1, *size], align_corners=False)
-    sampled = F.grid_sample(
-        torch.from_numpy(np.ascontiguousarray(stack))[None], grid, mode=mode, padding_mode="border", align_corners=False
-    )
-    return np.asarray(sampled[0].numpy(), dtype=np.float32)

@@ -76,7 +76,7 @@ def plan_from_fingerprint(
         conditions=_conditions(fingerprint),
         residual=residual,
         spacing_mm=spacing,
-        dimensions=kind,  # type: ignore[arg-type]
+        dimensions=kind,
         context=5 if kind == "2.5d" else 1,
         patch=patch,
         channels=channels,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import InputError, NmsynthError, UnsafeInputError
+from nmsynth.core.geometry import spacing_of
 from nmsynth.core.normalisation import FittedNormalisation
 from nmsynth.core.plan import ImagePlan, Plan
 from nmsynth.core.volume import Volume
@@ -20,6 +21,7 @@ from nmsynth.data.manifest import ManifestRow
 from nmsynth.data.planned_image import as_planned
 from nmsynth.data.resampling import covered, plan_grid, resample
 from nmsynth.io import read
+from nmsynth.io.atomic import atomic_file
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -50,17 +52,20 @@ class PreparedCase:
     @property
     def target(self) -> FloatArray:
         """Normalised target, shape ``(z, y, x)``."""
-        return self.layers[-3]
+        target: FloatArray = self.layers[-3]
+        return target
 
     @property
     def weight(self) -> FloatArray:
         """What each voxel counts, shape ``(z, y, x)``: 1 in the body, 0.05 beside it, 0 without field of view."""
-        return self.layers[-2]
+        weight: FloatArray = self.layers[-2]
+        return weight
 
     @property
     def labels(self) -> FloatArray:
         """Number of the lesion or organ of each voxel, 0 for none, shape ``(z, y, x)``."""
-        return self.layers[-1]
+        labels: FloatArray = self.layers[-1]
+        return labels
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -84,6 +89,8 @@ def read_image(row: ManifestRow, root: Path, image: ImagePlan | None = None) -> 
     ------
     InputError
         If the image is of another modality or unit than planned, or has other axes than ``(z, y, x)``.
+    UnsafeInputError
+        If it has NaN or infinite voxels.
     SuvError
         If an SUV is planned and none can be stated.
     """
@@ -93,6 +100,10 @@ def read_image(row: ManifestRow, root: Path, image: ImagePlan | None = None) -> 
     if len(volume.shape) != 3:
         raise InputError(
             f"Case '{row.case}': an image must have the axes (z, y, x); the {row.role} has {volume.axes}. Leave it out."
+        )
+    if not np.isfinite(volume.array).all():
+        raise UnsafeInputError(
+            f"Case '{row.case}': the {row.role} must be finite; it has NaN or infinite voxels. Export it again."
         )
     if image is None:
         return volume
@@ -123,48 +134,78 @@ def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Pl
     target_row = next(r for r in rows if r.role == "target")
     target = read_image(target_row, root, plan.target)
     affine, shape = plan_grid(target, plan.spacing_mm)
+    if plan.spatial_dims == 3 and shape[0] == 1:
+        raise InputError(
+            f"Case '{case_id}': a 3D plan needs images of several slices; the target has one. Leave the case out, or "
+            "plan with dimensions 2d."
+        )
     target = _checked(resample(target, affine, shape, fill=plan.target.fill), target_row)
     fitted = plan.target.normalisation.fit(target.array)
-    layers: list[FloatArray] = []
-    field = np.ones(shape, dtype=bool)
-    channels: list[list[tuple[int, ManifestRow | None]]] = []
-    normalisations: dict[str, Any] = {}
+    sources = _Sources([], [], {}, np.ones(shape, dtype=bool))
     for image in plan.sources:
-        found = [r for r in rows if r.role in ("source", "condition") and r.channel == image.name]
-        if not found and not image.optional:
-            raise InputError(f"Case '{case_id}' needs the source '{image.name}'; it has none. Correct its rows.")
-        alternatives: list[tuple[int, ManifestRow | None]] = []
-        for row in found:
-            volume = read_image(row, root, image)
-            field &= covered(volume, affine, shape)
-            moved = _checked(resample(volume, affine, shape, fill=image.fill), row)
-            scale = image.normalisation.fit(moved.array)
-            normalisations[row.name or image.name] = scale.to_json()
-            alternatives.append((len(layers), row))
-            layers.append(scale.apply(moved.array))
-        if not found:
-            empty = np.full(shape, image.fill, dtype=np.float32)
-            alternatives.append((len(layers), None))
-            layers.append(image.normalisation.typical().apply(empty))
-        channels.append(alternatives)
-    weight = np.where(_body(rows, root, target, affine, shape), 1.0, OUTSIDE_WEIGHT) * field
-    layers += [fitted.apply(target.array), weight.astype(np.float32), _labels(rows, root, affine, shape)]
+        _add_source(sources, image, rows, root, affine)
+    weight = np.where(_body(rows, root, target, affine, shape), 1.0, OUTSIDE_WEIGHT) * sources.field
+    labels = _labels(rows, root, affine, shape)
+    layers = [*sources.layers, fitted.apply(target.array), weight.astype(np.float32), labels]
     record = {
         "schema_version": SCHEMA_VERSION,
         "case_id": case_id,
         "subject": target_row.subject,
         "split": target_row.split,
-        "spacing_mm": [abs(float(s)) for s in np.linalg.norm(affine[:3, :3], axis=0)],
+        "spacing_mm": list(spacing_of(affine)),
         "affine": affine.tolist(),
-        "levels": _levels(plan, channels, rows),
-        "normalisations": normalisations,
+        "levels": _levels(plan, sources.channels, rows),
+        "normalisations": sources.normalisations,
         "target_normalisation": fitted.to_json(),
     }
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / f"{case_id}.npy", np.stack(layers).astype(np.float32))
-    temporary = folder / f".{case_id}.json"
-    temporary.write_text(json.dumps(record))
-    temporary.rename(folder / f"{case_id}.json")
+    with atomic_file(folder / f"{case_id}.json", overwrite=True) as temporary:
+        temporary.write_text(json.dumps(record), encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What is gathered of the sources of a case."""
+
+    layers: list[FloatArray]
+    channels: list[list[tuple[int, ManifestRow | None]]]
+    """For each source of the plan the layers that show it, each with its row."""
+    normalisations: dict[str, Any]
+    field: npt.NDArray[np.bool_]
+    """Voxels in the field of view of every source."""
+
+
+def _add_source(
+    sources: _Sources, image: ImagePlan, rows: Sequence[ManifestRow], root: Path, affine: npt.NDArray[np.float64]
+) -> None:
+    """Read what a case has of a source, or fill in for one that may be missing."""
+    case_id = rows[0].case
+    n_z, n_y, n_x = shape = sources.field.shape
+    found = [r for r in rows if r.role in ("source", "condition") and r.channel == image.name]
+    if not found and not image.optional:
+        raise InputError(f"Case '{case_id}' needs the source '{image.name}'; it has none. Correct its rows.")
+    alternatives: list[tuple[int, ManifestRow | None]] = []
+    for row in found:
+        volume = read_image(row, root, image)
+        sources.field[...] &= covered(volume, affine, (n_z, n_y, n_x))
+        moved = _checked(resample(volume, affine, (n_z, n_y, n_x), fill=image.fill), row)
+        scale = image.normalisation.fit(moved.array)
+        sources.normalisations[row.name or image.name] = scale.to_json()
+        alternatives.append((len(sources.layers), row))
+        sources.layers.append(scale.apply(moved.array))
+    if not found:
+        alternatives.append((len(sources.layers), None))
+        empty = np.full(shape, image.fill, dtype=np.float32)
+        sources.layers.append(image.normalisation.typical().apply(empty))
+    sources.channels.append(alternatives)
+
+
+def prepared_bytes(target: Volume, rows: Sequence[ManifestRow], plan: Plan) -> int:
+    """Room that a prepared case takes on the disk [bytes], were its target as large as this one."""
+    _, shape = plan_grid(target, plan.spacing_mm)
+    n_sources = sum(r.role in ("source", "condition") for r in rows)
+    return int(np.prod(shape)) * 4 * (max(n_sources, len(plan.sources)) + 3)
 
 
 def open_prepared(folder: Path, cases: Sequence[str] | None = None) -> list[PreparedCase]:
@@ -191,11 +232,7 @@ def open_prepared(folder: Path, cases: Sequence[str] | None = None) -> list[Prep
 
 
 def _checked(volume: Volume, row: ManifestRow) -> Volume:
-    """An image whose values can be learned from."""
-    if not np.isfinite(volume.array).all():
-        raise UnsafeInputError(
-            f"Case '{row.case}': the {row.role} must be finite; it has NaN or infinite voxels. Export it again."
-        )
+    """An image that has something to learn from."""
     if float(volume.array.min()) == float(volume.array.max()):
         raise InputError(
             f"Case '{row.case}': the {row.role} is empty on the grid of the target: every voxel is "

@@ -138,8 +138,7 @@ def plan_windows(
         starts = np.linspace(0, n - width, n_windows)
         starts = np.unique([*(starts[:-1] // multiple * multiple).astype(int), n - width])
         axes.append([slice(int(s), int(s) + width) for s in starts])
-    for z, y, x in itertools.product(*axes):
-        yield z, y, x
+    yield from itertools.product(*axes)
 
 
 def _blending(shape: tuple[int, ...], plan: Plan) -> npt.NDArray[np.float64]:

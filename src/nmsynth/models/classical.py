@@ -23,6 +23,7 @@ from nmsynth.models.filters import (
     Spacing,
     Wavelet,
 )
+from nmsynth.models.total_variation import TotalVariation
 
 __all__ = [
     "CANDIDATES",
@@ -32,6 +33,7 @@ __all__ = [
     "Gaussian",
     "Identity",
     "NonLocalMeans",
+    "TotalVariation",
     "Tuned",
     "TuningCase",
     "Wavelet",
@@ -74,6 +76,7 @@ CANDIDATES: dict[str, tuple[Baseline, ...]] = {
     "Gaussian": tuple(Gaussian(float(width)) for width in (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25)),
     "non-local means": tuple(NonLocalMeans(strength) for strength in (0.5, 1.0, 1.5, 2.0, 3.0, 4.5, 6.5, 9.0)),
     "wavelet": tuple(Wavelet(strength) for strength in (0.5, 1.0, 1.5, 2.5, 4.0, 8.0, 14.0)),
+    "total variation": tuple(TotalVariation(strength) for strength in (0.25, 0.5, 1.0, 1.5, 2.5, 4.0, 7.0, 12.0)),
 }
 """Parameters among which each family is tuned."""
 

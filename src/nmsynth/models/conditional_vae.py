@@ -127,6 +127,7 @@ class ConditionalVAE(Method):
         super().__init__(setting)
         if stride < 1 or stride & (stride - 1):
             raise InputError(f"The stride of the latents must be a power of 2; found {stride}. Take 4, 8 or 16.")
+        self.stride = stride
         self.noise_channels, self.noise_stride = n_latents, stride
         self.scale, self.prior_share, self.warmup = scale, prior_share, warmup
         self.free_nats, self.alignment = free_nats, alignment
@@ -147,7 +148,7 @@ class ConditionalVAE(Method):
         latents = drawn(posterior, torch.randn_like(posterior[0]))
         error = self._error(latents, batch)
         kl = divergence(posterior, prior)
-        per_voxel = kl.clamp_min(self.free_nats).sum() / self.noise_stride**self.setting.spatial_dims
+        per_voxel = kl.clamp_min(self.free_nats).sum() / self.stride**self.setting.spatial_dims
         total = (1 - self.prior_share) * error + self._warm() * self.scale * per_voxel
         terms = {"posterior_error": error, "kl": kl.sum()}
         if self.prior_share:
@@ -172,7 +173,7 @@ class ConditionalVAE(Method):
     def _decode(self, source: torch.Tensor, condition: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """The image for a source and latents."""
         # repeated and not interpolated, so that a tile has what the whole image has in its place
-        repeated = F.interpolate(latents, scale_factor=float(self.noise_stride), mode="nearest")
+        repeated = F.interpolate(latents, scale_factor=float(self.stride), mode="nearest")
         for axis, size in enumerate(source.shape[2:], start=2):
             repeated = repeated.narrow(axis, 0, size)
         decoded: torch.Tensor = self.decoder(torch.cat((source, repeated.to(source.dtype)), dim=1), condition)

@@ -89,7 +89,10 @@ def bundle_metadata(step: Step) -> dict[str, Any]:
 
 
 def inference_config(step: Step) -> dict[str, Any]:
-    """Content of ``inference.json``: how to load the network and slide it over an image that is larger than a patch."""
+    """Content of ``inference.json``: how to load the network and slide it over one image that is larger than a patch.
+
+    A network that takes noise is given the whole image, since MONAI's inferer does not cut noise along with it.
+    """
     patch = list(step.sizes) if step.card.plan is None else list(step.card.plan.network_patch)
     return {
         "imports": ["$import torch"],
@@ -98,7 +101,9 @@ def inference_config(step: Step) -> dict[str, Any]:
         "network_def": "$torch.jit.load(@bundle_root + '/models/model.ts', map_location=@device)",
         "network": "$@network_def.to(@device).eval()",
         "inferer": {"_target_": "SlidingWindowInferer", "roi_size": patch, "sw_batch_size": 1, "overlap": 0.5},
-        "evaluate": "$lambda *inputs: @inferer(inputs[0], @network, *inputs[1:])",
+        "evaluate": "$lambda *inputs: @network(*inputs)"
+        if "noise" in step.names
+        else "$lambda *inputs: @inferer(inputs[0], @network, *inputs[1:])",
     }
 
 

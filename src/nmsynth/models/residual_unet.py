@@ -19,7 +19,7 @@ References
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import nn
@@ -212,7 +212,7 @@ class UNet(nn.Module):
         features = self.enter(x)
         skips = []
         for level, blocks in enumerate(self.encoder):
-            for block in blocks:  # type: ignore[union-attr]
+            for block in cast(nn.ModuleList, blocks):
                 features = block(features, embedding)
             if str(level) in self.attend:
                 features = self.attend[str(level)](features)
@@ -223,7 +223,7 @@ class UNet(nn.Module):
             features = self.up[level](features)
             skip = self.gates[level](skips[level], features) if len(self.gates) else skips[level]
             features = torch.cat((features, skip), dim=1)
-            for block in self.decoder[level]:  # type: ignore[union-attr]
+            for block in cast(nn.ModuleList, self.decoder[level]):
                 features = block(features, embedding)
         out: torch.Tensor = self.leave(features)
         return crop(out, shape)

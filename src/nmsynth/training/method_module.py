@@ -1,23 +1,30 @@
-"""The Lightning module that trains any method: one optimiser a group, an average of the weights, validation by images."""
+"""The Lightning module that trains any method: one optimiser a group, and an average of the weights."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import lightning
 import torch
 from torch import nn
 
+from nmsynth.core.errors import NumericalError
 from nmsynth.core.plan import Plan, SchedulePlan
-from nmsynth.data.prepared import PreparedCase
 from nmsynth.models.method import Method
+
+State = dict[str, Any]
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup: int) -> float:
-    """Linear warm-up, then a cosine from 1 to 0.01."""
+    """Linear warm-up, then a cosine from 1 to 0.01.
+
+    Examples
+    --------
+    >>> [round(learning_rate_factor(s, steps=12, warmup=2), 3) for s in (0, 1, 2, 7, 12)]
+    [0.5, 1.0, 1.0, 0.505, 0.01]
+    """
     if step < warmup:
         return (step + 1) / warmup
     share = min(1.0, (step - warmup) / max(1, steps - warmup))
@@ -27,8 +34,8 @@ def learning_rate_factor(step: int, *, steps: int, warmup: int) -> float:
 class MethodModule(lightning.LightningModule):
     """Trains one stage of a method.
 
-    Every step begins by seeding torch from the seed and the step, so that noise, dropout and all that is drawn are the
-    same however often a training is interrupted.
+    Every batch begins by seeding torch from the seed, the step and the process, so that noise, dropout and all that is
+    drawn are the same however often a training is interrupted.
 
     Parameters
     ----------
@@ -40,80 +47,127 @@ class MethodModule(lightning.LightningModule):
         One of the method's.
     steps
         Optimiser steps of this stage.
-    held
-        Validation cases.
     """
 
-    def __init__(self, method: Method, plan: Plan, *, stage: str, steps: int, held: Sequence[PreparedCase]) -> None:
+    def __init__(self, method: Method, plan: Plan, *, stage: str, steps: int) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.method = method
-        self.average = copy.deepcopy(method).requires_grad_(False)
-        self.plan = plan
+        self.average: Method = copy.deepcopy(method).requires_grad_(False)
+        self.schedule: SchedulePlan = plan.schedule
         self.stage = stage
         self.steps = steps
-        self.held = list(held)
-        self.register_buffer("done", torch.zeros((), dtype=torch.long))
-        self.restored: list[dict[str, Any]] | None = None
-        """State of the optimisers, until they are there to take it."""
-        self.stopped_early = False
+        self.step = 0
+        """Optimiser steps done."""
+        self.last_learning_rate = 0.0
+        self.terms: dict[str, torch.Tensor] = {}
+        """Terms of the losses of the last batch, ``group/term``, and the norm of each group's gradient."""
+        self._optimisers: list[torch.optim.Optimizer] = []
+        self._restored: list[Any] | None = None
 
     @property
-    def schedule(self) -> SchedulePlan:
-        """How long and how fast."""
-        return self.plan.schedule
+    def learning_rate(self) -> float:
+        """Of the coming step."""
+        warmup = min(self.schedule.warmup, self.steps // 2)
+        return self.schedule.learning_rate * learning_rate_factor(self.step, steps=self.steps, warmup=warmup)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for each group of parameters; the learning rate is set at every step."""
         s = self.schedule
-        return [
+        self._optimisers = [
             torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=(0.9, 0.99))
             for parameters in self.method.groups(self.stage).values()
         ]
+        for optimiser, state in zip(self._optimisers, self._restored or [], strict=self._restored is not None):
+            optimiser.load_state_dict(state)
+        self._restored = None
+        return self._optimisers
 
     def training_step(self, batch: dict[str, torch.Tensor], index: int) -> None:
         """One batch; every ``accumulate``-th steps the optimisers."""
         s = self.schedule
-        step = int(self.done)
         micro = index % s.accumulate
-        torch.manual_seed(hash_of(s.seed, step, micro, self.global_rank))
-        optimisers = self.optimizers()
-        optimisers = optimisers if isinstance(optimisers, list) else [optimisers]
-        names = list(self.method.groups(self.stage))
-        factor = learning_rate_factor(step, steps=self.steps, warmup=min(s.warmup, self.steps // 2))
-        last = micro == s.accumulate - 1
-        for name, optimiser in zip(names, optimisers, strict=True):
-            self.toggle_optimizer(optimiser)
+        torch.manual_seed(hash_of(s.seed, self.step, micro, self.global_rank))
+        groups = self.method.groups(self.stage)
+        for (name, parameters), optimiser in zip(groups.items(), self._optimisers, strict=True):
+            if len(groups) > 1:
+                self.toggle_optimizer(optimiser)
             terms = self.method.losses(batch, name, self.stage)  # type: ignore[arg-type]
             self.manual_backward(terms["total"] / s.accumulate)
-            if last:
-                self.clip_gradients(optimiser, gradient_clip_val=s.gradient_clip, gradient_clip_algorithm="norm")
-                for group in optimiser.param_groups:
-                    group["lr"] = s.learning_rate * factor
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-            self.untoggle_optimizer(optimiser)
-            for term, value in terms.items():
-                self.log(f"train/{name}/{term}", value.detach(), prog_bar=term == "total")
-        if last:
-            self.done += 1
-            self._update_average()
+            self.terms |= {f"{name}/{term}": value.detach() for term, value in terms.items()}
+            if micro == s.accumulate - 1:
+                self._step(name, parameters, optimiser)
+            if len(groups) > 1:
+                self.untoggle_optimizer(optimiser)
+        if micro == s.accumulate - 1:
+            self.step += 1
+            update_average(self.average, self.method, decay=average_decay(self.step, s.average_decay))
 
-    def _update_average(self) -> None:
-        """Move the average towards the weights; early on faster, so that it does not remember the first ones."""
-        step = int(self.done)
-        decay = min(self.schedule.average_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for mean, value in zip(_state(self.average), _state(self.method), strict=True):
-                if mean.is_floating_point():
-                    mean.lerp_(value.to(mean.dtype), 1 - decay)
-                else:
-                    mean.copy_(value)
+    def _step(self, name: str, parameters: list[nn.Parameter], optimiser: torch.optim.Optimizer) -> None:
+        """Step the optimiser of a group by its clipped gradient."""
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.schedule.gradient_clip)
+        self.terms[f"{name}/gradient"] = norm.detach()
+        self.last_learning_rate = self.learning_rate
+        for group in optimiser.param_groups:
+            group["lr"] = self.last_learning_rate
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    def logged(self) -> dict[str, float]:
+        """Terms of the last batch as numbers.
+
+        Raises
+        ------
+        NumericalError
+            If one is NaN or infinite: the weights are then worth nothing.
+        """
+        values = {name: float(value) for name, value in self.terms.items()}
+        bad = next((name for name, value in values.items() if not math.isfinite(value)), None)
+        if bad is not None:
+            raise NumericalError(
+                f"The loss must stay finite; at step {self.step} of stage '{self.stage}', '{bad}' is {values[bad]}. "
+                "The last checkpoint is whole: train anew with a lower schedule.learning_rate, or in fp32."
+            )
+        return values
+
+    def to_state(self) -> State:
+        """All that a training goes on from."""
+        return {
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self._optimisers],
+        }
+
+    def from_state(self, state: State) -> None:
+        """Take over a state; the optimisers get theirs as soon as they are made."""
+        self.step = int(state["step"])
+        self.method.load_state_dict(state["method"])
+        self.average.load_state_dict(state["average"])
+        self._restored = list(state["optimisers"])
 
 
-def _state(module: nn.Module) -> list[torch.Tensor]:
-    """Parameters and buffers, in their order."""
-    return [*module.parameters(), *module.buffers()]
+def average_decay(step: int, most: float) -> float:
+    """Decay of the average at a step; early on smaller, so that the first weights are soon forgotten.
+
+    Examples
+    --------
+    >>> average_decay(1, 0.998), average_decay(10_000, 0.998)
+    (0.18181818181818182, 0.998)
+    """
+    return min(most, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, module: nn.Module, *, decay: float) -> None:
+    """Move averaged parameters and buffers towards those of a module; whole numbers and constants are taken over."""
+    torch._foreach_lerp_([p.data for p in average.parameters()], [p.data for p in module.parameters()], 1 - decay)
+    for mean, value in zip(average.buffers(), module.buffers(), strict=True):
+        if mean.is_floating_point():
+            # where both are alike nothing moves, so that tables may hold infinity
+            mean.copy_(torch.where(mean == value, value, torch.lerp(mean, value, 1 - decay)))
+        else:
+            mean.copy_(value)
 
 
 def hash_of(*numbers: int) -> int:

@@ -36,5 +36,5 @@ class MethodRecipe(Settings):
     """What is not as published, a sentence each."""
     data: DataRecipe = DataRecipe()
     method: MethodSpec
-    plan: dict[str, Any] = {}
+    plan: dict[str, Any] = Field(default_factory=dict)
     """Values that replace those of the plan of the dataset; keys may be dotted, such as ``"schedule.steps"``."""

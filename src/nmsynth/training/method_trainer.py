@@ -3,49 +3,88 @@
 from __future__ import annotations
 
 import json
-import os
-import time
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch.utils.data import DataLoader
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.plan import Plan
 from nmsynth.core.progress import Progress, silent
+from nmsynth.data.feed import Feed
 from nmsynth.data.method_patches import MethodBatches
 from nmsynth.data.prepared import PreparedCase
+from nmsynth.io.room import check_room
 from nmsynth.models.method import Method
 from nmsynth.models.methods import MethodSpec, build_method
+from nmsynth.training.checkpoint import load_tensors, save_json
+from nmsynth.training.keeper import BEST, LAST, Keeper, StageRun, out_of_patience, read_curve
 from nmsynth.training.method_module import MethodModule
+from nmsynth.training.processes import process_number, wait_for_all
 
-LAST, BEST, CURVE, DONE = "last.ckpt", "best.pt", "curve.json", "done.json"
+DONE, METHOD_FILE = "done.json", "method.json"
+LONGEST_VALIDATION = timedelta(hours=6)
+"""How long processes wait for the one that validates."""
+_EXPECTED_WARNINGS = (
+    ".*LeafSpec.*",
+    ".*smaller than the logging interval.*",
+    ".*val_dataloader.*",
+    ".*find_unused_parameters=True was specified.*",
+    ".*Grad strides do not match.*",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """What does not change the weights."""
+    """What does not change the weights, but for the number of processes, which changes how many patches a step sees."""
 
     workers: int = 0
-    """Processes that read patches."""
+    """Processes that draw patches; a thread beside the training where 0."""
     threads: int | None = None
-    """Threads of torch; all cores when unset."""
+    """Threads of torch a process; its own choice when unset. Sums depend on it in their last bit."""
     device: str = "auto"
     devices: int = 1
-    """Processes that train together."""
+    """Processes a machine that train together."""
     nodes: int = 1
+    """Machines that train together."""
     save_every: int = 100
-    """Steps between checkpoints from which a training resumes."""
+    """Steps between checkpoints from which a training resumes; there is one at every validation and every three
+    minutes, too."""
     stop_after: int | None = None
     """Stop at this step of all, to be resumed later; the schedule stays the plan's."""
     progress: Progress = silent
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return self.devices * self.nodes
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process prepares, saves and tells."""
+        return self.processes == 1 or process_number() == 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """One stage of a training."""
+
+    name: str
+    steps: int
+    before: int
+    """Steps of the stages before."""
+    total: int
+    """Steps of all stages."""
+    folder: Path
 
 
 def train_method(
@@ -68,197 +107,189 @@ def train_method(
     cases, held
         For training, and for choosing the best weights; of different subjects.
     folder
-        Gets a folder a stage: ``last.ckpt``, ``best.pt``, ``curve.json`` (the validation curve) and logs.
+        Gets a folder a stage: ``last.ckpt``, ``best.pt``, ``curve.json`` (the validation curve), ``train.csv``,
+        ``validation.csv``, ``samples`` and ``tensorboard``.
     options
         Workers, threads, devices.
     start_from
-        Method whose weights are taken to begin with, for fine-tuning.
+        Method whose weights are taken to begin with, for fine-tuning; parts that it lacks begin fresh.
     allow_import
         Whether ``spec`` may name a class of another package.
 
     Raises
     ------
     InputError
-        If a subject stands on both sides, or the folder belongs to another training.
+        If a subject stands on both sides, the folder belongs to another training, ``start_from`` is of another shape,
+        or the disk is full.
+    NumericalError
+        If the loss becomes NaN or infinite.
     """
     options = options or TrainingOptions()
     _check_subjects(cases, held)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, spec, plan)
-    torch.set_num_threads(options.threads or os.cpu_count() or 1)
+    if options.is_first:
+        _claim(folder, spec, plan)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     torch.manual_seed(plan.schedule.seed)
     method = build_method(spec, plan, allow_import=allow_import)
     if start_from is not None:
-        method.load_state_dict(start_from.state_dict(), strict=False)
-    begun = 0
-    for number, (stage, share) in enumerate(zip(method.stages, method.stage_shares, strict=True)):
-        steps = max(1, round(plan.schedule.steps * share))
-        stop = None if options.stop_after is None else options.stop_after - begun
-        if stop is not None and stop <= 0:
+        take_weights(method, start_from)
+    # weights, averages, two moments, and the best: a checkpoint is written beside the one that it replaces
+    check_room(folder, 10 * sum(p.numel() * 4 for p in method.parameters()), what="Checkpoints")
+    for stage in _stages(method, plan, folder):
+        if options.stop_after is not None and options.stop_after <= stage.before:
             break
-        _train_stage(method, plan, stage, steps, cases, held, folder / f"{number}-{stage}", options, stop)
-        begun += steps
+        _train_stage(method, plan, stage, cases, held, options)
     return method.eval()
+
+
+def take_weights(method: Method, trained: Method) -> None:
+    """Begin with the weights of a trained method, as far as it has them.
+
+    Raises
+    ------
+    InputError
+        If the two are of different kinds or sizes.
+    """
+    own, given = method.state_dict(), trained.state_dict()
+    other = sorted(name for name in given if name not in own or own[name].shape != given[name].shape)
+    if other or not given:
+        raise InputError(
+            "Fine-tuning needs a model of the same method, arguments and plan; "
+            f"{len(other)} of its {len(given)} tensors have no place, such as '{(other or ['-'])[0]}'. Take the recipe "
+            "and plan of that model."
+        )
+    method.load_state_dict(given, strict=False)
+
+
+def _stages(method: Method, plan: Plan, folder: Path) -> list[_Stage]:
+    """Stages with their shares of the steps."""
+    steps = [max(1, round(plan.schedule.steps * share)) for share in method.stage_shares]
+    return [
+        _Stage(name, n, sum(steps[:k]), sum(steps), folder / f"{k}-{name}")
+        for k, (name, n) in enumerate(zip(method.stages, steps, strict=True))
+    ]
 
 
 def _train_stage(
     method: Method,
     plan: Plan,
-    stage: str,
-    steps: int,
+    stage: _Stage,
     cases: Sequence[PreparedCase],
     held: Sequence[PreparedCase],
-    folder: Path,
     options: TrainingOptions,
-    stop_after: int | None,
 ) -> None:
     """Train one stage, or what is left of it, and put its best averaged weights into the method."""
-    folder.mkdir(parents=True, exist_ok=True)
-    done = folder / DONE
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    done = stage.folder / DONE
     if not done.is_file():
-        module = MethodModule(method, plan, stage=stage, steps=steps, held=held)
-        _fit(module, plan, cases, folder, options, min(steps, stop_after or steps))
-        if int(module.done) >= steps or module.stopped_early:
-            done.write_text(json.dumps({"schema_version": 1, "steps": int(module.done)}) + "\n")
-    weights = folder / BEST
-    if weights.is_file():
-        method.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        stop = stage.steps if options.stop_after is None else min(stage.steps, options.stop_after - stage.before)
+        step, finished = _fit(method, plan, stage, cases, held, options, stop)
+        if finished and options.is_first:
+            save_json(done, {"schema_version": 1, "steps": step, "stopped_early": step < stage.steps})
+        wait_for_all()
+    best, last = stage.folder / BEST, stage.folder / LAST
+    if best.is_file():
+        method.load_state_dict(load_tensors(best))
+    elif last.is_file():
+        method.load_state_dict(load_tensors(last)["average"])
 
 
 def _fit(
-    module: MethodModule, plan: Plan, cases: Sequence[PreparedCase], folder: Path, options: TrainingOptions, stop: int
-) -> None:
-    """Run Lightning over the steps that are left."""
-    checkpoint = folder / LAST
-    resumed = checkpoint.is_file()
-    start = 0
-    if resumed:
-        start = int(torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]["done"])
+    method: Method,
+    plan: Plan,
+    stage: _Stage,
+    cases: Sequence[PreparedCase],
+    held: Sequence[PreparedCase],
+    options: TrainingOptions,
+    stop: int,
+) -> tuple[int, bool]:
+    """Run Lightning over the steps that are left; the step reached, and whether the stage is finished."""
     s = plan.schedule
+    checkpoint = stage.folder / LAST
+    state = load_tensors(checkpoint) if checkpoint.is_file() else None
+    start = int(state["step"]) if state else 0
+    if out_of_patience(read_curve(stage.folder, start), s.patience):
+        return start, True
     if start >= stop:
-        return
-    batches = MethodBatches(cases, plan, start=start * s.accumulate, paired=module.method.paired)
-    trainer = lightning.Trainer(
+        return start, start >= stage.steps
+    with _quiet():
+        run = StageRun(stage.folder, stop, stage.before, stage.total, options.save_every, options.progress)
+        module = MethodModule(method, plan, stage=stage.name, steps=stage.steps)
+        if state is not None:
+            module.from_state(state)
+        batches = MethodBatches(
+            cases,
+            plan,
+            start=start * s.accumulate,
+            paired=method.paired,
+            rank=process_number() if options.processes > 1 else 0,
+            world=options.processes,
+        )
+        accelerator = _accelerator(options.device)
+        feed = Feed(batches, (stop - start) * s.accumulate, workers=options.workers, pin=accelerator == "gpu")
+        keeper = Keeper(run, plan, held, feed, state)
+        trainer = _trainer(plan, stage.folder, keeper, accelerator, options, start)
+        if plan.spatial_dims == 3:
+            # channels last, which convolutions compute faster; not so in 2D on a CPU
+            module.to(memory_format=torch.channels_last_3d)
+        trainer.fit(module, feed)
+    method.to("cpu")
+    return module.step, module.step >= stage.steps or keeper.stopped_early
+
+
+def _trainer(
+    plan: Plan, folder: Path, keeper: Keeper, accelerator: str, options: TrainingOptions, start: int
+) -> lightning.Trainer:
+    """Lightning's trainer, of which validation and checkpoints are taken over by the keeper."""
+    strategy: str | Strategy = "auto"
+    if options.processes > 1:
+        # an adversarial method has parameters without a gradient in every backward pass
+        strategy = DDPStrategy(find_unused_parameters=True, timeout=LONGEST_VALIDATION)
+    return lightning.Trainer(
         default_root_dir=folder,
-        accelerator=_accelerator(options.device),
+        accelerator=accelerator,
         devices=options.devices,
         num_nodes=options.nodes,
+        strategy=strategy,
         max_steps=-1,
         max_epochs=1,
-        limit_train_batches=(stop - start) * s.accumulate,
-        precision="bf16-mixed" if s.precision == "bf16" else "32-true",
+        precision="bf16-mixed" if plan.schedule.precision == "bf16" else "32-true",
         num_sanity_val_steps=0,
         limit_val_batches=0,
-        log_every_n_steps=20,
+        use_distributed_sampler=False,
         enable_model_summary=False,
         enable_progress_bar=False,
         enable_checkpointing=False,
-        logger=[
-            CSVLogger(folder, name="csv", version=f"from-{start}"),  # a resumed run keeps what was logged
-            TensorBoardLogger(folder, name="tensorboard", version=""),
-        ],
-        callbacks=[_Keeper(folder, options, stop)],
+        # what a killed run drew beyond its last checkpoint is drawn again
+        logger=TensorBoardLogger(folder, name="tensorboard", version="", purge_step=start + 1 if start else None),
+        callbacks=[keeper],
     )
-    with warnings.catch_warnings():
-        for text in (".*does not have many workers.*", ".*IterableDataset.*", ".*LeafSpec.*", ".*val_dataloader.*"):
-            warnings.filterwarnings("ignore", message=text)
-        loader = DataLoader(batches, batch_size=None, num_workers=options.workers)
-        if resumed:
-            _restore(module, trainer, checkpoint)
-        trainer.fit(module, loader)
 
 
-def _restore(module: MethodModule, trainer: lightning.Trainer, checkpoint: Path) -> None:
-    """Weights, averages and step at once; the optimisers as soon as Lightning has made them."""
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    module.load_state_dict(saved["state_dict"])
-    module.restored = saved["optimisers"]
-    del trainer
-
-
-class _Keeper(Callback):
-    """Validates, keeps the best weights and the last state, tells how far a training is."""
-
-    def __init__(self, folder: Path, options: TrainingOptions, stop: int) -> None:
-        self.folder = folder
-        self.options = options
-        self.stop = stop
-        self.began = time.monotonic()
-        self.first_step = 0
-        path = folder / CURVE
-        self.curve: list[dict[str, Any]] = json.loads(path.read_text())["points"] if path.is_file() else []
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Give the optimisers the state that they had."""
-        del trainer
-        self.first_step = int(pl_module.done)
-        self.curve = [p for p in self.curve if p["step"] <= self.first_step]
-        if pl_module.restored is not None:
-            optimisers = pl_module.optimizers(use_pl_optimizer=False)
-            optimisers = optimisers if isinstance(optimisers, list) else [optimisers]
-            for optimiser, state in zip(optimisers, pl_module.restored, strict=True):
-                optimiser.load_state_dict(state)
-            pl_module.restored = None
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any, **__: Any
-    ) -> None:
-        """After an optimiser step: validate, save, tell."""
-        step = int(pl_module.done)
-        s = pl_module.plan.schedule
-        validated = step and step % s.validate_every == 0 and (not self.curve or self.curve[-1]["step"] < step)
-        if validated or (step == self.stop and (not self.curve or self.curve[-1]["step"] < step)):
-            self._validate(trainer, pl_module, step)
-        if step and (step % self.options.save_every == 0 or step == self.stop or validated):
-            self._save(pl_module)
-        spent = time.monotonic() - self.began
-        ran = max(1, step - self.first_step)
-        left = spent / ran * (self.stop - step)
-        self.options.progress(f"training {pl_module.stage}, {left / 60:.0f} min left", step / pl_module.steps)
-
-    def _validate(self, trainer: lightning.Trainer, module: Any, step: int) -> None:
-        """Score the averaged weights and keep them if they are the best."""
-        from nmsynth.training.validation import score_method
-
-        score = score_method(module.average.eval(), module.plan, module.held, device=str(module.device))
-        point = {"step": step, **score.to_json()}
-        best = min((p["score"] for p in self.curve), default=float("inf"))
-        self.curve.append(point)
-        for name, value in score.to_json().items():
-            if value is not None:
-                for logger in trainer.loggers:
-                    logger.log_metrics({f"val/{name}": value}, step=step)
-        if score.score < best:
-            _replace(self.folder / BEST, module.average.state_dict())
-        temporary = self.folder / f".{CURVE}"
-        temporary.write_text(json.dumps({"schema_version": 1, "points": self.curve}) + "\n")
-        temporary.replace(self.folder / CURVE)
-        since = step - min(self.curve, key=lambda p: p["score"])["step"]
-        if (
-            module.plan.schedule.patience
-            and since >= module.plan.schedule.patience * module.plan.schedule.validate_every
-        ):
-            module.stopped_early = True
-            trainer.should_stop = True
-
-    def _save(self, module: Any) -> None:
-        """The last state, whole or not at all."""
-        optimisers = module.optimizers(use_pl_optimizer=False)
-        optimisers = optimisers if isinstance(optimisers, list) else [optimisers]
-        states = [optimiser.state_dict() for optimiser in optimisers]
-        _replace(self.folder / LAST, {"state_dict": module.state_dict(), "optimisers": states})
-
-
-def _replace(path: Path, content: Any) -> None:
-    """Write beside a file, then rename, so that a kill at any moment leaves a whole file."""
-    temporary = path.with_name(f".{path.name}")
-    torch.save(content, temporary)
-    temporary.replace(path)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's information and hints out of what the user reads; its warnings stay."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for text in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=text)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _accelerator(device: str) -> str:
     """What Lightning calls a device."""
-    return {"cpu": "cpu", "auto": "auto"}.get(device, "gpu")
+    if device == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    return "cpu" if device == "cpu" else "gpu"
 
 
 def _check_subjects(cases: Sequence[PreparedCase], held: Sequence[PreparedCase]) -> None:
@@ -268,20 +299,25 @@ def _check_subjects(cases: Sequence[PreparedCase], held: Sequence[PreparedCase])
         raise InputError(f"A subject must not train and validate; '{both[0]}' does. Correct the splits.")
     if not cases or not held:
         raise InputError(
-            f"A training needs cases to train on and to validate with; found {len(cases)} and {len(held)}. Add subjects."
+            f"A training needs cases to train on and to validate with; found {len(cases)} and {len(held)}. "
+            "Add subjects."
         )
 
 
 def _claim(folder: Path, spec: MethodSpec, plan: Plan) -> None:
     """Write what is trained, or refuse a folder that holds another training."""
-    path = folder / "method.json"
-    resolved = {"schema_version": 1, "method": spec.model_dump(mode="json"), "plan": plan.model_dump(mode="json")}
+    path = folder / METHOD_FILE
+    resolved: dict[str, Any] = {
+        "schema_version": 1,
+        "method": spec.model_dump(mode="json"),
+        "plan": plan.model_dump(mode="json"),
+    }
     if path.is_file():
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         if (found["method"], found["plan"]) != (resolved["method"], resolved["plan"]):
             raise InputError(
                 "A training folder belongs to one method and plan; the folder holds another. Give another folder, or "
                 "go on with what it was begun with."
             )
         return
-    path.write_text(json.dumps(resolved, indent=2) + "\n")
+    save_json(path, resolved)

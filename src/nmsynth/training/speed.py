@@ -1,20 +1,39 @@
-"""How long a step takes here."""
+"""How long a step and an answer take here."""
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from nmsynth.core.plan import Plan
+from nmsynth.models.method import Method, MethodBatch
 from nmsynth.models.methods import MethodSpec, build_method
 
 N_TIMED = 3
 """Steps that are timed, after one that is not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Times of a method on a machine."""
+
+    step_s: float
+    """Of an optimiser step, all groups and accumulated batches together [s]."""
+    answer_s: float
+    """Of the answer for one patch, or for one slice of a patch's size in 2D [s]."""
+
+
 def seconds_per_step(spec: MethodSpec, plan: Plan, *, device: str = "cpu") -> float:
-    """Time of an optimiser step on random patches, all groups and accumulated batches together [s].
+    """Time of an optimiser step on random patches [s]; see :func:`measure_speed`."""
+    return measure_speed(spec, plan, device=device).step_s
+
+
+def measure_speed(spec: MethodSpec, plan: Plan, *, device: str = "cpu") -> Speed:
+    """Time a few steps and answers on random patches; of several stages the last.
 
     Parameters
     ----------
@@ -24,19 +43,53 @@ def seconds_per_step(spec: MethodSpec, plan: Plan, *, device: str = "cpu") -> fl
         Where it is to be trained.
     """
     method = build_method(spec, plan, allow_import=True).to(device)
-    shape = plan.network_patch
-    batch = {
-        "source": torch.randn(plan.schedule.batch, plan.n_source_channels, *shape, device=device),
-        "target": torch.randn(plan.schedule.batch, 1, *shape, device=device),
-        "condition": torch.zeros(plan.schedule.batch, plan.n_conditions, device=device),
-        "weight": torch.ones(plan.schedule.batch, 1, *shape, device=device),
+    batch = random_batch(plan, device=device)
+    stage = method.stages[-1]
+
+    def step() -> None:
+        """Gradients of every group."""
+        for group in method.groups(stage):
+            torch.autograd.backward(method.losses(batch, group, stage)["total"])
+
+    def answer() -> None:
+        """One patch."""
+        _answer(method, batch, plan)
+
+    step_s = _median_time(step, device) * plan.schedule.accumulate
+    method.eval()
+    with torch.inference_mode():
+        return Speed(step_s, _median_time(answer, device))
+
+
+def random_batch(plan: Plan, *, device: str = "cpu") -> MethodBatch:
+    """A batch of noise in the shapes of a plan."""
+    n, shape = plan.schedule.batch, plan.network_patch
+    return {
+        "source": torch.randn(n, plan.n_source_channels, *shape, device=device),
+        "target": torch.randn(n, 1, *shape, device=device),
+        "condition": torch.zeros(n, plan.n_conditions, device=device),
+        "weight": torch.ones(n, 1, *shape, device=device),
     }
-    spent = 0.0
-    for number in range(N_TIMED + 1):
+
+
+def _answer(method: Method, batch: MethodBatch, plan: Plan) -> torch.Tensor:
+    """The answer for the first patch of a batch."""
+    stride = method.noise_stride
+    strides = (stride,) * plan.spatial_dims if isinstance(stride, int) else tuple(stride)
+    size = [-(-n // s) for n, s in zip(plan.network_patch, strides, strict=True)]
+    source = batch["source"][:1]
+    noise = torch.randn(1, method.noise_channels, *size, device=source.device) if method.stochastic else None
+    found: torch.Tensor = method(source, batch["condition"][:1], noise)
+    return found
+
+
+def _median_time(run: Callable[[], object], device: str) -> float:
+    """Median of a few runs after one that is not timed [s]."""
+    times = []
+    for _ in range(N_TIMED + 1):
         started = time.perf_counter()
-        for group in method.groups(method.stages[-1]):
-            method.losses(batch, group, method.stages[-1])["total"].backward()  # type: ignore[arg-type]
+        run()
         if device.startswith("cuda"):
             torch.cuda.synchronize()
-        spent += time.perf_counter() - started if number else 0.0
-    return spent / N_TIMED * plan.schedule.accumulate
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:])

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from nmsynth.core.plan import Plan
 from nmsynth.data.prepared import PreparedCase
 from nmsynth.inference.method_predictor import PredictionSettings, predict_method
+from nmsynth.inference.tiling import FloatImage
 from nmsynth.models.method import Method
+
+OVERLAP = 0.25
+"""Share of a window that overlaps the next where a validation predicts an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,13 @@ class ValidationScore:
         return asdict(self)
 
 
-def score_method(method: Method, plan: Plan, cases: Sequence[PreparedCase], *, device: str = "cpu") -> ValidationScore:
+Seen = Callable[[PreparedCase, int, FloatImage, FloatImage], None]
+"""Told case, level, prediction and target of each case that is scored."""
+
+
+def score_method(
+    method: Method, plan: Plan, cases: Sequence[PreparedCase], *, device: str = "cpu", seen: Seen | None = None
+) -> ValidationScore:
     """Predict whole cases and measure them.
 
     Parameters
@@ -43,9 +54,11 @@ def score_method(method: Method, plan: Plan, cases: Sequence[PreparedCase], *, d
     plan
         Its schedule says how many cases, and what the score is.
     cases
-        Validation cases; the lowest count level of each, where there are several, takes its turn with the others.
+        Validation cases; where they have several count levels, each case is seen at another one.
     device
         Where the method is.
+    seen
+        Told every prediction.
     """
     errors, biases, regions = [], [], []
     for number, case in enumerate(cases[: plan.schedule.validation_cases]):
@@ -56,9 +69,11 @@ def score_method(method: Method, plan: Plan, cases: Sequence[PreparedCase], *, d
         errors.append(float(np.abs(difference).mean()))
         biases.append(float(difference.mean()))
         labels = np.asarray(case.labels)
-        for label in np.unique(labels[labels > 0]):
-            inside = labels == label
-            regions.append(abs(float(image[inside].mean() - target[inside].mean())))
+        numbers = np.unique(labels[labels > 0])
+        if len(numbers):
+            regions += np.abs(ndimage.mean(image - target, labels, numbers)).tolist()
+        if seen is not None:
+            seen(case, level, image, target)
     error = float(np.mean(errors))
     region_error = float(np.mean(regions)) if regions else None
     use_regions = plan.schedule.score == "regional" and region_error is not None
@@ -68,12 +83,12 @@ def score_method(method: Method, plan: Plan, cases: Sequence[PreparedCase], *, d
 
 def predict_case(
     method: Method, plan: Plan, case: PreparedCase, level: int, *, device: str = "cpu", n_samples: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[FloatImage, FloatImage]:
     """Prediction and target of a case in the target's unit, shape ``(z, y, x)``."""
-    settings = PredictionSettings(seed=0, n_samples=n_samples, overlap=0.25, device=device)
+    settings = PredictionSettings(seed=0, n_samples=n_samples, overlap=OVERLAP, device=device)
     training = method.training
     method.eval()
-    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=False):
+    with torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=False):
         image, _ = predict_method(method, plan, case.source(level), case.levels[level][1], settings)
     method.train(training)
     fitted = case.target_normalisation()

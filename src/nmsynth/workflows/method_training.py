@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError, MissingExtraError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.jobs import run_jobs
+from nmsynth.workflows.method_packaging import write_method_package
+from nmsynth.workflows.method_start import StartingModel, fine_tuning_plan, load_start
 from nmsynth.workflows.planning import PLAN_FILE, plan_dataset, plan_for_minutes, root_of, splits_of
 
 if TYPE_CHECKING:
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from nmsynth.models.method import Method
     from nmsynth.training.method_recipe import MethodRecipe
     from nmsynth.training.method_trainer import TrainingOptions
+
+PREPARED, PACKAGE = "prepared", "package"
+SMALL_BYTES = 100_000_000
+"""Prepared cases of less are made by one process [bytes]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +93,7 @@ def train_on_dataset(
         If the dataset, the plan or the folds do not fit; before any image is prepared.
     """
     try:
-        from nmsynth.training.method_trainer import train_method
+        import nmsynth.training.method_trainer  # noqa: F401 - before any time is lost
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"Training needs the extra 'train'; '{error.name}' is not installed. Run: pip install 'nmsynth[train]'"
@@ -95,34 +102,84 @@ def train_on_dataset(
     from nmsynth.data.folds import cross_validation, split_by_manifest
     from nmsynth.data.manifest import read_manifest
 
-    dataset = dataset or simulated_dataset(recipe, output / "dataset", progress=progress)
+    options = options or training_options()
+    if dataset is None:
+        dataset = output / "dataset"
+        if options.is_first:
+            simulated_dataset(recipe, dataset, progress=progress)
+        _wait(options, (output / PLAN_FILE).is_file, "the dataset")
     rows = read_manifest(dataset)
     _check_modalities(recipe, rows)
-    plan = read_plan(plan) if isinstance(plan, Path) else plan
     if fold is not None and not (folds and 0 <= fold < folds):
         raise InputError(f"A fold is one of 0 to {(folds or 1) - 1} of the folds asked for; found {fold}.")
     splits = cross_validation(splits_of(rows), folds) if folds else [split_by_manifest(splits_of(rows))]
-    resolved = _settled_plan(recipe, dataset, output, plan, minutes, overrides, part_of(progress, 0.0, 0.1))
-    prepared = prepare_dataset(dataset, resolved, output / "prepared", progress=part_of(progress, 0.1, 0.2))
-    started = _loaded(start_from)
+    started = load_start(start_from, recipe.method)
+    _wait(options, (output / PLAN_FILE).is_file, "the plan")
+    if options.is_first:
+        given = read_plan(plan) if isinstance(plan, Path) else plan
+        told = part_of(progress, 0.0, 0.02)
+        resolved = _settled_plan(recipe, dataset, output, given, minutes, overrides, started, told)
+    else:
+        resolved = read_plan(output / PLAN_FILE)
+    folder = output / PREPARED
+    if options.is_first:
+        prepared = prepare_dataset(dataset, resolved, folder, progress=part_of(progress, 0.02, 0.05))
+    else:
+        names = {row.case for row in rows}
+        _wait(options, lambda: all((folder / f"{name}.json").is_file() for name in names), "the cases")
+        prepared = prepare_dataset(dataset, resolved, folder)
+    chosen = [fold] if fold is not None else list(range(len(splits)))
     trained = []
-    chosen = [fold] if fold is not None else range(len(splits))
-    for k in chosen:
-        split = splits[k]
+    for number, k in enumerate(chosen):
+        share = 0.95 / len(chosen)
+        told = part_of(progress, 0.05 + number * share, 0.05 + (number + 1) * share)
+        how = options if options.progress is not silent else replace(options, progress=told)
         name = recipe.name if folds is None else f"{recipe.name}-fold-{k}"
-        folder = output / ("training" if folds is None else f"fold-{k}")
-        method = train_method(
-            recipe.method,
-            resolved,
-            [c for c in prepared if c.subject in split.train],
-            [c for c in prepared if c.subject in split.validation],
-            folder,
-            options=options,
-            start_from=started,
-        )
-        package = _package(recipe, name, method, resolved, split, folder, output / "package" / name)
-        trained.append(TrainedMethod(name, folder, package, split, method, resolved))
+        place = output / ("training" if folds is None else f"fold-{k}")
+        trained.append(_train_one(recipe, name, resolved, prepared, splits[k], place, started, how))
     return trained
+
+
+def _train_one(
+    recipe: MethodRecipe,
+    name: str,
+    plan: Plan,
+    prepared: Sequence[PreparedCase],
+    split: Split,
+    folder: Path,
+    started: StartingModel | None,
+    options: TrainingOptions,
+) -> TrainedMethod:
+    """Train and package one model."""
+    from nmsynth.training.method_trainer import train_method
+
+    method = train_method(
+        recipe.method,
+        plan,
+        [c for c in prepared if c.subject in split.train],
+        [c for c in prepared if c.subject in split.validation],
+        folder,
+        options=options,
+        start_from=None if started is None else started.method,
+    )
+    package = folder.parent / PACKAGE / name
+    if options.is_first:
+        write_method_package(recipe, name, method, plan, split, folder, package)
+    return TrainedMethod(name, folder, package, split, method, plan)
+
+
+def _wait(options: TrainingOptions, ready: Callable[[], bool], what: str) -> None:
+    """Let all but the first of several processes wait for what it makes."""
+    from nmsynth.training.processes import wait_until
+
+    if not options.is_first:
+        wait_until(ready, what=what)
+
+
+def remove_trainings(output: Path) -> None:
+    """Remove the trainings of a run, known by their ``method.json``; its plan and prepared cases stay."""
+    for record in output.glob("*/method.json"):
+        shutil.rmtree(record.parent)
 
 
 def training_options(**values: Any) -> TrainingOptions:
@@ -190,12 +247,12 @@ def prepare_dataset(
     cases
         Names of those wanted; all when unset.
     workers
-        Processes; all cores when unset.
+        Processes; all cores when unset and there is much to do.
 
     Raises
     ------
     InputError
-        If the folder holds cases of another plan or manifest, or an image does not fit.
+        If the disk has no room, the folder holds cases of another plan or manifest, or an image does not fit.
     """
     from nmsynth.core.plan import check_same_images
     from nmsynth.data.manifest import read_manifest
@@ -214,6 +271,9 @@ def prepare_dataset(
         )
     stamp.write_text(digest + "\n")
     missing = [case for case in wanted if not (folder / f"{case}.json").is_file()]
+    needed = _check_room(plan, {case: by_name[case] for case in missing}, root_of(dataset), folder)
+    if workers is None and needed < SMALL_BYTES:
+        workers = 1  # processes would take longer to start
     run_jobs(
         _prepare_one,
         [(case, by_name[case], root_of(dataset), plan, folder) for case in missing],
@@ -223,6 +283,20 @@ def prepare_dataset(
         progress=progress,
     )
     return open_prepared(folder, wanted)
+
+
+def _check_room(plan: Plan, cases: Mapping[str, Sequence[ManifestRow]], root: Path, folder: Path) -> int:
+    """Room that cases take, judged by the size of the first [bytes]; refused where the disk has it not."""
+    from nmsynth.data.prepared import prepared_bytes, read_image
+    from nmsynth.io.room import check_room
+
+    if not cases:
+        return 0
+    first = next(iter(cases.values()))
+    target = read_image(next(row for row in first if row.role == "target"), root, plan.target)
+    needed = sum(prepared_bytes(target, rows, plan) for rows in cases.values())
+    check_room(folder, needed, what="Prepared cases")
+    return needed
 
 
 def _prepare_one(job: tuple[str, list[ManifestRow], Path, Plan, Path]) -> None:
@@ -240,7 +314,7 @@ def _preparation_digest(plan: Plan, rows: Sequence[ManifestRow]) -> str:
 
 
 def _modalities(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """Modality of each image of a dataset as far as the manifest states it, by channel; the target's under ``target``."""
+    """Modality of each image as far as the manifest states it, by channel; the target's under ``target``."""
     found: dict[str, str] = {}
     for row in rows:
         if row.role in ("source", "condition", "target") and row.modality:
@@ -255,72 +329,32 @@ def _settled_plan(
     plan: Plan | None,
     minutes: float | None,
     overrides: Mapping[str, Any] | None,
+    started: StartingModel | None,
     progress: Progress,
 ) -> Plan:
     """The plan of a run: the one it was begun with, the one given, or one made now."""
     from nmsynth.core.config import override, resolve
-    from nmsynth.core.plan import Plan, plan_to_toml, read_plan
+    from nmsynth.core.plan import Plan, check_same_inputs, plan_to_toml, read_plan
+    from nmsynth.io.atomic import atomic_file
 
     path = output / PLAN_FILE
     if path.is_file() and plan is None and minutes is None and not overrides:
         return read_plan(path)
-    if plan is None:
-        changes = {**recipe.plan, **(overrides or {})}
-        made = plan_dataset(dataset, overrides=changes, progress=progress)
-        made = made if minutes is None else plan_for_minutes(made, minutes, family=recipe.method.name)
-    else:
-        made = resolve(Plan, override(plan.model_dump(mode="json"), overrides or {}), where="the plan")
-    text = plan_to_toml(made)
+    made = plan
+    if made is None:
+        made = plan_dataset(dataset, overrides={**recipe.plan, **(overrides or {})}, progress=progress)
+        made = made if started is None else fine_tuning_plan(made, started.plan)
+    if plan is not None or started is not None:
+        made = resolve(Plan, override(made.model_dump(mode="json"), overrides or {}), where="the plan")
+    if started is not None:
+        check_same_inputs(made, started.plan)
+    if minutes is not None:
+        made = plan_for_minutes(made, minutes, method=recipe.method)
     if path.is_file() and read_plan(path) != made:
         raise InputError(
             "A run keeps the plan that it was begun with; another is asked for. Give another output folder, or leave "
             "the plan's options out to go on."
         )
-    output.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with atomic_file(path, overwrite=True) as temporary:
+        temporary.write_text(plan_to_toml(made), encoding="utf-8")
     return made
-
-
-def _loaded(start_from: str | Path | None) -> Method | None:
-    """The method of a model, for fine-tuning."""
-    if start_from is None:
-        return None
-    from nmsynth.models.method_package import load_method
-    from nmsynth.models.package import read_card
-    from nmsynth.models.registry import find_model
-
-    path = find_model(start_from)
-    return load_method(path, read_card(path))
-
-
-def _package(
-    recipe: MethodRecipe, name: str, method: Method, plan: Plan, split: Split, training: Path, folder: Path
-) -> Path:
-    """Write the model package of a training."""
-    from nmsynth.models.card import Card
-    from nmsynth.models.method_package import envelope_from_plan, save_method_package
-
-    curves = {
-        path.parent.name: json.loads(path.read_text())["points"] for path in sorted(training.glob("*/curve.json"))
-    }
-    card = Card.model_validate(
-        {
-            "name": name,
-            "version": "0.1.0",
-            "task": plan.task,
-            "summary": recipe.title or f"{recipe.method.name} for {plan.task}, trained on a dataset of its user",
-            "licence": "as the data it was trained on",
-            "method": recipe.method,
-            "plan": plan,
-            "inputs": tuple(s.name for s in plan.sources),
-            "envelope": envelope_from_plan(plan),
-            "failures": recipe.differs,
-            "training": {
-                "recipe": recipe.model_dump(mode="json"),
-                "n_subjects": {"train": len(split.train), "validation": len(split.validation)},
-                "validation_curve": curves,
-            },
-        }
-    )
-    save_method_package(folder, method=method, card=card, overwrite=True)
-    return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from nmsynth.core.progress import Progress, silent
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
     from nmsynth.data.manifest import ManifestRow
+    from nmsynth.models.methods import MethodSpec
 
 PLAN_FILE = "plan.toml"
 MINUTES_SHARE = 0.85
@@ -72,11 +74,13 @@ def plan_dataset(
     )
     if overrides:
         plan = resolve(Plan, override(plan.model_dump(mode="json"), overrides), where="the plan")
-    return plan if minutes is None else plan_for_minutes(plan, minutes, family=family)
+    return plan if minutes is None else plan_for_minutes(plan, minutes, family=family, device=kind)
 
 
-def plan_for_minutes(plan: Plan, minutes: float, *, family: str = "unet") -> Plan:
-    """A plan whose steps take about a time on this machine, by timing a few.
+def plan_for_minutes(
+    plan: Plan, minutes: float, *, method: MethodSpec | None = None, family: str = "unet", device: str = "auto"
+) -> Plan:
+    """A plan whose steps and validations take about a time on this machine, by timing a few.
 
     Parameters
     ----------
@@ -84,21 +88,61 @@ def plan_for_minutes(plan: Plan, minutes: float, *, family: str = "unet") -> Pla
         All else of it is kept.
     minutes
         For training and validation together.
+    method
+        Which is timed; ``family`` with its own arguments when unset.
     family
         A family, or an import path.
+    device
+        Where it is to be trained.
     """
+    from nmsynth.inference.backend import resolve_device
     from nmsynth.models.methods import MethodSpec
-    from nmsynth.training.speed import seconds_per_step
+    from nmsynth.training.speed import measure_speed
 
     if minutes <= 0:
         raise InputError(f"A training takes more than no time; found {minutes:g} minutes. Give a positive number.")
-    each = seconds_per_step(MethodSpec(name=family), plan)
-    steps = max(20, int(minutes * 60 * MINUTES_SHARE / each))
-    schedule = plan.schedule.model_copy(
-        update={"steps": steps, "warmup": min(plan.schedule.warmup, steps // 10), "validate_every": max(1, steps // 10)}
+    spec = method or MethodSpec(name=family)
+    speed = measure_speed(spec, plan, device=resolve_device(device))
+    image_s = speed.answer_s * windows_of(plan)
+    n_validations, n_cases = next(
+        (
+            (n, cases)
+            for cases, n in ((4, 10), (2, 10), (1, 10), (1, 6))
+            if n * cases * image_s <= (1 - MINUTES_SHARE) * minutes * 60
+        ),
+        (6, 1),
     )
-    note = {**plan.fingerprint, "seconds_per_step": float(f"{each:.3g}"), "timed_family": family}
-    return plan.model_copy(update={"schedule": schedule, "fingerprint": note})
+    left_s = max(MINUTES_SHARE / 2 * minutes * 60, minutes * 60 - n_validations * n_cases * image_s)
+    steps = max(20, int(min(left_s, MINUTES_SHARE * minutes * 60) / speed.step_s))
+    update = {
+        "steps": steps,
+        "warmup": min(plan.schedule.warmup, steps // 10),
+        "validate_every": max(1, steps // n_validations),
+        "validation_cases": min(plan.schedule.validation_cases, n_cases),
+    }
+    note = {
+        **plan.fingerprint,
+        "seconds_per_step": float(f"{speed.step_s:.3g}"),
+        "seconds_per_validation_image": float(f"{image_s:.3g}"),
+        "timed_family": spec.name,
+    }
+    return plan.model_copy(update={"schedule": plan.schedule.model_copy(update=update), "fingerprint": note})
+
+
+def windows_of(plan: Plan) -> int:
+    """Patches by which a validation predicts an image of the dataset's median size; 1 where that is not known."""
+    from nmsynth.inference.method_predictor import plan_windows
+    from nmsynth.training.validation import OVERLAP
+
+    target = plan.fingerprint.get("target", {})
+    try:
+        sizes, spacings = target["shapes"]["median"], target["spacings_mm"]["median"]
+    except (KeyError, TypeError):
+        return 1
+    z, y, x = (max(1, round(n * s / own)) for n, s, own in zip(sizes, spacings, plan.spacing_mm, strict=True))
+    if plan.spatial_dims == 2:
+        return int(-(-(z * y * x) // math.prod(plan.network_patch)))
+    return len(list(plan_windows((z, y, x), plan, OVERLAP)))
 
 
 def write_plan(plan: Plan, dataset: Path, output: Path | None = None, *, overwrite: bool = False) -> Path:

@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from nmsynth import __version__
-from nmsynth.apps.cli import dataset, demo, evaluate, info, models, plan, recipes, report, simulate, synthesize, train
+from nmsynth.apps.cli import (
+    benchmark,
+    dataset,
+    demo,
+    evaluate,
+    info,
+    models,
+    plan,
+    recipes,
+    report,
+    simulate,
+    synthesize,
+    train,
+)  # fmt: skip
 from nmsynth.apps.cli.terminal import Terminal
 from nmsynth.core.errors import NmsynthError
 from nmsynth.core.log import configure_logging
@@ -40,6 +53,7 @@ app.command("plan")(plan.plan)
 app.command("train")(train.train)
 app.command("synthesize")(synthesize.synthesize)
 app.command("evaluate")(evaluate.evaluate)
+app.command("benchmark")(benchmark.benchmark)
 app.command("report")(report.report)
 app.add_typer(models.app, name="models")
 app.command("demo")(demo.demo)

@@ -18,6 +18,7 @@ EXAMPLES = {
     "--baseline": ("PATH", "gaussian=filtered.nii.gz"),
     "--input-unit": ("UNIT", "ct=HU"),
     "--condition": ("VALUE", "count_fraction=0.25"),
+    "--data": ("PATH", "ct-pet=FOLDER"),
 }
 """What may be written after an option that takes a name and something of that name, and an example."""
 

@@ -22,6 +22,8 @@ FILE_COLUMNS = 200
 """Characters in a line of a table that is written to a file or a pipe."""
 PROGRESS_STEP = 0.02
 """Share of the work after which progress is told again in lines."""
+PROGRESS_LINE_S = 60.0
+"""Time after which it is told again, where the share moves slowly [s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,31 @@ class Terminal:
             bar.close()
 
     def progress_lines(self) -> Progress:
-        """Tell progress in lines on stderr, for work that takes hours and may draw bars of its own."""
-        told_stage, told_fraction = "", -1.0
+        """Tell progress in lines on stderr, for work that takes hours and may draw bars of its own.
+
+        A line is written at every new stage, which is the text before its first comma, every 2 % and every minute.
+        """
+        told_stage, told_fraction, told_at = "", -1.0, 0.0
 
         def told(stage: str, fraction: float) -> None:
-            nonlocal told_stage, told_fraction
-            if self.quiet or (stage == told_stage and fraction - told_fraction < PROGRESS_STEP):
+            nonlocal told_stage, told_fraction, told_at
+            name, now = stage.partition(",")[0], time.monotonic()
+            new = name != told_stage or fraction - told_fraction >= PROGRESS_STEP or now - told_at > PROGRESS_LINE_S
+            if self.quiet or not (new or fraction >= 1.0 > told_fraction):
                 return
-            told_stage, told_fraction = stage, fraction
+            told_stage, told_fraction, told_at = name, fraction, now
             sys.stderr.write(f"{escape(stage)} ({fraction:.0%} of all)\n")
 
         return told
+
+    @contextmanager
+    def long_progress(self) -> Iterator[Progress]:
+        """Draw a bar for work that takes hours on a terminal, and tell it in lines in a log."""
+        if self.quiet or not sys.stderr.isatty():
+            yield self.progress_lines()
+            return
+        with self.progress() as progress:
+            yield progress
 
 
 def format_cell(value: Any) -> str:

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from nmsynth.apps.cli import options
-from nmsynth.apps.cli.terminal import Terminal, terminal_of
+from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.errors import InputError
+from nmsynth.core.progress import Progress
 
 
 def train(
@@ -39,7 +40,12 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes that train together on this machine.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines that train together.")] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read patches.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that draw patches.", show_default="a thread beside the training")
+    ] = 0,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each process that trains.", show_default="by torch")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume/--restart", help="Continue from the last checkpoint.")] = True,
     set_: options.Assignments = None,
     as_json: options.Json = False,
@@ -55,11 +61,12 @@ def train(
     changes = options.assignments(set_)
     given = {
         "plan": plan, "minutes": minutes, "folds": folds, "fold": fold, "start_from": start_from,
-        "device": device, "devices": devices, "nodes": nodes, "workers": workers, "resume": resume,
+        "device": device, "devices": devices, "nodes": nodes, "workers": workers, "threads": threads,
+        "resume": resume,
     }  # fmt: skip
     with redirect_stdout(sys.stderr):  # the training loop draws its bar on stdout, which is for results
         if recipe in recipe_names() or (recipe.endswith(".toml") and not is_method_recipe(recipe)):
-            _refuse(given, ("plan", "minutes", "folds", "fold", "start_from"), recipe)
+            _refuse(given, _OF_METHODS, recipe)
             packages = [
                 train_recipe(
                     recipe,
@@ -71,37 +78,51 @@ def train(
                 )
             ]
         else:
-            packages = _train_method(recipe, data, output, given, changes, terminal)
-    if as_json:
+            with terminal.long_progress() as progress:
+                packages = _train_method(recipe, data, output, given, changes, progress)
+    if as_json and packages:
         terminal.print_json({"schema_version": 1, "package": str(packages[0]), "packages": [str(p) for p in packages]})
         return
     for package in packages:
         terminal.print_line(f"Wrote the model package {package}")
 
 
-def _refuse(given: dict[str, Any], names: tuple[str, ...], recipe: str) -> None:
+_OF_METHODS = {
+    "plan": None,
+    "minutes": None,
+    "folds": None,
+    "fold": None,
+    "start_from": None,
+    "device": "auto",
+    "devices": 1,
+    "nodes": 1,
+    "workers": 0,
+    "threads": None,
+}
+"""Options of methods that recipes with a schedule of their own do not take, as they are when not given."""
+
+
+def _refuse(given: dict[str, Any], unset: dict[str, Any], recipe: str) -> None:
     """Refuse options that a recipe does not take."""
-    for name in names:
-        if given[name] is not None:
+    for name, value in unset.items():
+        if given[name] != value:
             option = {"start_from": "from"}.get(name, name)
             raise InputError(f"The recipe '{recipe}' has a schedule of its own and takes no --{option}. Leave it out.")
 
 
 def _train_method(
-    recipe: str, data: Path | None, output: Path, given: dict[str, Any], changes: dict[str, Any], terminal: Terminal
+    recipe: str, data: Path | None, output: Path, given: dict[str, Any], changes: dict[str, Any], progress: Progress
 ) -> list[Path]:
     """Train a method, with the changes that go to the method, and those that go to the plan."""
-    import shutil
-
     from nmsynth.workflows.method_recipes import load_method_recipe
-    from nmsynth.workflows.method_training import training_options, train_on_dataset
+    from nmsynth.workflows.method_training import remove_trainings, train_on_dataset, training_options
 
     of_recipe = {key: value for key, value in changes.items() if key.split(".")[0] in ("method", "data", "name")}
     of_plan = {key: value for key, value in changes.items() if key not in of_recipe}
     loaded = load_method_recipe(recipe, of_recipe)
-    if not given["resume"] and output.is_dir():
-        for part in ("training", *(f"fold-{k}" for k in range(given["folds"] or 0))):
-            shutil.rmtree(output / part, ignore_errors=True)
+    how = training_options(**{name: given[name] for name in ("workers", "threads", "device", "devices", "nodes")})
+    if not given["resume"] and how.is_first:
+        remove_trainings(output)
     trained = train_on_dataset(
         loaded,
         data,
@@ -111,14 +132,8 @@ def _train_method(
         folds=given["folds"],
         fold=given["fold"],
         start_from=given["start_from"],
-        options=training_options(
-            workers=given["workers"],
-            device=given["device"],
-            devices=given["devices"],
-            nodes=given["nodes"],
-            progress=terminal.progress_lines(),
-        ),
+        options=how,
         overrides=of_plan,
-        progress=terminal.progress_lines(),
+        progress=progress,
     )
-    return [t.package for t in trained]
+    return [t.package for t in trained] if how.is_first else []

@@ -1,0 +1,98 @@
+"""Write the table of a benchmark into a page of the documentation, from ``table.json``.
+
+Run as ``python -m benchmarks.league_table OUT/table.json docs/league.md``: what stands between the marks
+``<!-- table NAME -->`` and ``<!-- end of table -->`` is replaced, NAME being that of the suite. Without a page the
+table is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nmsynth.report.league import FIRST_COLUMNS, LAST_COLUMNS, ordered
+from nmsynth.report.text import number
+
+END = "<!-- end of table -->"
+
+
+def markdown(table: Mapping[str, Any]) -> str:
+    """Tables of all tasks that have results."""
+    parts = []
+    if not table["ranked"]:
+        parts.append("This suite proves plumbing only; no number of it may be quoted.")
+    for task in table["tasks"]:
+        rows = ordered([r for r in table["rows"] if r["task"] == task["name"]])
+        if rows:
+            parts.append(_task(task, rows, table))
+    return "\n\n".join(parts)
+
+
+def _task(task: Mapping[str, Any], rows: list[Mapping[str, Any]], table: Mapping[str, Any]) -> str:
+    """One table with its heading and what it says of regions."""
+    unit = (task["unit"] or "").partition(" [")[0]
+    found = {name for row in rows for name, value in row["metrics"].items() if value is not None}
+    names = [n for n in dict.fromkeys((task["score"], *FIRST_COLUMNS, *LAST_COLUMNS)) if n in found]
+    labels = [table["measures"][n]["label"] for n in names]
+    aims = "; ".join(f"aim {table['measures'][n]['label']} {number(v)}" for n, v in task["aims"].items())
+    head = ["method", "rank", *labels, "to the best baseline", "converged", "CPU min", "parameters"]
+    lines = [
+        f"**{task['title'] or task['name']}** ({unit}, {task['n_patients']} patients, {task['n_runs']} of "
+        f"{task['n_runs_planned']} runs{', ' + aims if aims else ''})\n",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+    ]
+    for row in rows:
+        converged = {True: "yes", False: "no", None: "–"}[row["converged"]]
+        cells = [
+            row["method"] + (" (baseline)" if row["kind"] == "baseline" else ""),
+            str(row["rank"] or row["not_ranked"]),
+            *(_cell(row["metrics"].get(name)) for name in names),
+            _cell(row["to_baseline"]),
+            converged,
+            number(row["cpu_minutes"]),
+            number(row["parameters"]) if row["parameters"] else "–",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    if task["region_verdict"] and table["ranked"]:
+        lines.append("\n" + task["region_verdict"])
+    return "\n".join(lines)
+
+
+def _cell(found: Mapping[str, Any] | None) -> str:
+    """A value with its interval."""
+    if found is None:
+        return "–"
+    return f"{number(found['value'])} ({number(found['lower'])} to {number(found['upper'])})"
+
+
+def insert(page: str, name: str, text: str) -> str:
+    """A page with a table between its marks."""
+    start = f"<!-- table {name} -->"
+    pattern = re.compile(re.escape(start) + ".*?" + re.escape(END), re.DOTALL)
+    if not pattern.search(page):
+        raise SystemExit(f"The page needs the marks {start} and {END}.")
+    return pattern.sub(lambda _: f"{start}\n{text}\n{END}", page)
+
+
+def main() -> None:
+    """Print the table, or put it into a page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("page", type=Path, nargs="?")
+    given = parser.parse_args()
+    table = json.loads(given.table.read_text(encoding="utf-8"))
+    text = markdown(table)
+    if given.page is None:
+        print(text)
+        return
+    page = insert(given.page.read_text(encoding="utf-8"), table["suite"]["name"], text)
+    given.page.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Suites of the benchmark, one TOML file each."""

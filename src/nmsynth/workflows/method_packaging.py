@@ -1,0 +1,80 @@
+"""The package of a model that was trained on a dataset, with what its training was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nmsynth.core.plan import Plan
+    from nmsynth.data.folds import Split
+    from nmsynth.models.method import Method
+    from nmsynth.training.method_recipe import MethodRecipe
+
+
+def write_method_package(
+    recipe: MethodRecipe, name: str, method: Method, plan: Plan, split: Split, training: Path, folder: Path
+) -> None:
+    """Write the package of a training.
+
+    Parameters
+    ----------
+    recipe, plan
+        By which it was trained.
+    name
+        Of the model.
+    method
+        With its best weights.
+    split
+        Subjects; only their numbers are written.
+    training
+        Folder of the training.
+    folder
+        Package to make; an older one is replaced.
+    """
+    from nmsynth.models.card import Card
+    from nmsynth.models.method_package import save_method_package
+    from nmsynth.models.plan_envelope import envelope_from_plan
+
+    card = Card.model_validate(
+        {
+            "name": name,
+            "version": "0.1.0",
+            "task": plan.task,
+            "summary": recipe.title or f"{recipe.method.name} for {plan.task}, trained on a dataset of its user",
+            "licence": "as the data it was trained on",
+            "method": recipe.method,
+            "plan": plan,
+            "inputs": tuple(s.name for s in plan.sources),
+            "envelope": envelope_from_plan(plan),
+            "failures": recipe.differs,
+            "training": {
+                "recipe": recipe.model_dump(mode="json"),
+                "n_subjects": {"train": len(split.train), "validation": len(split.validation)},
+                **training_record(training),
+            },
+        }
+    )
+    save_method_package(folder, method=method, card=card, overwrite=True)
+
+
+def training_record(training: Path) -> dict[str, Any]:
+    """What a card tells of a training: the validation curve of each stage, its time, and whether it converged.
+
+    Parameters
+    ----------
+    training
+        Folder of the training.
+    """
+    from nmsynth.training.convergence import converged
+
+    stages = sorted(p.parent for p in training.glob("*/curve.json"))
+    curves = {s.name: json.loads((s / "curve.json").read_text(encoding="utf-8"))["points"] for s in stages}
+    judged, why = converged(curves[stages[-1].name] if stages else [])
+    return {
+        "validation_curve": curves,
+        "seconds": sum(points[-1]["seconds"] for points in curves.values() if points),
+        "converged": judged,
+        "converged_because": why,
+    }

@@ -1,0 +1,90 @@
+import pytest
+
+from nmsynth.core.units import Unit
+from nmsynth.data.fingerprint import Fingerprint, ImageStatistics
+from nmsynth.data.plan_rules import plan_batch, plan_channels, plan_from_fingerprint, plan_patch
+
+
+def kind_of(
+    modality, unit, *, shape=(100, 128, 128), spacing=(3.0, 4.0, 4.0), percentiles=(0.1, 0.2, 1.0, 4.0, 9.0), n=10
+):
+    extent = tuple(n * s for n, s in zip(shape, spacing, strict=True))
+    return ImageStatistics(
+        modality, unit.value, n, n, [spacing] * 3, [shape] * 3, [extent] * 3, [list(percentiles)] * 3
+    )
+
+
+PET = kind_of("PT", Unit.SUV_BODY_WEIGHT)
+CT = kind_of("CT", Unit.HOUNSFIELD, percentiles=(-900, -100, 40, 300, 1220))
+MR = kind_of("MR", Unit.RELATIVE, percentiles=(5, 50, 300, 650, 900))
+
+
+def fingerprint(target=PET, sources=None, conditions=None, n_cases=10, regions=True):
+    return Fingerprint(n_cases, n_cases, target, sources or {"pet": PET}, conditions or {}, regions)
+
+
+def test_low_count_pet_is_a_difference_on_one_scale():
+    facts = {"count_fraction": ["0.05", "0.5", "1"], "tracer": ["FDG", "FDG", "FDG"]}
+    plan = plan_from_fingerprint(fingerprint(conditions=facts))
+    assert plan.residual
+    assert plan.sources[0].normalisation == plan.target.normalisation
+    assert (plan.target.normalisation.kind, plan.target.normalisation.scale) == ("linear", 9.0)
+    assert plan.target.normalisation.offset == 0.0
+    assert [c.name for c in plan.conditions] == ["count_fraction"]  # a tracer that is always one tells nothing
+    assert abs(plan.conditions[0].encode("0.05")[0]) < 2
+    assert plan.schedule.steps == 2500
+    assert plan.schedule.region_share == 0.33
+
+
+def test_ct_and_mr_keep_their_scales():
+    plan = plan_from_fingerprint(fingerprint(target=CT, sources={"mr": MR, "pet": PET}, regions=False))
+    assert [s.name for s in plan.sources] == ["mr", "pet"]
+    window = plan.target.normalisation
+    assert (window.kind, window.low, window.high, window.scale) == ("window", -1024.0, 2000.0, 1000.0)
+    assert plan.target.fill == -1024.0
+    robust = plan.sources[0].normalisation
+    assert (robust.kind, robust.offset, robust.scale) == ("robust", 300.0, 600.0)
+    assert not plan.residual
+    assert plan.schedule.region_share == 0.0
+    assert plan.task == "mr-pet-to-ct"
+
+
+def test_source_of_the_targets_kind_comes_first_and_a_rare_one_is_optional():
+    rare = kind_of("CT", Unit.HOUNSFIELD, n=4)
+    plan = plan_from_fingerprint(fingerprint(sources={"ct": rare, "pet": PET}))
+    assert [(s.name, s.optional) for s in plan.sources] == [("pet", False), ("ct", True)]
+
+
+def test_few_slices_are_planned_one_by_one():
+    thin = kind_of("PT", Unit.SUV_BODY_WEIGHT, shape=(5, 128, 128))
+    plan = plan_from_fingerprint(fingerprint(target=thin, sources={"pet": thin}))
+    assert (plan.dimensions, plan.patch, plan.context) == ("2d", (1, 128, 128), 1)
+    assert plan_from_fingerprint(fingerprint(), dimensions="2.5d").context == 5
+
+
+@pytest.mark.parametrize(
+    ("voxels", "spacing", "kind", "most", "expected"),
+    [
+        ((32, 64, 64), (4, 4, 4), "3d", 32 * 64 * 64, (32, 64, 64)),
+        ((20, 30, 40), (4, 4, 4), "3d", 10**9, (16, 24, 40)),
+        ((64, 64, 64), (2, 2, 2), "3d", 32**3, (32, 32, 32)),
+        ((3, 100, 100), (4, 4, 4), "2d", 10**9, (1, 96, 96)),
+        ((3, 4, 4), (4, 4, 4), "3d", 10**9, (8, 8, 8)),
+    ],
+)
+def test_patch_is_as_large_as_image_and_device_allow(voxels, spacing, kind, most, expected):
+    assert plan_patch(voxels, spacing, kind=kind, most=most) == expected
+
+
+def test_network_and_batch_grow_with_patch_and_device():
+    assert plan_channels((8, 8, 8), "cpu") == (16, 32)
+    assert plan_channels((32, 64, 64), "cpu") == (16, 32, 64, 128)
+    assert plan_channels((96, 96, 96), "cuda:0") == (32, 64, 128, 256, 320)
+    assert plan_batch((32, 64, 64), "cpu", None) == 2
+    assert plan_batch((8, 16, 16), "cpu", None) == 16
+    assert plan_batch((96, 96, 96), "cuda", 8 * 10**9) == 2
+    assert plan_batch((96, 96, 96), "cuda", 10**9) == 1
+
+
+def test_plan_of_a_fingerprint_is_the_same_twice():
+    assert plan_from_fingerprint(fingerprint()) == plan_from_fingerprint(fingerprint())

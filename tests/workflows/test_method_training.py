@@ -1,0 +1,216 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nmsynth.core.errors import InputError, UnsafeInputError
+from nmsynth.core.plan import read_plan
+from nmsynth.workflows.method_recipes import load_method_recipe
+from nmsynth.workflows.planning import plan_dataset, plan_for_minutes, plan_summary, windows_of, write_plan
+from tests.workflows.methods_dataset import SMALL, make_dataset
+
+pytest.importorskip("lightning")
+
+from nmsynth.workflows.method_training import prepare_dataset, remove_trainings, train_on_dataset, training_options
+
+
+def quick(**values):
+    return training_options(threads=1, device="cpu", **values)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def plan(data):
+    return plan_dataset(data, device="cpu", overrides=SMALL)
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    output = tmp_path_factory.mktemp("run")
+    told = []
+    found = train_on_dataset(
+        load_method_recipe("unet"), data, output, options=quick(), overrides=SMALL, progress=lambda *w: told.append(w)
+    )
+    return output, found[0], told
+
+
+def test_dataset_becomes_a_model_with_what_its_training_was(trained):
+    from nmsynth.models.method_package import load_method
+    from nmsynth.models.package import read_card
+
+    output, found, told = trained
+    assert (found.split.train, found.split.validation, found.split.test) == (("s0", "s2", "s3"), ("s1",), ("s4",))
+    card = read_card(found.package)
+    assert card.plan == read_plan(output / "plan.toml") == found.plan
+    record = card.training
+    assert record["n_subjects"] == {"train": 3, "validation": 1}
+    assert [p["step"] for p in record["validation_curve"]["0-main"]] == [2, 4]
+    assert record["converged"] is False
+    assert record["seconds"] > 0
+    loaded = load_method(found.package, card)
+    for name, value in loaded.state_dict().items():
+        assert torch.allclose(value, found.method.state_dict()[name], atol=1e-3)
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0)
+
+
+def test_same_call_goes_on_and_another_plan_is_refused(trained, data):
+    output, found, _ = trained
+    before = (output / "training" / "0-main" / "last.ckpt").stat().st_mtime_ns
+    again = train_on_dataset(load_method_recipe("unet"), data, output, options=quick())
+    assert (output / "training" / "0-main" / "last.ckpt").stat().st_mtime_ns == before
+    assert all(torch.equal(a, b) for a, b in zip(found.method.parameters(), again[0].method.parameters(), strict=True))
+    with pytest.raises(InputError, match="keeps the plan that it was begun with"):
+        train_on_dataset(load_method_recipe("unet"), data, output, options=quick(), overrides={"schedule.steps": 9})
+    with pytest.raises(InputError, match="those of another"):
+        prepare_dataset(data, found.plan.model_copy(update={"spacing_mm": (5.0, 5.0, 5.0)}), output / "prepared")
+
+
+def test_model_is_fine_tuned_by_its_own_scales(trained, data, tmp_path):
+    _, found, _ = trained
+    changes = {"schedule.steps": 1, "schedule.warmup": 0, "schedule.learning_rate": 1e-9, "schedule.batch": 1}
+    tuned = train_on_dataset(
+        load_method_recipe("unet"), data, tmp_path, options=quick(), overrides=changes, start_from=found.package
+    )[0]
+    assert tuned.plan.sources == found.plan.sources
+    assert tuned.plan.patch == found.plan.patch
+    assert tuned.plan.schedule.steps == 1
+    for a, b in zip(tuned.method.parameters(), found.method.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=2e-3)
+    other = found.plan.model_copy(update={"spacing_mm": (8.0, 8.0, 8.0)})
+    with pytest.raises(InputError, match="its 'spacing_mm' are 4.0, 4.0, 4.0, the plan's 8.0"):
+        train_on_dataset(
+            load_method_recipe("unet"), data, tmp_path / "b", options=quick(), plan=other, start_from=found.package
+        )
+    with pytest.raises(InputError, match="trains 'pix2pix'; the model unet is of the family 'unet'"):
+        train_on_dataset(load_method_recipe("pix2pix"), data, tmp_path / "b", options=quick(), start_from=found.package)
+
+
+def test_folds_test_every_subject_once(data, plan, tmp_path):
+    recipe = load_method_recipe("unet")
+    short = plan.model_copy(update={"schedule": plan.schedule.model_copy(update={"steps": 1})})
+    found = train_on_dataset(recipe, data, tmp_path, plan=short, folds=2, options=quick())
+    assert sorted(s for t in found for s in t.split.test) == ["s0", "s1", "s2", "s3"]
+    assert [t.name for t in found] == ["unet-fold-0", "unet-fold-1"]
+    assert all((t.package / "card.json").is_file() or any(t.package.iterdir()) for t in found)
+    only = train_on_dataset(recipe, data, tmp_path, plan=short, folds=2, fold=1, options=quick())
+    assert [t.name for t in only] == ["unet-fold-1"]
+    with pytest.raises(InputError, match=r"0 to 1 of the folds asked for; found 2"):
+        train_on_dataset(recipe, data, tmp_path, plan=short, folds=2, fold=2, options=quick())
+    remove_trainings(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["package", "plan.toml", "prepared"]
+
+
+def test_plan_follows_the_dataset(plan, data, tmp_path):
+    assert plan.task == "ct-to-pet"
+    assert [s.name for s in plan.sources] == ["ct"]
+    assert (plan.residual, plan.dimensions, plan.spacing_mm) == (False, "3d", (4.0, 4.0, 4.0))
+    assert plan.fingerprint["n_subjects"] == 4  # the test case is not looked at
+    path = write_plan(plan, data, tmp_path / "plan.toml")
+    assert read_plan(path) == plan
+    assert "ct-to-pet" in plan_summary(plan)["task"]
+    with pytest.raises(InputError, match=r"a \.toml file"):
+        write_plan(plan, data, tmp_path / "plan.json")
+    with pytest.raises(InputError, match="both are given"):
+        plan_dataset(data, steps=5, minutes=1.0)
+
+
+def test_minutes_become_steps_and_validations_that_fit(plan):
+    timed = plan_for_minutes(plan, 0.2)
+    note = timed.fingerprint
+    spent = timed.schedule.steps * note["seconds_per_step"]
+    validations = timed.schedule.steps // timed.schedule.validate_every
+    spent += validations * timed.schedule.validation_cases * note["seconds_per_validation_image"]
+    assert 0.2 * 60 * 0.5 < spent < 0.2 * 60 * 1.1
+    assert windows_of(plan) == 2 * 4 * 4
+    with pytest.raises(InputError, match="more than no time"):
+        plan_for_minutes(plan, 0)
+
+
+def test_optional_source_is_filled_and_told(tmp_path):
+    data = make_dataset(tmp_path / "data", subjects=3, mr_of=(0,))
+    plan = plan_dataset(data, device="cpu", overrides=SMALL)
+    assert [(s.name, s.optional) for s in plan.sources] == [("ct", False), ("mr", True)]
+    cases = prepare_dataset(data, plan, tmp_path / "prepared", workers=1)
+    told = [case.levels[0][1] for case in cases]
+    assert told == [(1.0,), (0.0,), (0.0,)]
+    assert cases[0].source(0).shape == (2, 12, 24, 24)
+    assert np.ptp(cases[1].source(0)[1]) == 0
+    assert cases[0].labels.max() == 1
+
+
+def spoiled(path, change):
+    def spoil(images, rows):
+        images[path] = change(images[path])
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (spoiled("pt-2.nii.gz", lambda v: v.with_array(v.array[:1])), InputError, "all of one slice, or all of several"),
+        (
+            lambda images, rows: rows.__setitem__(0, replace(rows[0], role="target")),
+            InputError,
+            "'c0' has 0 and 2",
+        ),
+        (
+            lambda images, rows: [rows.__setitem__(0, replace(rows[0], modality="MR", name="mr"))],
+            InputError,
+            "must be that of the sidecar, CT; found MR",
+        ),
+    ],
+)  # fmt: skip
+def test_what_would_spoil_a_training_is_told_before_it(tmp_path, change, error, message):
+    data = make_dataset(tmp_path / "data", subjects=3, change=change)
+    with pytest.raises(error, match=message):
+        train_on_dataset(load_method_recipe("unet"), data, tmp_path / "run", options=quick(), overrides=SMALL)
+    assert not (tmp_path / "run" / "training").exists()
+
+
+def test_voxel_that_is_no_number_is_told(tmp_path):
+    nibabel = pytest.importorskip("nibabel")
+    data = make_dataset(tmp_path / "data", subjects=3)
+    image = nibabel.load(data / "ct-2.nii.gz")
+    array = image.get_fdata().astype(np.float32)
+    array[3, 4, 5] = np.nan
+    nibabel.save(nibabel.Nifti1Image(array, image.affine, image.header), data / "ct-2.nii.gz")
+    with pytest.raises(UnsafeInputError, match="finite|NaN"):
+        plan_dataset(data)
+
+
+def test_missing_file_is_told(tmp_path):
+    data = make_dataset(tmp_path / "data", subjects=3)
+    (data / "pt-2.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"the image 'pt-2.nii.gz' of case 'c2' is not there"):
+        plan_dataset(data)
+
+
+def test_plan_of_other_images_is_refused(tmp_path, plan):
+    data = make_dataset(tmp_path / "data", subjects=3)
+    other = plan.model_copy(update={"target": plan.target.model_copy(update={"modality": "NM"})})
+    with pytest.raises(InputError, match="made for NM as target; the dataset has PT"):
+        prepare_dataset(data, other, tmp_path / "prepared")
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_too_little_room_for_cases_is_told(data, plan, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(InputError, match="Prepared cases need about"):
+        prepare_dataset(data, plan, tmp_path / "prepared")
+
+
+def test_curve_of_a_run_is_json(trained):
+    output, _, _ = trained
+    points = json.loads((output / "training" / "0-main" / "curve.json").read_text())["points"]
+    assert {"step", "seconds", "score", "error", "bias", "region_error", "waiting"} == set(points[0])
