@@ -49,8 +49,9 @@ loss = "l1"                 # l1, l2 or huber
 
 [plan]                      # in place of what the dataset would have; keys may be dotted
 patch = [16, 32, 32]
-"schedule.steps" = 30
-"schedule.validate_every" = 15
+"schedule.steps" = 20
+"schedule.validate_every" = 10
+"schedule.batch" = 2
 """
 SMALLER = {"simulation.families": {"whole-body": 1}, "simulation.grids": [96], "simulation.planes": 16}
 

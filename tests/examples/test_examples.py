@@ -43,3 +43,10 @@ def test_a_tiny_model_is_trained_and_used(tmp_path, capsys):
     pytest.importorskip("lightning")
     load(FOLDER / "03_train_tiny.py").main(tmp_path)
     assert "synthesised (16," in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_trained(tmp_path, capsys):
+    pytest.importorskip("lightning")
+    load(FOLDER / "05_train_own_network.py").main(tmp_path)
+    assert "package with card.json" in capsys.readouterr().out
