@@ -67,14 +67,14 @@ def training_record(training: Path) -> dict[str, Any]:
     training
         Folder of the training.
     """
-    from nmsynth.training.convergence import converged
+    from nmsynth.metrics.convergence import LARGEST_IMPROVEMENT, late_improvement
 
     stages = sorted(p.parent for p in training.glob("*/curve.json"))
     curves = {s.name: json.loads((s / "curve.json").read_text(encoding="utf-8"))["points"] for s in stages}
-    judged, why = converged(curves[stages[-1].name] if stages else [])
+    improvement = late_improvement(curves[stages[-1].name] if stages else [])
     return {
         "validation_curve": curves,
         "seconds": sum(points[-1]["seconds"] for points in curves.values() if points),
-        "converged": judged,
-        "converged_because": why,
+        "converged": None if improvement is None else improvement < LARGEST_IMPROVEMENT,
+        "improvement_over_the_last_third": improvement,
     }
