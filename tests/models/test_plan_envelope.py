@@ -28,6 +28,17 @@ def test_unknown_tracers_are_said_with_every_image():
     assert flags == ("it is not stated for which tracers the model was trained",)
 
 
+def test_a_plan_for_uncorrected_images_refuses_corrected_ones():
+    uncorrected = PET.model_copy(update={"attenuation_corrected": False})
+    envelope = envelope_from_plan(make_plan(sources=(uncorrected,)))
+    scan = make_pet(spacing_mm=(4.0, 4.0, 4.0), acquisition=Acquisition(corrections=("DECY", "RAN")))
+    assert envelope.check(scan) == ("it is not stated for which tracers the model was trained",)
+    corrected = make_pet(spacing_mm=(4.0, 4.0, 4.0), acquisition=Acquisition(corrections=("DECY", "ATTN")))
+    assert any("must not have been applied" in v for v in envelope.violations(corrected))
+    silent = make_pet(spacing_mm=(4.0, 4.0, 4.0), acquisition=Acquisition(corrections=()))
+    assert any("it must not be" in flag for flag in envelope.check(silent))
+
+
 def test_an_anatomical_image_may_be_far_finer_and_has_no_tracer():
     ct = CT.model_copy(update={"optional": False})
     envelope = envelope_from_plan(make_plan(sources=(ct,), target=PET), tracers=(FDG,))

@@ -37,6 +37,9 @@ class ImagePlan(Settings):
     normalisation: Normalisation
     fill: float = 0.0
     """Value where the image has no field of view [its unit]."""
+    attenuation_corrected: bool | None = None
+    """Of PET: whether all images of the dataset are corrected for attenuation, or none is; unset where it is not
+    known or they differ."""
     optional: bool = False
     """Whether a case may lack it; it is then filled, and a number tells the network so."""
 

@@ -18,6 +18,8 @@ from nmsynth.data.prepared import read_image
 
 TARGET = ""
 """Name of the target among the kinds of images; sources have names."""
+ATTENUATION = "ATTN"
+"""Of DICOM CorrectedImage."""
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
 
 
@@ -32,6 +34,8 @@ class ImageStatistics:
     spacings_mm: list[tuple[float, float, float]] = field(default_factory=list)
     shapes: list[tuple[int, int, int]] = field(default_factory=list)
     extents_mm: list[tuple[float, float, float]] = field(default_factory=list)
+    corrected: list[bool] = field(default_factory=list)
+    """Whether each image that states its corrections is corrected for attenuation."""
     percentiles: list[list[float]] = field(default_factory=list)
     """Of the values in the body, one list an image; see :data:`PERCENTILES`."""
 
@@ -43,6 +47,11 @@ class ImageStatistics:
     def percentile(self, which: float) -> float:
         """Median over the images of a percentile in the body."""
         return float(np.median([p[PERCENTILES.index(which)] for p in self.percentiles]))
+
+    @property
+    def attenuation_corrected(self) -> bool | None:
+        """Whether all images are corrected for attenuation, or none; ``None`` where they differ or do not say."""
+        return self.corrected[0] if self.corrected and len(set(self.corrected)) == 1 else None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values: medians and ranges."""
@@ -155,6 +164,8 @@ def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> 
             f"Images of one kind must be all of one slice, or all of several; '{key}' of case '{row.case}' has "
             f"{volume.spatial_shape[0]}, others not. Leave one kind out."
         )
+    if volume.modality == "PT" and volume.acquisition.corrections:
+        known.corrected.append(ATTENUATION in volume.acquisition.corrections)
     values = volume.array[body_contour(volume)]
     known.n_images += 1
     known.spacings_mm.append(volume.spacing_mm)

@@ -159,6 +159,7 @@ def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePl
         unit=unit,
         normalisation=normalisation,
         fill=fill,
+        attenuation_corrected=statistics.attenuation_corrected,
         optional=optional,
     )
 

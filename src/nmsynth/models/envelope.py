@@ -73,6 +73,8 @@ class Envelope(BaseModel):
     """Fewest voxels along ``(z, y, x)``."""
     requires_attenuation_correction: bool = True
     """Whether CorrectedImage, where stated, must hold ATTN."""
+    refuses_attenuation_correction: bool = False
+    """Whether CorrectedImage, where stated, must not hold ATTN: of models that correct for attenuation."""
     body_regions: tuple[str, ...] = ()
     """DICOM body parts that were tested; another one is a flag and no refusal, as scanners often state it wrongly."""
 
@@ -134,6 +136,8 @@ class Envelope(BaseModel):
         if self.requires_attenuation_correction and corrections and ATTENUATION not in corrections:
             stated = ", ".join(map(printable, corrections))
             found.append(f"attenuation correction (ATTN) must be applied, found {stated}")
+        if self.refuses_attenuation_correction and ATTENUATION in corrections:
+            found.append("attenuation correction (ATTN) must not have been applied, found it among the corrections")
         return found
 
     def flags(self, volume: Volume) -> tuple[str, ...]:
@@ -142,6 +146,8 @@ class Envelope(BaseModel):
         part = volume.acquisition.body_part
         if self.requires_attenuation_correction and not volume.acquisition.corrections:
             flags.append("the source does not state whether it is corrected for attenuation; the model needs it")
+        if self.refuses_attenuation_correction and not volume.acquisition.corrections:
+            flags.append("the source does not state whether it is corrected for attenuation; it must not be")
         if self.any_tracer:
             flags.append("it is not stated for which tracers the model was trained")
         if self.body_regions and part and _bare(part) not in {_bare(region) for region in self.body_regions}:

@@ -22,7 +22,8 @@ def planned_units(image: ImagePlan) -> tuple[Unit, ...]:
 def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regions: Sequence[str] = ()) -> Envelope:
     """Envelope of the first source of a plan.
 
-    Voxels may be half to twice the plan's, those of CT and MR down to a tenth; a grid may be a quarter of a patch.
+    Voxels may be half to twice the plan's, those of CT and MR down to a tenth; a grid may be a quarter of a patch. PET
+    must be corrected for attenuation, or must not be where no image of the dataset was.
 
     Parameters
     ----------
@@ -47,6 +48,7 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
         tracers=tuple(tracers) if active else (),
         any_tracer=active and not tracers,
         minimum_grid=(least[0], least[1], least[2]),
-        requires_attenuation_correction=first.modality == "PT",
+        requires_attenuation_correction=first.modality == "PT" and first.attenuation_corrected is not False,
+        refuses_attenuation_correction=first.attenuation_corrected is False,
         body_regions=tuple(body_regions),
     )
