@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from nmsynth.core.plan import Plan
+from nmsynth.inference.method_predictor import WINDOWS_AT_ONCE
 from nmsynth.models.method import Method, MethodBatch
 from nmsynth.models.methods import MethodSpec, build_method
 
@@ -24,7 +25,7 @@ class Speed:
     step_s: float
     """Of an optimiser step, all groups and accumulated batches together [s]."""
     answer_s: float
-    """Of the answer for one patch, or for one slice of a patch's size in 2D [s]."""
+    """Of the answer for one patch, as two are computed together, or for one slice of a patch's size in 2D [s]."""
 
 
 def seconds_per_step(spec: MethodSpec, plan: Plan, *, device: str = "cpu") -> float:
@@ -52,13 +53,13 @@ def measure_speed(spec: MethodSpec, plan: Plan, *, device: str = "cpu") -> Speed
             torch.autograd.backward(method.losses(batch, group, stage)["total"])
 
     def answer() -> None:
-        """One patch."""
+        """As many patches as a prediction computes at once."""
         _answer(method, batch, plan)
 
     step_s = _median_time(step, device) * plan.schedule.accumulate
     method.eval()
     with torch.inference_mode():
-        return Speed(step_s, _median_time(answer, device))
+        return Speed(step_s, _median_time(answer, device) / _at_once(plan))
 
 
 def random_batch(plan: Plan, *, device: str = "cpu") -> MethodBatch:
@@ -73,14 +74,20 @@ def random_batch(plan: Plan, *, device: str = "cpu") -> MethodBatch:
 
 
 def _answer(method: Method, batch: MethodBatch, plan: Plan) -> torch.Tensor:
-    """The answer for the first patch of a batch."""
+    """The answer for as many patches as a prediction computes at once."""
     stride = method.noise_stride
     strides = (stride,) * plan.spatial_dims if isinstance(stride, int) else tuple(stride)
     size = [-(-n // s) for n, s in zip(plan.network_patch, strides, strict=True)]
-    source = batch["source"][:1]
-    noise = torch.randn(1, method.noise_channels, *size, device=source.device) if method.stochastic else None
-    found: torch.Tensor = method(source, batch["condition"][:1], noise)
+    n = _at_once(plan)
+    source = batch["source"][:1].expand(n, *(-1,) * (plan.spatial_dims + 1)).contiguous()
+    noise = torch.randn(n, method.noise_channels, *size, device=source.device) if method.stochastic else None
+    found: torch.Tensor = method(source, batch["condition"][:1].expand(n, -1), noise)
     return found
+
+
+def _at_once(plan: Plan) -> int:
+    """Patches that a prediction computes at once, as far as it takes them from one window; slices count alone."""
+    return WINDOWS_AT_ONCE if plan.spatial_dims == 3 else 1
 
 
 def _median_time(run: Callable[[], object], device: str) -> float:

@@ -338,8 +338,8 @@ def _settled_plan(
     from nmsynth.io.atomic import atomic_file
 
     path = output / PLAN_FILE
-    if path.is_file() and plan is None and minutes is None and not overrides:
-        return read_plan(path)
+    if path.is_file() and plan is None and not overrides:
+        return read_plan(path)  # minutes too are for a plan that is not yet made: the same call goes on
     made = plan
     if made is None:
         made = plan_dataset(dataset, overrides={**recipe.plan, **(overrides or {})}, progress=progress)
@@ -349,7 +349,8 @@ def _settled_plan(
     if started is not None:
         check_same_inputs(made, started.plan)
     if minutes is not None:
-        made = plan_for_minutes(made, minutes, method=recipe.method)
+        wished = plan is not None or "patch" in {**recipe.plan, **(overrides or {})}
+        made = plan_for_minutes(made, minutes, method=recipe.method, keep_patch=wished)
     if path.is_file() and read_plan(path) != made:
         raise InputError(
             "A run keeps the plan that it was begun with; another is asked for. Give another output folder, or leave "

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from nmsynth.models.methods import MethodSpec
 
 PLAN_FILE = "plan.toml"
+LEAST_STEPS = 400
+"""Steps below which little is learned: a plan for fewer minutes takes smaller patches first."""
+LEAST_PATCH = 8192
+"""Voxels below which a patch is not halved, 16 x 24 x 24 or so."""
 MINUTES_SHARE = 0.85
 """Share of the minutes asked for that goes into steps; the rest is for validation and saving."""
 
@@ -74,18 +78,26 @@ def plan_dataset(
     )
     if overrides:
         plan = resolve(Plan, override(plan.model_dump(mode="json"), overrides), where="the plan")
-    return plan if minutes is None else plan_for_minutes(plan, minutes, family=family, device=kind)
+    if minutes is None:
+        return plan
+    return plan_for_minutes(plan, minutes, family=family, device=kind, keep_patch="patch" in (overrides or {}))
 
 
 def plan_for_minutes(
-    plan: Plan, minutes: float, *, method: MethodSpec | None = None, family: str = "unet", device: str = "auto"
+    plan: Plan,
+    minutes: float,
+    *,
+    method: MethodSpec | None = None,
+    family: str = "unet",
+    device: str = "auto",
+    keep_patch: bool = False,
 ) -> Plan:
     """A plan whose steps and validations take about a time on this machine, by timing a few.
 
     Parameters
     ----------
     plan
-        All else of it is kept.
+        All else of it is kept, but that a 3D patch is halved while there would be fewer than 400 steps.
     minutes
         For training and validation together.
     method
@@ -94,6 +106,8 @@ def plan_for_minutes(
         A family, or an import path.
     device
         Where it is to be trained.
+    keep_patch
+        Keep the patch in any case.
     """
     from nmsynth.inference.backend import resolve_device
     from nmsynth.models.methods import MethodSpec
@@ -103,6 +117,9 @@ def plan_for_minutes(
         raise InputError(f"A training takes more than no time; found {minutes:g} minutes. Give a positive number.")
     spec = method or MethodSpec(name=family)
     speed = measure_speed(spec, plan, device=resolve_device(device))
+    while not keep_patch and minutes * 60 * MINUTES_SHARE < LEAST_STEPS * speed.step_s and _may_shrink(plan):
+        plan = _with_half_the_patch(plan)
+        speed = measure_speed(spec, plan, device=resolve_device(device))
     image_s = speed.answer_s * windows_of(plan)
     n_validations, n_cases = next(
         (
@@ -127,6 +144,19 @@ def plan_for_minutes(
         "timed_family": spec.name,
     }
     return plan.model_copy(update={"schedule": plan.schedule.model_copy(update=update), "fingerprint": note})
+
+
+def _may_shrink(plan: Plan) -> bool:
+    """Whether a patch can be halved and still hold an organ."""
+    return plan.spatial_dims == 3 and math.prod(plan.patch) > 2 * LEAST_PATCH
+
+
+def _with_half_the_patch(plan: Plan) -> Plan:
+    """The plan with patches of at most half as many voxels."""
+    from nmsynth.data.plan_rules import plan_patch
+
+    patch = plan_patch(plan.patch, plan.spacing_mm, kind="3d", most=math.prod(plan.patch) // 2)
+    return plan.model_copy(update={"patch": patch})
 
 
 def windows_of(plan: Plan) -> int:
