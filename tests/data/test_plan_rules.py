@@ -10,7 +10,7 @@ def kind_of(
 ):
     extent = tuple(n * s for n, s in zip(shape, spacing, strict=True))
     return ImageStatistics(
-        modality, unit.value, n, n, [spacing] * 3, [shape] * 3, [extent] * 3, [list(percentiles)] * 3
+        modality, unit.value, n, n, [spacing] * 3, [shape] * 3, [extent] * 3, percentiles=[list(percentiles)] * 3
     )
 
 
@@ -34,6 +34,15 @@ def test_low_count_pet_is_a_difference_on_one_scale():
     assert abs(plan.conditions[0].encode("0.05")[0]) < 2
     assert plan.schedule.steps == 2500
     assert plan.schedule.region_share == 0.33
+
+
+def test_what_all_images_state_is_planned():
+    pet = kind_of("PT", Unit.SUV_BODY_WEIGHT)
+    pet.corrected, pet.tracers = [False, False], [("F-18", "FDG")]
+    planned = plan_from_fingerprint(fingerprint(sources={"pet": pet})).sources[0]
+    assert (planned.attenuation_corrected, planned.tracers) == (False, (("F-18", "FDG"),))
+    pet.corrected = [False, True]
+    assert plan_from_fingerprint(fingerprint(sources={"pet": pet})).sources[0].attenuation_corrected is None
 
 
 def test_ct_and_mr_keep_their_scales():

@@ -40,6 +40,8 @@ class ImagePlan(Settings):
     attenuation_corrected: bool | None = None
     """Of PET: whether all images of the dataset are corrected for attenuation, or none is; unset where it is not
     known or they differ."""
+    tracers: tuple[tuple[str, str], ...] = ()
+    """Radionuclide and radiopharmaceutical of each tracer in the dataset, as the images state them."""
     optional: bool = False
     """Whether a case may lack it; it is then filled, and a number tells the network so."""
 

@@ -36,6 +36,8 @@ class ImageStatistics:
     extents_mm: list[tuple[float, float, float]] = field(default_factory=list)
     corrected: list[bool] = field(default_factory=list)
     """Whether each image that states its corrections is corrected for attenuation."""
+    tracers: list[tuple[str, str]] = field(default_factory=list)
+    """Radionuclide and radiopharmaceutical that images state, each pair once."""
     percentiles: list[list[float]] = field(default_factory=list)
     """Of the values in the body, one list an image; see :data:`PERCENTILES`."""
 
@@ -164,6 +166,10 @@ def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> 
             f"Images of one kind must be all of one slice, or all of several; '{key}' of case '{row.case}' has "
             f"{volume.spatial_shape[0]}, others not. Leave one kind out."
         )
+    acquisition = volume.acquisition
+    if acquisition.radionuclide and acquisition.radiopharmaceutical:
+        tracer = (acquisition.radionuclide, acquisition.radiopharmaceutical)
+        known.tracers += [tracer] if tracer not in known.tracers else []
     if volume.modality == "PT" and volume.acquisition.corrections:
         known.corrected.append(ATTENUATION in volume.acquisition.corrections)
     values = volume.array[body_contour(volume)]

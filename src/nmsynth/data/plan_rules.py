@@ -160,6 +160,7 @@ def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePl
         normalisation=normalisation,
         fill=fill,
         attenuation_corrected=statistics.attenuation_corrected,
+        tracers=tuple(sorted(statistics.tracers)),
         optional=optional,
     )
 

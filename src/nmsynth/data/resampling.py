@@ -70,7 +70,6 @@ def resample(
     """
     if geometry.same_grid(volume.affine, volume.spatial_shape, affine, shape):
         return volume
-    grid = Volume(np.zeros(shape, dtype=np.float32), affine, volume.unit, volume.modality)
     smoothed = volume
     if order > 0:
         # the mean over a coarse voxel, as a Gaussian of its width less that of the fine one
@@ -81,7 +80,18 @@ def resample(
         ]
         if max(sigma) > 0.2:
             smoothed = volume.with_array(ndimage.gaussian_filter(volume.array, sigma, mode="nearest"))
-    return replace(smoothed.resample_to(grid, order=order, fill=fill), source=volume.source)
+    # A voxel's value holds for all of it: half a voxel beyond the outermost centres the image goes on, and only further
+    # out is there no field of view. Interpolation towards the fill would darken the first and last slices.
+    matrix = np.linalg.inv(volume.affine) @ affine
+    moved = ndimage.affine_transform(
+        smoothed.array, matrix[:3, :3], matrix[:3, 3], shape, order=order, mode="nearest", prefilter=order > 1
+    )
+    inside = covered(volume, affine, shape)
+    rule = smoothed.suv_rule
+    if rule is not None and len(set(rule.slice_decay)) > 1:
+        # the factors belong to the slices of the old grid
+        rule = replace(rule, slice_decay=(), reason="SUV needs the slices as acquired; convert before resampling.")
+    return smoothed.with_array(np.where(inside, moved, np.float32(fill)), affine=affine, suv_rule=rule)
 
 
 def covered(volume: Volume, affine: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nmsynth.models.method import Method, MethodBatch, MethodSetting, regression_loss
+from nmsynth.models.method import Method, MethodBatch, MethodSetting, chosen_loss, regression_loss
 from nmsynth.models.residual_unet import Attention, crop, level_strides, pad_to_multiple, unet_for
 
 
@@ -55,14 +55,14 @@ class Cascade(Method):
         *,
         mask_weight: float = 0.1,
         coarse_share: float = 0.4,
-        loss: str = "l1",
+        loss: str = "auto",
         attention: Attention = "none",
         n_blocks: int = 1,
     ) -> None:
         super().__init__(setting)
         self.stage_shares = (coarse_share, 1 - coarse_share)
         self.mask_weight = mask_weight
-        self.loss = loss
+        self.loss = chosen_loss(loss, setting)
         self.stride = level_strides(setting.patch, 2)[0]
         halved = tuple(n // s for n, s in zip(setting.patch, self.stride, strict=True))
         coarse = MethodSetting(

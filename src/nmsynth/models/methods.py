@@ -133,7 +133,7 @@ def _imported(spec: MethodSpec, setting: MethodSetting, *, allowed: bool, for_tr
         )
     module, _, name = spec.name.partition(":")
     arguments = dict(spec.arguments)
-    loss = str(arguments.pop("loss", "l1"))
+    loss = str(arguments.pop("loss", "auto"))
     try:
         found = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -12,6 +12,7 @@ FINEST = {"activity": 0.5, "anatomy": 0.1}
 """Smallest voxel over the plan's; a CT or MR is often many times finer, and is smoothed to the plan's grid."""
 COARSEST = 2.0
 """Largest voxel over the plan's."""
+_FDG = ("fdg", "fluorodeoxyglucose", "fludeoxyglucose")
 
 
 def planned_units(image: ImagePlan) -> tuple[Unit, ...]:
@@ -30,13 +31,15 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
     plan
         By which a method was trained.
     tracers
-        That it was trained and tested for, where the first source is ``PT`` or ``NM``. Without any, every tracer is
-        taken, and each synthesis says that it is not known for which the model was trained.
+        That it was trained and tested for, where the first source is ``PT`` or ``NM``; those that the plan found in the
+        dataset when left out. Where there are none, every tracer is taken, and each synthesis says that it is not known
+        for which the model was trained.
     body_regions
         DICOM body parts that were tested.
     """
     first = plan.sources[0]
     active = first.modality in ACTIVITY_MODALITIES
+    tracers = tuple(tracers) or tuple(_tracer(*stated) for stated in first.tracers)
     low = FINEST["activity" if active else "anatomy"]
     z, y, x = plan.spacing_mm
     least = tuple(min(n, max(4, n // 4)) for n in plan.patch)
@@ -52,3 +55,10 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
         refuses_attenuation_correction=first.attenuation_corrected is False,
         body_regions=tuple(body_regions),
     )
+
+
+def _tracer(radionuclide: str, agent: str) -> Tracer:
+    """A tracer as images of a dataset state it; FDG by any of its names."""
+    if any(name in agent.lower() for name in _FDG):
+        return Tracer(name="FDG", radionuclide=radionuclide, agents=_FDG)
+    return Tracer(name=agent, radionuclide=radionuclide, agents=(agent,))

@@ -286,11 +286,11 @@ class ResidualUNet(Regression):
     n_blocks
         Residual blocks a level.
     loss
-        ``l1``, ``l2`` or ``huber``.
+        ``auto``, ``l1``, ``l2`` or ``huber``; see :func:`nmsynth.models.method.chosen_loss`.
     """
 
     def __init__(
-        self, setting: MethodSetting, *, attention: Attention = "none", n_blocks: int = 1, loss: str = "l1"
+        self, setting: MethodSetting, *, attention: Attention = "none", n_blocks: int = 1, loss: str = "auto"
     ) -> None:
         network = unet_for(setting, setting.n_sources, 1, attention=attention, n_blocks=n_blocks)
         super().__init__(setting, network, loss=loss)

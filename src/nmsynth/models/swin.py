@@ -274,7 +274,7 @@ class Swin(Regression):
         window: int | None = None,
         depth: int = 2,
         feature_size: int = 24,
-        loss: str = "l1",
+        loss: str = "auto",
     ) -> None:
         if variant not in ("compact", "swin-unetr"):
             raise InputError(f"The variant of 'swin' must be 'compact' or 'swin-unetr'; found '{variant}'.")
