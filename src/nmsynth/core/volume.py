@@ -152,7 +152,7 @@ class Volume:
             factor = factor[:, None, None]
         return self.with_array(self.array * factor.astype(np.float32), unit=kind.unit)
 
-    def resample_to(self, other: Volume, *, order: int = 1, fill: float = 0.0) -> Volume:
+    def resample_to(self, other: Volume, *, order: int = 1, fill: float = 0.0, continued: bool = False) -> Volume:
         """Resample to the grid of another volume by interpolation in LPS space.
 
         Values are interpolated, not summed: right for concentrations, SUV, HU; wrong for counts. An image whose
@@ -166,6 +166,8 @@ class Volume:
             Order of the spline: 0 for labels, 1 linear, 3 cubic.
         fill
             Value outside the field of view.
+        continued
+            Let the outermost voxels go on for ever, in place of ``fill``.
         """
         from scipy import ndimage
 
@@ -182,7 +184,7 @@ class Volume:
                     matrix[:3, 3],
                     grid,
                     order=order,
-                    mode="constant",
+                    mode="nearest" if continued else "constant",
                     cval=fill,
                     prefilter=order > 1,
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.progress import Progress, silent
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.body import body_contour
@@ -94,9 +95,7 @@ class Fingerprint:
         }
 
 
-def take_fingerprint(
-    rows: Sequence[ManifestRow], root: Path, *, progress: Callable[[str, float], None] = lambda *_: None
-) -> Fingerprint:
+def take_fingerprint(rows: Sequence[ManifestRow], root: Path, *, progress: Progress = silent) -> Fingerprint:
     """Read the images of a manifest and keep their statistics.
 
     Parameters

@@ -44,10 +44,21 @@ class ManifestRow:
         """Which input of a model a source is: scans that differ in their counts are one input, at several levels."""
         if self.count_fraction is None and self.name:
             return self.name
-        return _CHANNELS.get(self.modality.upper(), self.modality.lower()) or "source"
+        return short_name(self.modality) or "source"
 
 
-_CHANNELS = {"PT": "pet", "MR": "mr", "CT": "ct", "NM": "nm"}
+def short_name(modality: str) -> str:
+    """A modality as people write it.
+
+    Examples
+    --------
+    >>> short_name("PT"), short_name("CT")
+    ('pet', 'ct')
+    """
+    return _SHORT_NAMES.get(modality.upper(), modality.lower())
+
+
+_SHORT_NAMES = {"PT": "pet", "MR": "mr", "CT": "ct", "NM": "nm"}
 _COLUMNS = tuple(f.name for f in fields(ManifestRow) if f.name != "conditions")
 _REQUIRED = ("case", "subject", "split", "role", "path")
 

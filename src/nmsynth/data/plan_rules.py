@@ -11,6 +11,7 @@ from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import AugmentationPlan, ConditionPlan, ImagePlan, Plan, SchedulePlan
 from nmsynth.core.units import Unit
 from nmsynth.data.fingerprint import Fingerprint, ImageStatistics
+from nmsynth.data.manifest import short_name
 
 PATCH_VOXELS = {"cpu": 32 * 64 * 64, "cuda": 96 * 96 * 96}
 """Most voxels of a 3D patch: what a step of a second (CPU) or 8 GB (GPU) allows."""
@@ -55,7 +56,7 @@ def plan_from_fingerprint(
     steps
         Optimiser steps; by the number of cases when unset.
     """
-    target = _image(_short(fingerprint.target.modality), fingerprint.target, optional=False)
+    target = _image(short_name(fingerprint.target.modality), fingerprint.target, optional=False)
     sources = [
         _image(name, s, optional=s.n_cases < fingerprint.n_cases) for name, s in _ordered(fingerprint, target.modality)
     ]
@@ -70,7 +71,7 @@ def plan_from_fingerprint(
     batch = plan_batch(patch, device, memory_bytes)
     n_steps = steps or int(np.clip(250 * fingerprint.n_cases, 2000, 50_000))
     return Plan(
-        task=f"{'-'.join(s.name for s in sources)}-to-{_short(target.modality)}",
+        task=f"{'-'.join(s.name for s in sources)}-to-{short_name(target.modality)}",
         sources=tuple(sources),
         target=target,
         conditions=_conditions(fingerprint),
@@ -198,8 +199,3 @@ def _rounded(spacing: tuple[float, float, float]) -> tuple[float, float, float]:
     """Spacing to four digits."""
     z, y, x = (float(f"{s:.4g}") for s in spacing)
     return z, y, x
-
-
-def _short(modality: str) -> str:
-    """Modality as people write it."""
-    return {"PT": "pet", "MR": "mr", "CT": "ct", "NM": "nm"}.get(modality, modality.lower())

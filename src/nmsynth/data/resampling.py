@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +10,10 @@ from scipy import ndimage
 
 from nmsynth.core import geometry
 from nmsynth.core.volume import Volume
+from nmsynth.metrics.regions import FWHM_PER_SIGMA
 
 SAME_SPACING = 0.01
 """Relative difference of voxel sizes below which an image keeps its own grid."""
-FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
 def plan_grid(
@@ -82,16 +81,10 @@ def resample(
             smoothed = volume.with_array(ndimage.gaussian_filter(volume.array, sigma, mode="nearest"))
     # A voxel's value holds for all of it: half a voxel beyond the outermost centres the image goes on, and only further
     # out is there no field of view. Interpolation towards the fill would darken the first and last slices.
-    matrix = np.linalg.inv(volume.affine) @ affine
-    moved = ndimage.affine_transform(
-        smoothed.array, matrix[:3, :3], matrix[:3, 3], shape, order=order, mode="nearest", prefilter=order > 1
-    )
+    grid = Volume(np.zeros(shape, dtype=np.float32), affine, volume.unit, volume.modality)
+    moved = smoothed.resample_to(grid, order=order, continued=True)
     inside = covered(volume, affine, shape)
-    rule = smoothed.suv_rule
-    if rule is not None and len(set(rule.slice_decay)) > 1:
-        # the factors belong to the slices of the old grid
-        rule = replace(rule, slice_decay=(), reason="SUV needs the slices as acquired; convert before resampling.")
-    return smoothed.with_array(np.where(inside, moved, np.float32(fill)), affine=affine, suv_rule=rule)
+    return moved.with_array(np.where(inside, moved.array, np.float32(fill)), source=volume.source)
 
 
 def covered(volume: Volume, affine: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.bool_]:

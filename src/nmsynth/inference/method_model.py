@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,19 +14,15 @@ import numpy.typing as npt
 from nmsynth.core.errors import InputError
 from nmsynth.core.plan import Plan
 from nmsynth.inference.backend import available_threads, resolve_device
+from nmsynth.inference.card_model import CardModel, Progress
 from nmsynth.inference.tiling import FloatImage
-from nmsynth.models.card import Card
-from nmsynth.models.envelope import Envelope
 
 if TYPE_CHECKING:
     from nmsynth.models.method import Method
 
-Progress = Callable[[int, int], None]
-"""Told how many of how many windows are done."""
-
 
 @dataclass(eq=False)
-class MethodModel:
+class MethodModel(CardModel):
     """A method with its card; reusable, and not to be used by two threads at once.
 
     Parameters
@@ -37,30 +33,9 @@ class MethodModel:
         In evaluation mode.
     """
 
-    card: Card
     method: Method
     last_run: dict[str, Any] = field(default_factory=dict, init=False)
     """How the last prediction was run: backend, device, windows and times. JSON values."""
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.card.name
-
-    @property
-    def version(self) -> str:
-        """Version of the model."""
-        return self.card.version
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the file of weights."""
-        return self.card.sha256
-
-    @property
-    def envelope(self) -> Envelope:
-        """Bounds of the first source outside which the model refuses."""
-        return self.card.envelope
 
     @property
     def is_stochastic(self) -> bool:

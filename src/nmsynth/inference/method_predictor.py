@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,11 @@ import torch
 
 from nmsynth.core.errors import NumericalError
 from nmsynth.core.plan import Plan
+from nmsynth.inference.card_model import Progress
 from nmsynth.inference.tiling import FloatImage
 
 if TYPE_CHECKING:
     from nmsynth.models.method import Method
-
-Progress = Callable[[int, int], None]
 
 SLICES_AT_ONCE = 8
 """Slices of a 2D network that are computed together."""

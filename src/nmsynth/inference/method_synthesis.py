@@ -17,9 +17,10 @@ from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import SuvKind, Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.resampling import resample
+from nmsynth.inference.card_model import Progress
 from nmsynth.inference.guard import ALL_ZERO, check_finite, check_output
 from nmsynth.inference.method_inputs import MethodInputs, method_inputs
-from nmsynth.inference.method_model import MethodModel, Progress
+from nmsynth.inference.method_model import MethodModel
 from nmsynth.inference.settings import SynthesisSettings
 from nmsynth.inference.synthesis import Synthesis, common_record, described, in_unit, provenance_of
 from nmsynth.inference.tiling import FloatImage

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from nmsynth.core.errors import EnvelopeError, InputError, NumericalError, RefusalError
 from nmsynth.inference.backend import Backend, make_backend
+from nmsynth.inference.card_model import CardModel, Progress
 from nmsynth.inference.tiling import (
     FloatImage,
     Tile,
@@ -24,8 +24,8 @@ from nmsynth.inference.tiling import (
     tile_voxels_in_memory,
     triple,
 )
-from nmsynth.models.card import SIGNIFICANCE_LEVELS, Card
-from nmsynth.models.envelope import Envelope, spacing_violations
+from nmsynth.models.card import SIGNIFICANCE_LEVELS
+from nmsynth.models.envelope import spacing_violations
 from nmsynth.models.package import load_network, read_card
 from nmsynth.models.registry import find_model
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
     from nmsynth.inference.method_model import MethodModel
 
-Progress = Callable[[int, int], None]
-"""Told how many of how many tiles are done."""
-
 HEADS = ("mean", "contrast", "evidence")
 """Outputs of the network, in their order."""
 
@@ -44,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Model:
+class Model(CardModel):
     """A network with its card; reusable, and not to be used by two threads at once.
 
     Parameters
@@ -55,31 +52,10 @@ class Model:
         Takes ``(1, 1, z, y, x)``, returns ``(1, 3, z, y, x)``; see :mod:`nmsynth.models.unet`.
     """
 
-    card: Card
     network: nn.Module
     last_run: dict[str, Any] = field(default_factory=dict, init=False)
     """How the last prediction was run: backend, device, tiles and times. JSON values."""
     _backends: dict[tuple[str, str, int | None, str], Backend] = field(default_factory=dict, init=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.card.name
-
-    @property
-    def version(self) -> str:
-        """Version of the model."""
-        return self.card.version
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the file of weights."""
-        return self.card.sha256
-
-    @property
-    def envelope(self) -> Envelope:
-        """Bounds outside which the model refuses."""
-        return self.card.envelope
 
     def threshold(self, significance: str | float) -> float:
         """Evidence logit at which structure is kept, for a level of the card or a number.

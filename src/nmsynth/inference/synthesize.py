@@ -12,9 +12,10 @@ import numpy as np
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
+from nmsynth.inference.card_model import Progress
 from nmsynth.inference.guard import check_input, check_output
 from nmsynth.inference.method_model import MethodModel
-from nmsynth.inference.predictor import Model, Progress, load_model
+from nmsynth.inference.predictor import Model, load_model
 from nmsynth.inference.settings import SynthesisSettings, resolve_settings
 from nmsynth.inference.synthesis import RECORD_SCHEMA_VERSION, Synthesis, common_record, in_unit, provenance_of
 

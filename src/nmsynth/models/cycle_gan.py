@@ -203,9 +203,9 @@ class CycleGAN(Method):
     ) -> torch.Tensor:
         """Distance of the means of blocks of the answer to those that are known."""
         means = block_means(answer, self.block)
-        if self.setting.residual:
-            centre = self.setting.context // 2
-            known = block_means(source[:, centre : centre + 1], self.block)
+        base = self.residual_base(source)
+        if isinstance(base, torch.Tensor):
+            known = block_means(base, self.block)
             return regression_loss(means, known, block_means(weight, self.block))
         return set_distance(means, block_means(target, self.block))
 

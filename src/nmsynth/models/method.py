@@ -87,10 +87,6 @@ class Method(nn.Module):
         del stage
         return {"network": [p for p in self.parameters() if p.requires_grad]}
 
-    def begin_stage(self, stage: str) -> None:
-        """Prepare what a stage builds on, before its optimisers are made; nothing for most families."""
-        del stage
-
     def noise_shape(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """Channels and sizes of the noise for an image of these sizes.
 

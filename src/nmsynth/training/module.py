@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import lightning
@@ -13,16 +12,9 @@ from torch import nn
 from nmsynth.data.patches import Patch
 from nmsynth.models.fusion import fuse
 from nmsynth.training.experiment import OptimisationRecipe
+from nmsynth.training.learning_rate import learning_rate_factor
 from nmsynth.training.losses import LossWeights, low_count_loss
 from nmsynth.training.muon import Muon
-
-
-def learning_rate_factor(step: int, *, steps: int, warmup: int) -> float:
-    """Linear warm-up, then a cosine from 1 to 0.01."""
-    if step < warmup:
-        return (step + 1) / warmup
-    share = min(1.0, (step - warmup) / max(1, steps - warmup))
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
 
 
 class LowCountModule(lightning.LightningModule):

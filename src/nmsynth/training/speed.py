@@ -28,11 +28,6 @@ class Speed:
     """Of the answer for one patch, as two are computed together, or for one slice of a patch's size in 2D [s]."""
 
 
-def seconds_per_step(spec: MethodSpec, plan: Plan, *, device: str = "cpu") -> float:
-    """Time of an optimiser step on random patches [s]; see :func:`measure_speed`."""
-    return measure_speed(spec, plan, device=device).step_s
-
-
 def measure_speed(spec: MethodSpec, plan: Plan, *, device: str = "cpu") -> Speed:
     """Time a few steps and answers on random patches; of several stages the last.
 
@@ -75,12 +70,9 @@ def random_batch(plan: Plan, *, device: str = "cpu") -> MethodBatch:
 
 def _answer(method: Method, batch: MethodBatch, plan: Plan) -> torch.Tensor:
     """The answer for as many patches as a prediction computes at once."""
-    stride = method.noise_stride
-    strides = (stride,) * plan.spatial_dims if isinstance(stride, int) else tuple(stride)
-    size = [-(-n // s) for n, s in zip(plan.network_patch, strides, strict=True)]
     n = _at_once(plan)
     source = batch["source"][:1].expand(n, *(-1,) * (plan.spatial_dims + 1)).contiguous()
-    noise = torch.randn(n, method.noise_channels, *size, device=source.device) if method.stochastic else None
+    noise = torch.randn(n, *method.noise_shape(plan.network_patch), device=source.device) if method.stochastic else None
     found: torch.Tensor = method(source, batch["condition"][:1].expand(n, -1), noise)
     return found
 

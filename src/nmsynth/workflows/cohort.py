@@ -225,12 +225,12 @@ def import_cohort(
     InputError
         If the manifest or a case does not fit, or the folder holds the cases of another dataset.
     """
-    from nmsynth.data.manifest import FILE_NAME, read_manifest
+    from nmsynth.data.manifest import manifest_file, read_manifest
     from nmsynth.data.manifest_cohort import cases_of
 
-    cases = cases_of(read_manifest(manifest))
-    root = manifest if manifest.is_dir() else manifest.parent
-    file = root / FILE_NAME if manifest.is_dir() else manifest
+    file = manifest_file(manifest)
+    cases = cases_of(read_manifest(file))
+    root = file.parent
     folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     stamp = folder / "manifest.sha256"
