@@ -58,6 +58,16 @@ def test_ct_and_mr_keep_their_scales():
     assert plan.task == "mr-pet-to-ct"
 
 
+def test_hot_spots_are_compressed_where_another_modality_predicts_them():
+    plan = plan_from_fingerprint(fingerprint(sources={"ct": CT}))  # 99.5th percentile 9, median 1
+    assert (plan.target.normalisation.kind, plan.target.normalisation.scale) == ("asinh", 9.0)
+    assert plan.target.normalisation.knee == 1.0
+    even = kind_of("PT", Unit.SUV_BODY_WEIGHT, percentiles=(0.1, 0.2, 1.5, 4.0, 9.0))
+    assert plan_from_fingerprint(fingerprint(target=even, sources={"ct": CT})).target.normalisation.kind == "linear"
+    nothing = kind_of("PT", Unit.SUV_BODY_WEIGHT, percentiles=(0, 0, 0, 0, 9.0))
+    assert plan_from_fingerprint(fingerprint(target=nothing, sources={"ct": CT})).target.normalisation.kind == "linear"
+
+
 def test_source_of_the_targets_kind_comes_first_and_a_rare_one_is_optional():
     rare = kind_of("CT", Unit.HOUNSFIELD, n=4)
     plan = plan_from_fingerprint(fingerprint(sources={"ct": rare, "pet": PET}))

@@ -21,6 +21,10 @@ LEAST_PLANES = 8
 """Slices below which a dataset is planned slice by slice."""
 BYTES_PER_VOXEL = 4000
 """Memory a training takes for a voxel of a batch, rounded up from what was measured."""
+HEAVY_TAIL = 8.0
+"""99.5th percentile over the median of a body, above which activity that is predicted from another modality is learned
+on a compressed scale: tumours and bladder would rule the gradient, and the median that the absolute error asks for is
+the same on either scale."""
 AIR_HU = -1024.0
 
 
@@ -39,8 +43,10 @@ def plan_from_fingerprint(
     - **Patch**: as large as the median image, within what the device bears, sides in multiples of 8; the plane is kept
       and the axis cut first where slices are thicker than pixels.
     - **Depth**: levels while the coarsest keeps 4 voxels along its longest axis, at most four (five on a GPU).
-    - **Normalisation**: SUV and activity linear with zero kept, by the 99.5th percentile of the body; HU by a window of
-      -1024 to what the 99.5th percentile needs, in thousands; MR by the median and range of each image's own body.
+    - **Normalisation**: SUV and activity linear with zero kept, by the 99.5th percentile of the body, or where they are
+      predicted from another modality and reach beyond eight times their median, by asinh with the median as its knee;
+      HU by a window of -1024 to what the 99.5th percentile needs, in thousands; MR by the median and range of each
+      image's own body.
     - **Residual**: where the first source is the target's modality and unit.
 
     Parameters
@@ -63,6 +69,8 @@ def plan_from_fingerprint(
     residual = sources[0].modality == target.modality and sources[0].unit is target.unit
     if residual:
         sources[0] = sources[0].model_copy(update={"normalisation": target.normalisation})
+    else:
+        target = target.model_copy(update={"normalisation": _compressed(target.normalisation, fingerprint.target)})
     spacing = _rounded(fingerprint.target.median("spacings_mm"))
     voxels = [max(1, round(e / s)) for e, s in zip(fingerprint.target.median("extents_mm"), spacing, strict=True)]
     kind = dimensions or ("3d" if voxels[0] >= LEAST_PLANES else "2d")
@@ -164,6 +172,14 @@ def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePl
         tracers=tuple(sorted(statistics.tracers)),
         optional=optional,
     )
+
+
+def _compressed(normalisation: Normalisation, statistics: ImageStatistics) -> Normalisation:
+    """The same, or where activity has a heavy tail an asinh that is linear up to the median of the body."""
+    median = statistics.percentile(50.0)
+    if normalisation.kind != "linear" or not 0 < HEAVY_TAIL * median < normalisation.scale:
+        return normalisation
+    return normalisation.model_copy(update={"kind": "asinh", "knee": _digits(median)})
 
 
 def _conditions(fingerprint: Fingerprint) -> tuple[ConditionPlan, ...]:
