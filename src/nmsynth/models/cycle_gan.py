@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from nmsynth.core.errors import InputError
 from nmsynth.models.method import Method, MethodBatch, MethodSetting, regression_loss, with_constant_channels
-from nmsynth.models.patch_gan import GanLoss, PatchGAN, discriminator_loss, generator_loss
+from nmsynth.models.patch_gan import ADVERSARIAL_MOMENTUM, GanLoss, PatchGAN, discriminator_loss, generator_loss
 from nmsynth.models.residual_unet import Attention, unet_for
 
 
@@ -104,6 +104,7 @@ class CycleGAN(Method):
     """
 
     paired = False
+    momentum = ADVERSARIAL_MOMENTUM
 
     def __init__(
         self,

@@ -69,6 +69,8 @@ class Method(nn.Module):
         Noise that one answer takes: channels, and voxels of the image for one of the noise, along every axis or each.
     paired
         Whether source and target of a batch must show one patient in one place.
+    momentum
+        Decay of the gradient's average in AdamW.
     """
 
     stochastic: bool = False
@@ -77,6 +79,7 @@ class Method(nn.Module):
     noise_channels: int = 1
     noise_stride: int | tuple[int, ...] = 1
     paired: bool = True
+    momentum: float = 0.9
 
     def __init__(self, setting: MethodSetting) -> None:
         super().__init__()

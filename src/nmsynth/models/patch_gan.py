@@ -27,6 +27,9 @@ from nmsynth.models.method import MethodSetting
 
 GanLoss = Literal["least-squares", "hinge", "cross-entropy"]
 
+ADVERSARIAL_MOMENTUM = 0.5
+"""Of the optimisers of both players [Isola2017]_: a gradient that the other player has made stale is soon forgotten."""
+
 
 class PatchGAN(nn.Module):
     """MONAI's PatchGAN discriminator, as deep as a patch allows, spectrally normalised.

@@ -15,7 +15,14 @@ from __future__ import annotations
 import torch
 
 from nmsynth.models.method import Method, MethodBatch, MethodSetting, regression_loss, with_constant_channels
-from nmsynth.models.patch_gan import GanLoss, PatchGAN, discriminator_loss, feature_distance, generator_loss
+from nmsynth.models.patch_gan import (
+    ADVERSARIAL_MOMENTUM,
+    GanLoss,
+    PatchGAN,
+    discriminator_loss,
+    feature_distance,
+    generator_loss,
+)
 from nmsynth.models.residual_unet import Attention, unet_for
 
 
@@ -43,6 +50,8 @@ class Pix2Pix(Method):
     for_training
         Whether there is a discriminator, which needs MONAI.
     """
+
+    momentum = ADVERSARIAL_MOMENTUM
 
     def __init__(
         self,

@@ -59,10 +59,10 @@ class MethodModule(lightning.LightningModule):
         return self.schedule.learning_rate * learning_rate_factor(self.step, steps=self.steps, warmup=warmup)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """AdamW for each group of parameters; the learning rate is set at every step."""
-        s = self.schedule
+        """AdamW for each group of parameters, with the method's momentum; the learning rate is set at every step."""
+        s, betas = self.schedule, (self.method.momentum, 0.99)
         self._optimisers = [
-            torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=(0.9, 0.99))
+            torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=betas)
             for parameters in self.method.groups(self.stage).values()
         ]
         for optimiser, state in zip(self._optimisers, self._restored or [], strict=self._restored is not None):
