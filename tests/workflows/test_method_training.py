@@ -73,6 +73,16 @@ def test_same_call_goes_on_and_another_plan_is_refused(trained, data):
         prepare_dataset(data, found.plan.model_copy(update={"spacing_mm": (5.0, 5.0, 5.0)}), output / "prepared")
 
 
+def test_same_call_with_options_goes_on_though_the_machine_has_another_memory(data, tmp_path, monkeypatch):
+    changes = {**SMALL, "schedule.steps": 2, "patch": (8, 16, 16)}
+    first = train_on_dataset(load_method_recipe("unet"), data, tmp_path, options=quick(), overrides=changes)[0]
+    monkeypatch.setattr("nmsynth.workflows.planning.device_and_memory", lambda *_: ("cpu", 7 * 2**30))
+    again = train_on_dataset(load_method_recipe("unet"), data, tmp_path, options=quick(), overrides=changes)[0]
+    assert again.plan == first.plan
+    with pytest.raises(InputError, match="keeps the plan"):
+        train_on_dataset(load_method_recipe("unet"), data, tmp_path, options=quick(), overrides=SMALL)
+
+
 def test_model_is_fine_tuned_by_its_own_scales(trained, data, tmp_path):
     _, found, _ = trained
     changes = {"schedule.steps": 1, "schedule.warmup": 0, "schedule.learning_rate": 1e-9, "schedule.batch": 1}

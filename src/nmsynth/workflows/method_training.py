@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from nmsynth.training.method_trainer import TrainingOptions
 
 PREPARED, PACKAGE = "prepared", "package"
+ASKED = "plan-asked.json"
+"""What the plan of a run was made by, so that the same call goes on with it."""
 SMALL_BYTES = 100_000_000
 """Prepared cases of less are made by one process [bytes]."""
 
@@ -338,8 +340,16 @@ def _settled_plan(
     from nmsynth.io.atomic import atomic_file
 
     path = output / PLAN_FILE
-    if path.is_file() and plan is None and not overrides:
-        return read_plan(path)  # minutes too are for a plan that is not yet made: the same call goes on
+    asked = {
+        "schema_version": 1,
+        "plan": None if plan is None else plan.model_dump(mode="json"),
+        "minutes": minutes,
+        "overrides": dict(overrides or {}),
+    }
+    asked = json.loads(json.dumps(asked))  # tuples as they come back
+    # what is made anew may differ by the memory that is free and by how fast the machine is just now
+    if path.is_file() and ((plan is None and not overrides) or _read_json(output / ASKED) == asked):
+        return read_plan(path)
     made = plan
     if made is None:
         made = plan_dataset(dataset, overrides={**recipe.plan, **(overrides or {})}, progress=progress)
@@ -356,6 +366,15 @@ def _settled_plan(
             "A run keeps the plan that it was begun with; another is asked for. Give another output folder, or leave "
             "the plan's options out to go on."
         )
-    with atomic_file(path, overwrite=True) as temporary:
-        temporary.write_text(plan_to_toml(made), encoding="utf-8")
+    for name, text in ((ASKED, json.dumps(asked, indent=1) + "\n"), (PLAN_FILE, plan_to_toml(made))):
+        with atomic_file(output / name, overwrite=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return made
+
+
+def _read_json(path: Path) -> Any:
+    """What a file holds; ``None`` where there is none, or it is none of JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
