@@ -132,6 +132,18 @@ def test_weight_and_labels_say_what_counts(tmp_path):
     assert [case.labels[3, 5, 5], case.labels[4, 6, 6], case.labels[3, 5, 8], case.labels[4, 6, 9]] == [1, 2, 3, 4]
 
 
+def test_body_where_a_source_has_only_its_fill_does_not_count(tmp_path):
+    rows = rows_of(tmp_path)
+    ct = pet(3, unit=Unit.HOUNSFIELD, modality="CT")
+    filled = np.array(ct.array)
+    filled[:, :, 10:] = -1024.0  # turned onto a larger grid
+    write_nifti(ct.with_array(filled), tmp_path / "ct.nii.gz", overwrite=True)
+    case = prepared(tmp_path, rows)
+    assert case.weight[3, 10, 9] == 1.0
+    assert not case.weight[3, 10, 10:16].any()
+    assert case.weight[3, 0, 15] == np.float32(0.05)  # air stays air
+
+
 def test_missing_source_is_filled_or_refused(tmp_path):
     rows = [r for r in rows_of(tmp_path) if r.name != "ct"]
     case = prepared(tmp_path, rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,14 +95,32 @@ def find_body(volume: Volume, *, spacing_mm: float = 2.5, level: float = EDGE_LE
         Of the local uptake, at the edge of PET and NM.
     """
     image = working_grid(volume, spacing_mm)
+    field = field_of_view(image)
     if volume.modality == "CT":
-        field = np.asarray(image.array > OUTSIDE_HU + 1) | _interior(image.array > OUTSIDE_HU + 1)
         return Body(image, _ct_body(image), field)
     if volume.modality == "MR":
-        field = _interior(image.array > 0)
         return Body(image, _mr_body(image), field)
     relative, uptake = _edge_images(image)
-    return Body(image, _uptake_body(relative, uptake, level, image.spacing_mm), np.ones(image.shape, dtype=bool))
+    return Body(image, _uptake_body(relative, uptake, level, image.spacing_mm), field)
+
+
+def field_of_view(volume: Volume) -> Mask:
+    """Where an image has values, shape ``(z, y, x)``.
+
+    An image that was turned, cut or resampled onto a larger grid is filled beyond what the scanner saw: MR with 0, CT
+    with -1024 HU or less. What the scanner saw is convex: in each transaxial slice the convex outline of all that is
+    above the fill. PET and NM have values on their whole grid.
+
+    Parameters
+    ----------
+    volume
+        Axes ``(z, y, x)``.
+    """
+    fill = {"MR": 0.0, "CT": OUTSIDE_HU + 1}.get(volume.modality)
+    if fill is None:
+        return np.ones(volume.shape, dtype=bool)
+    seen = np.asarray(volume.array > fill)
+    return seen if seen.all() else np.stack([_convex(plane) for plane in seen])
 
 
 def same_size(body: Body, other: Mask, field: Mask) -> Body:
@@ -170,10 +190,15 @@ def on_grid(mask: Mask, image: Volume, grid: Volume) -> Mask:
     return np.asarray(image.with_array(mask.astype(np.float32)).resample_to(grid).array > 0.5)
 
 
-def _interior(seen: Mask) -> Mask:
-    """What is seen, with the gaps in it closed."""
-    padded = np.pad(seen, 4)
-    return np.asarray(ndimage.binary_closing(padded, iterations=3)[4:-4, 4:-4, 4:-4] | seen)
+def _convex(plane: Mask) -> Mask:
+    """Convex outline of what is set in a slice, filled."""
+    from skimage.morphology import convex_hull_image
+
+    outline: Callable[..., Any] = convex_hull_image
+    rows, columns = plane.any(axis=1), plane.any(axis=0)
+    if plane.all() or min(np.count_nonzero(rows), np.count_nonzero(columns)) < 2:  # all, nothing, or a line
+        return plane
+    return np.asarray(outline(plane))
 
 
 def _filled(mask: Mask) -> Mask:

@@ -17,6 +17,7 @@ from nmsynth.core.normalisation import FittedNormalisation
 from nmsynth.core.plan import ImagePlan, Plan
 from nmsynth.core.volume import Volume
 from nmsynth.data.body import body_contour
+from nmsynth.data.body_contours import field_of_view
 from nmsynth.data.manifest import ManifestRow
 from nmsynth.data.planned_image import as_planned
 from nmsynth.data.resampling import covered, plan_grid, resample
@@ -57,7 +58,7 @@ class PreparedCase:
 
     @property
     def weight(self) -> FloatArray:
-        """What each voxel counts, shape ``(z, y, x)``: 1 in the body, 0.05 beside it, 0 without field of view."""
+        """What each voxel counts, shape ``(z, y, x)``: 1 in the body, 0.05 beside it, 0 where an image has no values."""
         weight: FloatArray = self.layers[-2]
         return weight
 
@@ -141,10 +142,11 @@ def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Pl
         )
     target = _checked(resample(target, affine, shape, fill=plan.target.fill), target_row)
     fitted = plan.target.normalisation.fit(target.array)
-    sources = _Sources([], [], {}, np.ones(shape, dtype=bool))
+    sources = _Sources([], [], {}, np.ones(shape, dtype=bool), np.ones(shape, dtype=bool))
     for image in plan.sources:
         _add_source(sources, image, rows, root, affine)
-    weight = np.where(_body(rows, root, target, affine, shape), 1.0, OUTSIDE_WEIGHT) * sources.field
+    body = _body(rows, root, target, affine, shape)
+    weight = np.where(body, sources.seen, OUTSIDE_WEIGHT) * sources.field
     labels = _labels(rows, root, affine, shape)
     layers = [*sources.layers, fitted.apply(target.array), weight.astype(np.float32), labels]
     record = {
@@ -173,7 +175,9 @@ class _Sources:
     """For each source of the plan the layers that show it, each with its row."""
     normalisations: dict[str, Any]
     field: npt.NDArray[np.bool_]
-    """Voxels in the field of view of every source."""
+    """Voxels on the grid of every source."""
+    seen: npt.NDArray[np.bool_]
+    """Voxels where every source has values and not the fill of an image that was cut or turned."""
 
 
 def _add_source(
@@ -189,6 +193,8 @@ def _add_source(
     for row in found:
         volume = read_image(row, root, image)
         sources.field[...] &= covered(volume, affine, (n_z, n_y, n_x))
+        seen = volume.with_array(field_of_view(volume).astype(np.float32))
+        sources.seen[...] &= resample(seen, affine, (n_z, n_y, n_x), order=0).array > 0
         moved = _checked(resample(volume, affine, (n_z, n_y, n_x), fill=image.fill), row)
         scale = image.normalisation.fit(moved.array)
         sources.normalisations[row.name or image.name] = scale.to_json()
