@@ -52,7 +52,7 @@ def test_ct_and_mr_keep_their_scales():
     assert (window.kind, window.low, window.high, window.scale) == ("window", -1024.0, 2000.0, 1000.0)
     assert plan.target.fill == -1024.0
     robust = plan.sources[0].normalisation
-    assert (robust.kind, robust.offset, robust.scale) == ("robust", 300.0, 600.0)
+    assert (robust.kind, robust.offset, robust.scale) == ("robust", 0.0, 650.0)
     assert not plan.residual
     assert plan.schedule.region_share == 0.0
     assert plan.task == "mr-pet-to-ct"

@@ -33,9 +33,8 @@ class Normalisation(Settings):
     ``window``
         ``y = (clip(x, low, high) - offset) / scale``, for HU; what lies outside the window comes back as its border.
     ``robust``
-        ``y = (x - offset) / scale`` with the offset and scale of **each image**, the median and the distance of the 5th
-        to the 95th percentile of its body, for MR, which has no scale of its own. An image that is synthesised comes
-        back on the scale of the plan.
+        ``y = x / scale`` with the scale of **each image**, the 95th percentile of its body, for MR, which has no scale
+        of its own. An image that is synthesised comes back on the scale of the plan.
     """
 
     kind: Kind
@@ -74,8 +73,7 @@ class Normalisation(Settings):
         """
         if self.kind != "robust":
             return FittedNormalisation(self.kind, self.offset, self.scale, self.knee, self.low, self.high)
-        offset, scale = robust_range(image)
-        return FittedNormalisation("robust", offset, scale)
+        return FittedNormalisation("robust", 0.0, bright_level(image))
 
     def typical(self) -> FittedNormalisation:
         """The normalisation of the plan, by which a synthetic image gets its scale."""
@@ -133,10 +131,11 @@ class FittedNormalisation:
         return math.asinh(self.scale / self.knee)
 
 
-def robust_range(image: npt.ArrayLike) -> tuple[float, float]:
-    """Median of the body, and the distance from its 5th to its 95th percentile.
+def bright_level(image: npt.ArrayLike) -> float:
+    """95th percentile of the body, which is what exceeds 5 % of the 99th percentile of positive values.
 
-    The body is what exceeds 5 % of the 99th percentile of positive values.
+    In T1-weighted MR that is fat, or white matter in a head: it is there in every patient, and where it lies does not
+    hang on how much of it there is, as the median of the body does.
 
     Raises
     ------
@@ -146,10 +145,10 @@ def robust_range(image: npt.ArrayLike) -> tuple[float, float]:
     values = np.asarray(image, dtype=np.float32)
     positive = values[values > 0]
     body = positive[positive > FOREGROUND_SHARE * np.percentile(positive, 99)] if positive.size else positive
-    low, middle, high = (float(v) for v in np.percentile(body, (5, 50, 95))) if body.size else (0.0, 0.0, 0.0)
+    low, high = (float(v) for v in np.percentile(body, (5, 95))) if body.size else (0.0, 0.0)
     if not high > low:
         raise InputError(
             "An image without a scale of its own is normalised by its body; it has no body of more than one value. "
             "Leave the image out."
         )
-    return middle, high - low
+    return high

@@ -45,7 +45,7 @@ def plan_from_fingerprint(
     - **Depth**: levels while the coarsest keeps 4 voxels along its longest axis, at most four (five on a GPU).
     - **Normalisation**: SUV and activity linear with zero kept, by the 99.5th percentile of the body, or where they are
       predicted from another modality and reach beyond eight times their median, by asinh with the median as its knee;
-      HU by a window of -1024 to what the 99.5th percentile needs, in thousands; MR by the median and range of each
+      HU by a window of -1024 to what the 99.5th percentile needs, in thousands; MR by the 95th percentile of each
       image's own body.
     - **Residual**: where the first source is the target's modality and unit.
 
@@ -155,11 +155,7 @@ def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePl
         high = float(np.clip(math.ceil(statistics.percentile(99.5) / 500 + 1) * 500, 1500, 3071))
         normalisation = Normalisation(kind="window", scale=1000.0, low=AIR_HU, high=high)
     elif statistics.modality == "MR":
-        normalisation = Normalisation(
-            kind="robust",
-            offset=_digits(statistics.percentile(50.0)),
-            scale=_digits(max(statistics.percentile(95.0) - statistics.percentile(5.0), 1e-6)),
-        )
+        normalisation = Normalisation(kind="robust", scale=_digits(max(statistics.percentile(95.0), 1e-6)))
     else:
         normalisation = Normalisation(kind="linear", scale=_digits(max(statistics.percentile(99.5), 1e-6)))
     return ImagePlan(

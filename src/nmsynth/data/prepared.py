@@ -58,7 +58,7 @@ class PreparedCase:
 
     @property
     def weight(self) -> FloatArray:
-        """What each voxel counts, shape ``(z, y, x)``: 1 in the body, 0.05 beside it, 0 where an image has no values."""
+        """What each voxel counts, shape ``(z, y, x)``: 1 in the body, 0.05 beside it, 0 where none was imaged."""
         weight: FloatArray = self.layers[-2]
         return weight
 
