@@ -46,6 +46,12 @@ def test_a_package_round_trips(tmp_path, half):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny"]
 
 
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    network = tiny_network()
+    hashes = {save_package(tmp_path / str(k), network=network, card=make_card()).sha256 for k in range(8)}
+    assert len(hashes) == 1
+
+
 def test_an_existing_package_is_replaced_only_when_asked(tmp_path):
     save_tiny(tmp_path)
     with pytest.raises(InputError, match="must not exist"):

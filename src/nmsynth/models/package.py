@@ -90,7 +90,7 @@ def write_package(
     weak = [key for key, value in state.items() if not bool(torch.isfinite(value.float()).all())]
     if weak:
         raise InputError(f"Weights must be finite as stored; not so in {printable(weak[0])}. Save with half=False.")
-    content = save(state, metadata={"format": "pt", "name": card.name, "version": card.version})
+    content = save(state, metadata={"format": "pt"})  # of several entries the order, and with it the hash, is random
     card = card.model_copy(update={"sha256": hashlib.sha256(content).hexdigest()})
     write_files(folder, content, card)
     return card
