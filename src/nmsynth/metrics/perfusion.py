@@ -1,0 +1,148 @@
+"""Perfusion deficits from polar maps: normal limits, total perfusion deficit, summed scores.
+
+Maps are compared with those of people without defects, imaged in the same way: of the same sex, with the same
+attenuation correction, at full counts. Uptake has no unit of its own here: each map is first scaled to the best
+perfused part of the wall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.core.errors import InputError
+from nmsynth.metrics.polar_map import N_SEGMENTS, PolarMap
+
+FloatArray = npt.NDArray[np.float64]
+
+BEST_SHARE = 0.2
+"""Share of the wall, the best perfused, whose mean is 100 %."""
+LIMIT_DEVIATIONS = 3.0
+"""Mean absolute deviations below the normal mean, where perfusion begins to be abnormal [Slomka2005]_."""
+ABSENT = 0.7
+"""Loss of the uptake at the normal limit that counts as no perfusion, score 4 [Slomka2005]_."""
+LEAST_DEVIATION = 0.01
+"""Smallest mean absolute deviation that is believed, share of the best perfused part."""
+LEAST_NORMALS = 10
+"""Subjects below which there are no normal limits."""
+LEVELS = (0.5, 1.5, 2.5, 3.5)
+"""Continuous scores between the five classes of a segment."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NormalLimits:
+    """Mean and mean absolute deviation of normal polar maps [Slomka2005]_.
+
+    References
+    ----------
+    .. [Slomka2005] P. J. Slomka et al., Automated quantification of myocardial perfusion SPECT using simplified normal
+       limits, J Nucl Cardiol 12:66-77, 2005.
+    """
+
+    mean: FloatArray
+    """Shape ``(ring, angle)``, of the best perfused part; NaN where too few subjects have a wall."""
+    deviation: FloatArray
+    """Mean absolute deviation, shape ``(ring, angle)``."""
+    n_subjects: int
+
+    @classmethod
+    def of(cls, maps: Sequence[PolarMap]) -> NormalLimits:
+        """Limits of subjects without defects.
+
+        Parameters
+        ----------
+        maps
+            One of each subject, all sampled alike.
+
+        Raises
+        ------
+        InputError
+            For fewer than ten.
+        """
+        if len(maps) < LEAST_NORMALS:
+            raise InputError(
+                f"Normal limits need maps of at least {LEAST_NORMALS} subjects without defects; found {len(maps)}."
+            )
+        stack = np.stack([scaled(m) for m in maps])
+        enough = np.isfinite(stack).sum(axis=0) >= LEAST_NORMALS
+        filled = np.where(enough, stack, 0.0)
+        mean = np.where(enough, np.nanmean(filled, axis=0), np.nan)
+        deviation = np.nanmean(np.abs(filled - np.where(enough, mean, 0.0)), axis=0)
+        return cls(mean, np.maximum(deviation, LEAST_DEVIATION), len(maps))
+
+    @property
+    def lower(self) -> FloatArray:
+        """Uptake below which perfusion is abnormal, shape ``(ring, angle)``."""
+        return np.asarray(np.maximum(self.mean - LIMIT_DEVIATIONS * self.deviation, 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class PerfusionDeficit:
+    """What a map lacks."""
+
+    total_percent: float
+    """Total perfusion deficit: the mean score over the wall, of its largest, 0 to 100 [%]."""
+    extent_percent: float
+    """Share of the wall below the limit [%]."""
+    segment_scores: tuple[int, ...]
+    """0 normal to 4 absent, of segments 1 to 17."""
+
+    @property
+    def summed_score(self) -> int:
+        """Sum over segments, 0 to 68: of a stress or a rest map; the difference score is that of both."""
+        return sum(self.segment_scores)
+
+
+def scaled(polar_map: PolarMap) -> FloatArray:
+    """Values over the mean of the best perfused fifth of the wall, shape ``(ring, angle)``.
+
+    Raises
+    ------
+    InputError
+        If nothing is taken up.
+    """
+    known = np.isfinite(polar_map.values) & (polar_map.area > 0)
+    values, area = polar_map.values[known], polar_map.area[known]
+    order = np.argsort(values)[::-1]
+    share = np.cumsum(area[order]) / max(float(area.sum()), 1e-30)
+    best = order[: int(np.searchsorted(share, BEST_SHARE)) + 1]
+    level = float(np.average(values[best], weights=area[best])) if best.size else 0.0
+    if not level > 0:
+        raise InputError(f"A polar map must show uptake; its best perfused part has {level:g}. Check wall and image.")
+    return np.asarray(polar_map.values / level)
+
+
+def perfusion_deficit(polar_map: PolarMap, limits: NormalLimits) -> PerfusionDeficit:
+    """Total perfusion deficit and scores of a map against normal limits.
+
+    The score of a sample is 0 at the lower limit and above, and rises in proportion to what is missing of the limit to
+    4 where 70 % of it are missing. The total deficit is the mean score over the wall, each sample by its area, over 4.
+    The score of a segment is the mean of its samples, rounded. After [Slomka2005]_ as remembered: the mean absolute
+    deviations, the threshold of three, the range of scores and the 70 %; samples there have no areas.
+
+    Parameters
+    ----------
+    polar_map
+        Of the patient.
+    limits
+        Of subjects of the same sex, imaged in the same way.
+    """
+    lower, values = limits.lower, scaled(polar_map)
+    if lower.shape != values.shape:
+        raise InputError(f"Maps must be sampled as the limits are, {lower.shape}; found {values.shape}.")
+    known = np.isfinite(values) & np.isfinite(lower) & (lower > 0) & (polar_map.area > 0)
+    missing = np.where(known, (lower - values) / np.where(known, lower, 1.0), 0.0)
+    score = 4.0 * np.clip(missing / ABSENT, 0.0, 1.0)
+    area = np.where(known, polar_map.area, 0.0)
+    total = float(area.sum())
+    numbers = polar_map.segments.ravel()
+    weight = np.bincount(numbers, area.ravel(), minlength=N_SEGMENTS + 1)[1:]
+    mean = np.bincount(numbers, (area * score).ravel(), minlength=N_SEGMENTS + 1)[1:] / np.maximum(weight, 1e-30)
+    return PerfusionDeficit(
+        total_percent=100.0 * float((area * score).sum()) / (4.0 * total),
+        extent_percent=100.0 * float(area[score > 0].sum()) / total,
+        segment_scores=tuple(int(s) for s in np.digitize(mean, LEVELS)),
+    )
