@@ -10,10 +10,12 @@ from nmsynth.apps.cli.main import run
 from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import affine_from_axes
 from nmsynth.core.normalisation import Normalisation
+from nmsynth.core.plan import ImagePlan
 from nmsynth.core.units import Unit
 from nmsynth.io import read, write
 from nmsynth.workflows.synthesis import synthesize_study
 from tests.helpers import make_volume
+from tests.io.dicom_factory import make_series, save_series
 from tests.models.method_packages import CT, PET, make_method_card, make_plan, save_tiny_method
 from tests.models.packages import make_pet
 
@@ -110,6 +112,24 @@ def test_dicom_is_refused_where_its_headers_cannot_be_continued(tmp_path):
     path = write(scan, tmp_path / "scan.nii.gz")
     with pytest.raises(InputError, match=r"gives CT in HU of PT.*\.nii\.gz"):
         synthesize_study(path, tmp_path / "out", model=folder, settings=SETTINGS)
+
+
+def test_synthetic_ct_of_a_dicom_mr_is_a_series_in_its_study(tmp_path):
+    import pydicom
+
+    mr = ImagePlan(name="mr", modality="MR", unit=Unit.RELATIVE, normalisation=Normalisation(kind="robust"))
+    ct = CT.model_copy(update={"optional": False})
+    card = make_method_card(make_plan(sources=(mr,), target=ct, conditions=(), task="mr-to-ct"))
+    stored = np.random.default_rng(0).integers(0, 3000, (8, 16, 16)).astype(np.int16)
+    source = save_series(make_series("MR", stored=stored, spacing_mm=(4.0, 4.0, 4.0)), tmp_path / "mr")
+    out = tmp_path / "out"
+    result = synthesize_study(source, out, model=save_tiny_method(tmp_path, card), settings={"threads": 1})
+    image = read(out)
+    assert (image.modality, image.unit) == ("CT", Unit.HOUNSFIELD)
+    assert image.has_grid_of(read(source))
+    assert np.abs(image.array - result.image.array).max() <= 0.5
+    uids = [pydicom.dcmread(next(folder.iterdir())).StudyInstanceUID for folder in (source, out)]
+    assert uids[0] == uids[1]
 
 
 def test_models_are_exported_and_imported_by_the_command(tmp_path, monkeypatch, capsys):

@@ -170,6 +170,7 @@ def _placed(array: FloatImage, inputs: MethodInputs, plan: Plan, provenance: Pro
             unit=target.unit,
             modality=target.modality,
             acquisition=first.acquisition if same else _patient_only(first.acquisition),
+            source=first.source,
             provenance=provenance,
         )
     on_plan = Volume(array, inputs.affine, target.unit, target.modality)

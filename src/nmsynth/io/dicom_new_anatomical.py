@@ -84,7 +84,7 @@ def write_new_anatomical_series(
     directory = Path(directory)
     if not np.isfinite(volume.array).all():
         raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
-    _check(volume)
+    check_anatomical(volume)
     check_output(directory, overwrite=overwrite, is_directory=True)
     scan = NewSeries(
         volume=volume,
@@ -94,7 +94,7 @@ def write_new_anatomical_series(
         description=description or volume.acquisition.series_description or volume.modality,
         patient_name=plain(patient_name, 64),
         marks=marks_of(volume.provenance, volume.acquisition, created=created or _time(volume)),
-        pixels=_whole_numbers(volume),
+        pixels=whole_numbers(volume),
     )
     payloads = [encode(_slice(scan, k)) for k in range(volume.shape[0])]
     with atomic_directory(directory, overwrite=overwrite, may_replace=is_own_output) as folder:
@@ -107,7 +107,7 @@ def _time(volume: Volume) -> datetime:
     return (volume.acquisition.series_time or FIXED_TIME).replace(tzinfo=None)
 
 
-def _check(volume: Volume) -> None:
+def check_anatomical(volume: Volume) -> None:
     """Refuse what a CT or MR series cannot hold."""
     if volume.modality not in SOP_CLASSES or volume.axes != SPATIAL_AXES:
         raise InputError(
@@ -129,7 +129,7 @@ def _check(volume: Volume) -> None:
         )
 
 
-def _whole_numbers(volume: Volume) -> QuantisedStack:
+def whole_numbers(volume: Volume) -> QuantisedStack:
     """Values rounded, with slope one."""
     codes: npt.NDArray[Any] = np.rint(volume.array).astype("<i2" if volume.modality == "CT" else "<u2")
     return QuantisedStack(
@@ -162,7 +162,7 @@ def _slice(scan: NewSeries, index: int) -> Dataset:
     mark(dataset, scan.marks)
     dataset.LossyImageCompression = "00"
     set_pixels(dataset, scan.pixels, index)
-    describe = _describe_ct if volume.modality == "CT" else _describe_mr
+    describe = describe_ct if volume.modality == "CT" else _describe_mr
     describe(dataset, volume.provenance.settings)
     return dataset
 
@@ -172,7 +172,7 @@ def _number(value: Any) -> str | None:
     return decimal_string(value) if isinstance(value, int | float) else None
 
 
-def _describe_ct(dataset: Dataset, stated: dict[str, Any]) -> None:
+def describe_ct(dataset: Dataset, stated: dict[str, Any]) -> None:
     """Write what a CT image must state."""
     dataset.ImageType = [*dataset.ImageType, "AXIAL"]
     dataset.KVP = _number(stated.get("kvp"))

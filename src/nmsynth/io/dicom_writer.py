@@ -197,12 +197,12 @@ def _prepare(headers: list[Dataset], volume: Volume, guides: Sequence[Volume], c
         marks=marks_of(provenance, volume.acquisition, created=created, notes=administration.notes),
         administration=administration,
         pixels=quantise(stack),
-        source_images=_source_images(headers, guides),
+        source_images=source_images(headers, guides),
         unit_changed=administration.top.get("Units", before) != before or administration.scale != 1.0,
     )
 
 
-def _source_images(headers: list[Dataset], guides: Sequence[Volume]) -> dict[int, bytes]:
+def source_images(headers: list[Dataset], guides: Sequence[Volume]) -> dict[int, bytes]:
     """Encoded SourceImageSequence: every slice of the source, and every image of the guides."""
     from pydicom.dataset import Dataset
 

@@ -14,8 +14,8 @@ def write(
     """Write a volume: NIfTI where the path ends in ``.nii`` or ``.nii.gz``, else a folder with a DICOM series.
 
     A volume that comes from a DICOM series of single-slice PET images, or planar NM views, become a series derived from
-    it. A simulated PET volume without
-    such a source becomes a new series of a phantom.
+    it. A CT or MR that was synthesised from a DICOM series becomes a new series in its study. A simulated PET volume
+    without such a source becomes a new series of a phantom.
 
     Parameters
     ----------
@@ -58,6 +58,10 @@ def write(
         from nmsynth.io.dicom_nm_derived import write_derived_planar
 
         return write_derived_planar(volume, path, source=source, overwrite=overwrite)
+    if volume.modality in ("CT", "MR") and has_headers:
+        from nmsynth.io.dicom_translated import write_translated_series
+
+        return write_translated_series(volume, path, source=source, overwrite=overwrite)
     from nmsynth.io.dicom_writer import write_dicom
 
     return write_dicom(volume, path, source=source, overwrite=overwrite)

@@ -255,15 +255,17 @@ def _check_format(source: Volume, output: Path, card: Card) -> None:
     if is_nifti(output):
         return
     plan = card.plan
+    has_headers = source.source is not None and source.source.format == "dicom"
+    if plan is not None and plan.target.modality in ("CT", "MR") and has_headers:
+        return  # a new series in the study of the input
     if plan is not None and (
         plan.target.modality != "PT" or (plan.sources[0].modality, plan.sources[0].unit) != ("PT", plan.target.unit)
     ):
         raise InputError(
-            f"A DICOM output continues the headers of a PET input, and is one of PET in its unit; {card.name} gives "
-            f"{plan.target.modality} in {plan.target.unit.value} of {plan.sources[0].modality}. Name an output that "
-            "ends in .nii.gz."
+            "A DICOM output is PET of a PET input in its unit, or CT or MR of a DICOM input, in whose study it is "
+            f"written; {card.name} gives {plan.target.modality} in {plan.target.unit.value} of "
+            f"{plan.sources[0].modality}. Name an output that ends in .nii.gz."
         )
-    has_headers = source.source is not None and source.source.format == "dicom"
     if not (has_headers or (source.provenance.simulated and source.modality == "PT")):
         raise InputError(
             f"A DICOM output needs a DICOM input, whose headers it continues; the input is NIfTI and the output "

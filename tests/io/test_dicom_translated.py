@@ -1,0 +1,150 @@
+"""A synthetic CT or MR in the study of the scan it was made from: whose it is, what it is, and nothing invented."""
+
+import json
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from nmsynth.core.errors import InputError, NumericalError
+from nmsynth.core.provenance import Provenance
+from nmsynth.core.units import Unit
+from nmsynth.io import read
+from nmsynth.io.writing import write
+from tests.helpers import make_volume, require_peer
+from tests.io.dicom_factory import make_series, save_series
+
+MADE = Provenance(synthetic=True, model="mr-to-ct 1.0.0", model_sha256="ab" * 32, settings={"seed": 1})
+NEVER = ("KVP", "ExposureTime", "XRayTubeCurrent", "RepetitionTime", "EchoTime", "FlipAngle", "MagneticFieldStrength")
+
+
+def synthetic(modality, **fields):
+    values = np.random.default_rng(1).uniform(-1000 if modality == "CT" else 0, 1500, (4, 8, 10))
+    unit = Unit.HOUNSFIELD if modality == "CT" else Unit.RELATIVE
+    given = {"array": values, "spacing_mm": (3.0, 2.0, 2.5), "unit": unit, "modality": modality, "provenance": MADE}
+    return make_volume(**{**given, **fields})
+
+
+@pytest.fixture(scope="module", params=[("MR", "CT"), ("PT", "CT"), ("CT", "MR")], ids=lambda p: f"{p[0]}-to-{p[1]}")
+def made(request, tmp_path_factory):
+    """Volume, folder that was written, headers of the source."""
+    source_modality, modality = request.param
+    folder = tmp_path_factory.mktemp("study")
+    source = save_series(make_series(source_modality, AccessionNumber="A1"), folder / "source")
+    volume = synthetic(modality)
+    out = write(volume, folder / "out", source=source)
+    return volume, out, [pydicom.dcmread(path) for path in sorted(source.iterdir())]
+
+
+def written(folder):
+    return [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
+
+
+def test_values_geometry_and_unit_read_back(made):
+    volume, out, _ = made
+    again = read(out)
+    assert (again.modality, again.unit) == (volume.modality, volume.unit)
+    assert np.allclose(again.affine, volume.affine)
+    scale = 1.0 if volume.modality == "CT" else 4095.0 / volume.array.max()
+    assert np.abs(again.array - scale * volume.array).max() <= 0.501
+    assert again.provenance.synthetic
+    assert again.provenance.model == "mr-to-ct 1.0.0"
+
+
+def test_patient_study_and_frame_are_those_of_the_source_and_the_rest_is_new(made):
+    volume, out, sources = made
+    slices = written(out)
+    for keyword in ("PatientName", "PatientID", "PatientSex", "PatientWeight", "StudyInstanceUID", "AccessionNumber",
+                    "FrameOfReferenceUID", "StudyDate", "AcquisitionTime"):  # fmt: skip
+        assert {str(s[keyword].value) for s in slices} == {str(sources[0][keyword].value)}, keyword
+    assert {s.Modality for s in slices} == {volume.modality}
+    assert slices[0].SeriesInstanceUID != sources[0].SeriesInstanceUID
+    assert slices[0].SeriesNumber != sources[0].SeriesNumber
+    assert len({s.SOPInstanceUID for s in slices} | {s.SOPInstanceUID for s in sources}) == len(slices) + len(sources)
+
+
+def test_image_says_what_it_is_and_of_what(made):
+    _, out, sources = made
+    for dataset in written(out):
+        assert list(dataset.ImageType[:2]) == ["DERIVED", "SECONDARY"]
+        assert dataset.SyntheticData == "YES"
+        assert dataset.SeriesDescription.startswith("SYNTHETIC, RESEARCH ONLY")
+        assert "mr-to-ct 1.0.0" in dataset.DerivationDescription
+        assert [i.ReferencedSOPInstanceUID for i in dataset.SourceImageSequence] == [s.SOPInstanceUID for s in sources]
+        purposes = [i.PurposeOfReferenceCodeSequence[0].CodeValue for i in dataset.ContributingEquipmentSequence]
+        assert purposes == ["109101", "109100"]
+
+
+def test_no_scan_is_stated_that_never_was(made):
+    _, out, _ = made
+    dataset = written(out)[0]
+    assert [k for k in NEVER if dataset.get(k) is not None and not dataset[k].is_empty] == []
+    assert "RadiopharmaceuticalInformationSequence" not in dataset
+    assert (dataset.Manufacturer, dataset.get("Units")) == ("nmsynth", None)
+
+
+def test_small_and_negative_values_of_mr_are_scaled_and_said(tmp_path):
+    source = save_series(make_series("CT"), tmp_path / "source")
+    volume = synthetic("MR", array=np.linspace(-0.1, 2.0, 80).reshape(2, 5, 8))
+    out = write(volume, tmp_path / "out", source=source)
+    assert read(out).array.max() == 4095
+    told = written(out)[0].DerivationDescription
+    assert "set to 0" in told
+    assert "multiplied by 2047.5" in told
+
+
+def test_what_cannot_be_written_is_refused(tmp_path):
+    source = save_series(make_series("MR"), tmp_path / "source")
+    with pytest.raises(NumericalError, match="Nothing was written"):
+        write(synthetic("CT", array=np.full((2, 2, 2), np.nan)), tmp_path / "out", source=source)
+    with pytest.raises(InputError, match="values from -32768"):
+        write(synthetic("CT", array=np.full((2, 2, 2), 1e5)), tmp_path / "out", source=source)
+    with pytest.raises(InputError, match="needs the unit 'HU'"):
+        write(synthetic("CT", unit=Unit.PER_CENTIMETRE), tmp_path / "out", source=source)
+    assert not (tmp_path / "out").exists()
+
+
+def _errors(program, paths):
+    done = subprocess.run([program, *map(str, paths)], capture_output=True, text=True, errors="replace", check=False)
+    lines = (done.stdout + done.stderr).splitlines()
+    # The edition of 2022 does not know SyntheticData, (0008,001C).
+    return [line for line in lines if "Error" in line and "(0x0008,0x001c)" not in line.lower()]
+
+
+def test_validators_find_no_error(made):
+    _, out, _ = made
+    files = sorted(out.iterdir())
+    assert _errors(require_peer("dciodvfy"), files[:1]) == []
+    assert _errors(require_peer("dcentvfy"), files) == []
+
+
+def test_required_attributes_are_there(made):
+    highdicom = pytest.importorskip("highdicom")
+    volume, out, _ = made
+    folder = Path(highdicom.__file__).parent / "_standard"
+    kind = {"CT": "ct-image", "MR": "mr-image"}[volume.modality]
+    modules = json.loads((folder / "iod_module_map.json").read_text())[kind]
+    attributes = json.loads((folder / "module_attribute_map.json").read_text())
+    dataset = written(out)[0]
+    missing = [
+        f"{module['key']}: {attribute['keyword']}"
+        for module in modules
+        for attribute in (attributes[module["key"]] if module["usage"] == "M" else ())
+        if not attribute["path"]
+        and attribute["type"] in ("1", "2")
+        and (
+            attribute["keyword"] not in dataset or (attribute["type"] == "1" and dataset[attribute["keyword"]].is_empty)
+        )
+    ]
+    assert missing == []
+
+
+def test_time_of_creation_is_that_given(tmp_path):
+    from nmsynth.io.dicom_translated import write_translated_series
+
+    source = save_series(make_series("MR"), tmp_path / "source")
+    out = write_translated_series(synthetic("CT"), tmp_path / "out", source=source, created=datetime(2026, 1, 2, 3))
+    assert (written(out)[0].ContentDate, written(out)[0].ContentTime) == ("20260102", "030000.000000")
