@@ -12,7 +12,7 @@ from nmsynth.core.errors import InputError, NumericalError, UnsafeInputError
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import Unit
 from nmsynth.io import read
-from nmsynth.io.dicom_nm_derived import write_derived_counts, write_derived_planar
+from nmsynth.io.dicom_nm_derived import write_derived_counts, write_derived_planar, write_derived_tomogram
 from nmsynth.io.dicom_nm_module import NmCamera, NmRotation, real_world_item
 from nmsynth.io.dicom_nm_new import NewSeries, Sweep, write_new_planar, write_new_projections, write_new_tomogram
 from nmsynth.io.dicom_reader import read_nm_counts
@@ -225,6 +225,47 @@ def test_a_synthesis_of_planar_views_becomes_a_derived_object(tmp_path, scale):
     assert again.provenance.model == "m 1"
     with pytest.raises(UnsafeInputError, match="synthesised by a model"):
         read_nm_counts(tmp_path / "o")
+
+
+@pytest.mark.parametrize("spacing_mm", [4.0, -4.0])
+@pytest.mark.parametrize("scale", [1.0, 0.37])
+def test_a_synthesis_of_a_tomogram_becomes_a_derived_object(tmp_path, scale, spacing_mm):
+    source = read(save_series([make_nm(spacing_mm=spacing_mm, NumberOfDetectors=2)], tmp_path / "source"))
+    made = source.with_array(source.array * scale, provenance=Provenance(synthetic=True, model="m 1"))
+    again = read(write(made, tmp_path / "o"))
+    assert (again.unit, again.axes) == (Unit.COUNTS, ("z", "y", "x"))
+    assert again.has_grid_of(source)
+    assert np.abs(again.array - made.array).max() <= (0 if scale == 1 else np.abs(made.array).max() / 60000)
+    assert again.provenance.model == "m 1"
+    dataset, before = written(tmp_path / "o"), pydicom.dcmread(next((tmp_path / "source").iterdir()))
+    assert list(dataset.ImageType) == ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION"]
+    assert (dataset.StudyInstanceUID, dataset.NumberOfDetectors) == (before.StudyInstanceUID, 2)
+    assert dataset.SeriesInstanceUID != before.SeriesInstanceUID
+    assert dataset.SyntheticData == "YES"
+
+
+def test_a_tomogram_in_bqml_keeps_its_unit(tmp_path):
+    folder = write_new_tomogram(tomogram(), tmp_path / "s", camera=CAMERA, series=SERIES, rotation=ROTATION)
+    source = read(folder)
+    made = source.with_array(source.array * 0.5, provenance=Provenance(synthetic=True, model="m 1"))
+    again = read(write(made, tmp_path / "o"))
+    assert again.unit is Unit.BQML
+    assert np.abs(again.array - made.array).max() <= np.abs(made.array).max() / 60000
+
+
+def test_a_tomogram_derives_from_its_own_grid_and_kind_only(tmp_path):
+    source = save_series([make_nm()], tmp_path / "source")
+    volume = read(source)
+    for wrong in (volume.with_array(volume.array[1:]), volume.with_array(volume.array, affine=volume.affine + 0.5)):
+        with pytest.raises(InputError, match="keep the"):
+            write_derived_tomogram(wrong, tmp_path / "o", source=source)
+    with pytest.raises(InputError, match="NM volume in counts or Bq/mL"):
+        write_derived_tomogram(planar(), tmp_path / "o", source=source)
+    with pytest.raises(InputError, match="derives from one NM object"):
+        write_derived_tomogram(volume, tmp_path / "o", source=save_series(make_series(), tmp_path / "pet"))
+    with pytest.raises(NumericalError, match="Nothing was written"):
+        write_derived_tomogram(volume.with_array(np.full(volume.shape, np.nan)), tmp_path / "o", source=source)
+    assert not (tmp_path / "o").exists()
 
 
 def test_planar_views_derive_from_planar_views_only(tmp_path):

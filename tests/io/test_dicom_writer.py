@@ -280,7 +280,7 @@ def test_another_grid_is_refused(tmp_path):
         write(replace(_synthetic(volume), affine=shifted), tmp_path / "out")
     with pytest.raises(InputError, match="keep the grid of its source"):
         write(_synthetic(volume, volume.array[1:]), tmp_path / "out")
-    with pytest.raises(InputError, match="the volume is CT"):
+    with pytest.raises(InputError, match="needs the unit 'HU'"):
         write(_synthetic(volume, modality="CT"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 

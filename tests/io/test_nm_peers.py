@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from nmsynth.io import read
-from nmsynth.io.dicom_nm_derived import write_derived_counts
+from nmsynth.io.dicom_nm_derived import write_derived_counts, write_derived_tomogram
 from nmsynth.io.dicom_nm_new import Sweep, write_new_planar, write_new_projections, write_new_tomogram
 from nmsynth.io.dicom_reader import read_nm_counts
 from tests.helpers import require_peer
 from tests.io.test_dicom_nm import ACQUISITION, CAMERA, ROTATION, SERIES, SIMULATED, planar, tomogram
 
-KINDS = ("static", "whole body", "projections", "tomogram", "derived")
+KINDS = ("static", "whole body", "projections", "tomogram", "derived", "derived tomogram")
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +22,7 @@ def objects(tmp_path_factory):
     given = {"camera": CAMERA, "series": SERIES}
     static = write_new_planar(planar(), root / "static", faces_mm=(150.0, 160.0), **given)
     counts = read_nm_counts(static)
+    volume = write_new_tomogram(tomogram(), root / "volume", rotation=ROTATION, **given)
     return {
         "static": static,
         "whole body": write_new_planar(planar(), root / "sweep", sweep=Sweep(2.0, 1000.0), **given),
@@ -29,8 +30,9 @@ def objects(tmp_path_factory):
             np.ones((4, 6, 8), np.float32), root / "tomo", rotation=ROTATION, pixel_mm=(4.8, 4.8),
             acquisition=ACQUISITION, provenance=SIMULATED, **given,
         ),
-        "tomogram": write_new_tomogram(tomogram(), root / "volume", rotation=ROTATION, **given),
+        "tomogram": volume,
         "derived": write_derived_counts(counts.header, counts.counts // 2, root / "half", provenance=SIMULATED),
+        "derived tomogram": write_derived_tomogram(read(volume), root / "derived"),
     }  # fmt: skip
 
 

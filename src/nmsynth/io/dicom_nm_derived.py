@@ -15,7 +15,7 @@ import numpy.typing as npt
 from nmsynth.core.errors import InputError, NumericalError
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import Unit
-from nmsynth.core.volume import Volume
+from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.io.dicom_derived import copy_public, mark
 from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_number
 from nmsynth.io.dicom_marks import DERIVED_MARK, SYNTHETIC_MARK, Marks, code
@@ -24,16 +24,23 @@ from nmsynth.io.dicom_nm_module import (
     one_slope,
     real_world_item,
     set_frames,
+    set_slice_vector,
     whole_counts,
     write_object,
 )
 from nmsynth.io.dicom_pet_module import orient_patient, state_laterality
+from nmsynth.io.dicom_quantise import decimal_string
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _OF_THE_SOURCE = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "CountsAccumulated", "CountRate")
 """Attributes that speak of the source's stored values."""
+_MAPPINGS = {
+    Unit.COUNTS: ("{counts}", "Counts", "COUNTS"),
+    Unit.BQML: ("Bq/ml", "Becquerels/milliliter", "BQML"),
+}
+"""UCUM code, its meaning and a label of the units that an NM object can be mapped to."""
 
 
 def write_derived_counts(
@@ -134,19 +141,89 @@ def write_derived_planar(
         headers[0], values.shape, provenance=volume.provenance,
         count_fraction=volume.acquisition.simulated_count_fraction, created=created or datetime.now(),
     )  # fmt: skip
-    if values.min() >= 0 and values.max() <= 65535 and (values == np.rint(values)).all():
+    _set_values(dataset, values, volume.unit)
+    return write_object(dataset, directory, overwrite=overwrite)
+
+
+def write_derived_tomogram(
+    volume: Volume,
+    directory: Path | str,
+    *,
+    source: Path | str | Volume | None = None,
+    created: datetime | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a reconstructed volume with the header of the NM object, ``RECON TOMO``, that it derives from.
+
+    Values as :func:`write_derived_planar` has them, or in Bq/mL by the same kind of mapping. Slices are written in the
+    order of the volume, whatever that of the source was.
+
+    Parameters
+    ----------
+    volume
+        NM in counts or Bq/mL, axes ``(z, y, x)``, on the grid of the source.
+    source
+        NM series whose header is taken; ``None`` for the one the volume was read from.
+    created
+        Time of creation; now, if not given.
+
+    Raises
+    ------
+    NumericalError
+        If a value is not finite; nothing is written.
+    InputError
+        If the output exists, there is no such source, its grid is another, or the unit is.
+    """
+    from nmsynth.io.dicom_reader import read_dicom, read_headers
+    from nmsynth.io.dicom_writer import resolve_source
+
+    values = np.asarray(volume.array)
+    if not np.isfinite(values).all():
+        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    if volume.axes != SPATIAL_AXES or volume.modality != "NM" or volume.unit not in _MAPPINGS:
+        raise InputError(
+            f"A tomogram is an NM volume in counts or Bq/mL with axes (z, y, x); found {volume.modality} in "
+            f"{volume.unit.value}, axes {volume.axes}. Write NIfTI instead."
+        )
+    reference = resolve_source(volume, source)
+    headers = read_headers(reference.path, reference.series_uid)
+    if len(headers) != 1 or str(headers[0].get("SOPClassUID", "")) != NM_IMAGE_STORAGE:
+        raise InputError("A tomogram derives from one NM object; the source is another. Write NIfTI instead.")
+    original = read_dicom(reference.path, series_uid=reference.series_uid)
+    if not (original.axes == SPATIAL_AXES and volume.has_grid_of(original)):
+        raise InputError(
+            f"A derived tomogram must keep the grid of its source, {original.shape}; found {volume.shape} or another "
+            "place. Resample the volume to the source first."
+        )
+    dataset = _derived(
+        headers[0], values.shape, provenance=volume.provenance,
+        count_fraction=volume.acquisition.simulated_count_fraction, created=created or datetime.now(),
+    )  # fmt: skip
+    stated = {key: dataset[key].value for key in ("NumberOfDetectors", "NumberOfRotations") if dataset.get(key)}
+    set_slice_vector(dataset, len(values), volume.spacing_mm[0])
+    for keyword, number in stated.items():
+        setattr(dataset, keyword, number)
+    detector = dataset.DetectorInformationSequence[0]
+    detector.ImagePositionPatient = [decimal_string(v) for v in volume.affine[:3, 3]]
+    _set_values(dataset, values, volume.unit)
+    return write_object(dataset, directory, overwrite=overwrite)
+
+
+def _set_values(dataset: Dataset, values: npt.NDArray[np.float32], unit: Unit) -> None:
+    """Pixels: whole counts as they are, all else as 16 bit integers with one real-world mapping for all frames."""
+    if unit is Unit.COUNTS and values.min() >= 0 and values.max() <= 65535 and (values == np.rint(values)).all():
         dataset.CountsAccumulated = int(values.sum(dtype=np.float64))
         set_frames(dataset, values.astype(np.uint16))
-        return write_object(dataset, directory, overwrite=overwrite)
+        return
     codes, slope = one_slope(values)
+    code_value, meaning, label = _MAPPINGS[unit]
     dataset.CountsAccumulated = None
     dataset.RealWorldValueMappingSequence = [
         real_world_item(
-            slope=slope, signed=codes.dtype.kind == "i", code_value="{counts}", meaning="Counts", label="COUNTS"
+            slope=slope, signed=codes.dtype.kind == "i", code_value=code_value, meaning=meaning, label=label
         )
     ]
     set_frames(dataset, codes)
-    return write_object(dataset, directory, overwrite=overwrite)
 
 
 def _derived(

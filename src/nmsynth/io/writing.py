@@ -13,9 +13,9 @@ def write(
 ) -> Path:
     """Write a volume: NIfTI where the path ends in ``.nii`` or ``.nii.gz``, else a folder with a DICOM series.
 
-    A volume that comes from a DICOM series of single-slice PET images, or planar NM views, become a series derived from
-    it. A CT or MR that was synthesised from a DICOM series becomes a new series in its study. A simulated PET volume
-    without such a source becomes a new series of a phantom.
+    A volume that comes from a DICOM series of single-slice PET images, or from planar views or a tomogram in NM,
+    becomes a series derived from it. A CT or MR that was synthesised from a DICOM series becomes a new series in its
+    study. A simulated PET volume without such a source becomes a new series of a phantom.
 
     Parameters
     ----------
@@ -58,6 +58,10 @@ def write(
         from nmsynth.io.dicom_nm_derived import write_derived_planar
 
         return write_derived_planar(volume, path, source=source, overwrite=overwrite)
+    if volume.modality == "NM" and has_headers and _is_nm_object(volume, source):
+        from nmsynth.io.dicom_nm_derived import write_derived_tomogram
+
+        return write_derived_tomogram(volume, path, source=source, overwrite=overwrite)
     if volume.modality in ("CT", "MR") and has_headers:
         from nmsynth.io.dicom_translated import write_translated_series
 
@@ -65,3 +69,14 @@ def write(
     from nmsynth.io.dicom_writer import write_dicom
 
     return write_dicom(volume, path, source=source, overwrite=overwrite)
+
+
+def _is_nm_object(volume: Volume, source: Path | str | Volume | None) -> bool:
+    """Whether the source is a multi-frame NM object, and not SPECT that was stored slice by slice as PET."""
+    from nmsynth.io.dicom_nm_module import NM_IMAGE_STORAGE
+    from nmsynth.io.dicom_reader import read_headers
+    from nmsynth.io.dicom_writer import resolve_source
+
+    reference = resolve_source(volume, source)
+    headers = read_headers(reference.path, reference.series_uid)
+    return str(headers[0].get("SOPClassUID", "")) == NM_IMAGE_STORAGE

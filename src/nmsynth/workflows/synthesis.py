@@ -259,11 +259,12 @@ def _check_format(source: Volume, output: Path, card: Card) -> None:
     if plan is not None and plan.target.modality in ("CT", "MR") and has_headers:
         return  # a new series in the study of the input
     if plan is not None and (
-        plan.target.modality != "PT" or (plan.sources[0].modality, plan.sources[0].unit) != ("PT", plan.target.unit)
+        plan.target.modality not in ("PT", "NM")
+        or (plan.sources[0].modality, plan.sources[0].unit) != (plan.target.modality, plan.target.unit)
     ):
         raise InputError(
-            "A DICOM output is PET of a PET input in its unit, or CT or MR of a DICOM input, in whose study it is "
-            f"written; {card.name} gives {plan.target.modality} in {plan.target.unit.value} of "
+            "A DICOM output is PET or NM of an input of that kind and unit, or CT or MR of a DICOM input, in whose "
+            f"study it is written; {card.name} gives {plan.target.modality} in {plan.target.unit.value} of "
             f"{plan.sources[0].modality}. Name an output that ends in .nii.gz."
         )
     if not (has_headers or (source.provenance.simulated and source.modality == "PT")):
