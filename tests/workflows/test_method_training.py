@@ -115,7 +115,7 @@ def test_folds_test_every_subject_once(data, plan, tmp_path):
     with pytest.raises(InputError, match=r"0 to 1 of the folds asked for; found 2"):
         train_on_dataset(recipe, data, tmp_path, plan=short, folds=2, fold=2, options=quick())
     remove_trainings(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["package", "plan.toml", "prepared"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["package", "plan-asked.json", "plan.toml", "prepared"]
 
 
 def test_plan_follows_the_dataset(plan, data, tmp_path):
