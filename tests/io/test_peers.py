@@ -1,8 +1,6 @@
 """Validators and second readers: what nmsynth writes is what they see."""
 
-import json
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -15,6 +13,7 @@ from nmsynth.io.writing import write
 from tests.helpers import require_peer
 from tests.io.dicom_factory import make_series, save_series
 from tests.io.test_dicom_new import simulated
+from tests.io.validators import errors_of, missing_attributes
 
 MODEL = Provenance(synthetic=True, model="lowcount-pet 1.0.0", model_sha256="ab" * 32, settings={"seed": 1})
 KINDS = ("real", "simulated", "factory")
@@ -45,51 +44,26 @@ def series(request, tmp_path_factory):
     return make
 
 
-def _errors(program, paths):
-    done = subprocess.run([program, *map(str, paths)], capture_output=True, text=True, errors="replace", check=False)
-    return [
-        line
-        for line in (done.stdout + done.stderr).splitlines()
-        # The edition of 2022 does not know SyntheticData, (0008,001C).
-        if "Error" in line and "(0x0008,0x001c)" not in line.lower()
-    ]
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_dciodvfy_finds_no_error(series, kind):
     program = require_peer("dciodvfy")
     _, out = series(kind)
     files = sorted(out.iterdir())
     for path in (files[0], files[len(files) // 2], files[-1]):
-        assert _errors(program, [path]) == []
+        assert errors_of(program, [path]) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_dcentvfy_finds_one_consistent_series(series, kind):
     program = require_peer("dcentvfy")
     _, out = series(kind)
-    assert _errors(program, sorted(out.iterdir())) == []
+    assert errors_of(program, sorted(out.iterdir())) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_required_attributes_of_the_pet_modules_are_there(series, kind):
-    highdicom = pytest.importorskip("highdicom")
-    folder = Path(highdicom.__file__).parent / "_standard"
-    modules = json.loads((folder / "iod_module_map.json").read_text())["positron-emission-tomography-image"]
-    attributes = json.loads((folder / "module_attribute_map.json").read_text())
     dataset = pydicom.dcmread(sorted(series(kind)[1].iterdir())[0])
-    missing = []
-    for module in modules:
-        if module["usage"] != "M":
-            continue
-        for attribute in attributes[module["key"]]:
-            if attribute["path"] or attribute["type"] not in ("1", "2"):
-                continue
-            if attribute["keyword"] not in dataset:
-                missing.append(f"{module['key']}: {attribute['keyword']} absent")
-            elif attribute["type"] == "1" and dataset[attribute["keyword"]].is_empty:
-                missing.append(f"{module['key']}: {attribute['keyword']} empty")
-    assert missing == []
+    assert missing_attributes(dataset, "positron-emission-tomography-image") == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,8 +5,9 @@ import pytest
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import affine_from_axes
+from nmsynth.core.myocardium import segment_number
 from nmsynth.metrics.perfusion import NormalLimits, perfusion_deficit, scaled
-from nmsynth.metrics.polar_map import LongAxis, WallRays, segment_of
+from nmsynth.metrics.polar_map import LongAxis, WallRays
 
 SIZE, SPACING = 60, (2.0, 2.0, 2.0)
 AFFINE = affine_from_axes(spacing_mm=SPACING, origin_mm=(-59.0, -59.0, -59.0))
@@ -51,7 +52,7 @@ def test_even_uptake_is_even_in_every_orientation(directions):
 
 def test_each_segment_shows_its_own_uptake():
     levels = 1.0 + 0.1 * np.arange(1, 18)
-    rays, image = rays_and_image(lambda height, angle: levels[segment_of(height, angle) - 1])
+    rays, image = rays_and_image(lambda height, angle: levels[segment_number(height, angle) - 1])
     even = rays_and_image()[1]
     means = rays.map_of(image).segment_means() / rays.map_of(even).segment_means()  # without the blur of the surface
     assert means == pytest.approx(levels, rel=0.05)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.myocardium import SEGMENTS, segment_number
 from nmsynth.physics.phantom import Grid, Heart, HeartSettings, LesionPlan, Organ, PerfusionDefect, whole_body_patient
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.layers import Fields, Painter
-from nmsynth.physics.phantom.myocardial_segments import SEGMENTS, draw_defects, segment_middle, segment_number
+from nmsynth.physics.phantom.myocardial_segments import draw_defects, segment_middle
 from nmsynth.physics.phantom.ventricle import EJECTED, LeftVentricle, truncated_spheroid_ml
 
 SUM_ACTIVITY, SUM_MU, SUM_LABELS = 32515.195296994083, 3550.4347839587535, 145549

@@ -193,8 +193,10 @@ def _add_source(
     for row in found:
         volume = read_image(row, root, image)
         sources.field[...] &= covered(volume, affine, (n_z, n_y, n_x))
-        seen = volume.with_array(field_of_view(volume).astype(np.float32))
-        sources.seen[...] &= resample(seen, affine, (n_z, n_y, n_x), order=0).array > 0
+        seen = field_of_view(volume)
+        if not seen.all():
+            mask = volume.with_array(seen.astype(np.float32))
+            sources.seen[...] &= resample(mask, affine, (n_z, n_y, n_x), order=0).array > 0
         moved = _checked(resample(volume, affine, (n_z, n_y, n_x), fill=image.fill), row)
         scale = image.normalisation.fit(moved.array)
         sources.normalisations[row.name or image.name] = scale.to_json()

@@ -9,7 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nmsynth.core.errors import InputError
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.core.errors import InputError, NumericalError
+
+
+def check_finite(values: npt.ArrayLike) -> None:
+    """Refuse to write an image with NaN or infinity.
+
+    Raises
+    ------
+    NumericalError
+        If a value is not finite.
+    """
+    if not np.isfinite(values).all():
+        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
 
 
 def check_output(path: Path, *, overwrite: bool, is_directory: bool) -> Path:

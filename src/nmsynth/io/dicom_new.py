@@ -7,15 +7,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from nmsynth.core.acquisition import Acquisition
-from nmsynth.core.errors import InputError, NumericalError
+from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import directions_of, is_orthogonal, spacing_of
 from nmsynth.core.radionuclide import average_activity_time_s, frame_decay_correction
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
-from nmsynth.io.atomic import atomic_directory, check_output
+from nmsynth.io.atomic import atomic_directory, check_finite, check_output
 from nmsynth.io.dicom_administration import dicom_units
 from nmsynth.io.dicom_derived import mark, set_pixels
 from nmsynth.io.dicom_encoding import encode, is_own_output, write_files
@@ -99,8 +97,7 @@ def write_new_pet_series(
         If the output exists, or the volume has another modality or unit, sheared axes or no frame duration.
     """
     directory = Path(directory)
-    if not np.isfinite(volume.array).all():
-        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    check_finite(volume.array)
     _check(volume)
     check_output(directory, overwrite=overwrite, is_directory=True)
     reference = (volume.acquisition.reference_time or FIXED_TIME).replace(tzinfo=None)
@@ -169,6 +166,7 @@ def identify_slice(dataset: Dataset, scan: NewSeries, index: int, *, sop_class: 
         series_number=scan.series_number, index=index, created=scan.marks.created,
     )  # fmt: skip
     dataset.Modality = scan.volume.modality
+    dataset.PositionReferenceIndicator = None
 
 
 def _describe_scanner(dataset: Dataset, acquisition: Acquisition) -> None:
@@ -241,4 +239,3 @@ def describe_geometry(dataset: Dataset, volume: Volume, index: int) -> None:
     dataset.PixelSpacing = [decimal_string(size_y), decimal_string(size_x)]
     dataset.SliceThickness = decimal_string(size_z)
     dataset.SliceLocation = decimal_string(float(position[:3] @ along_z))
-    dataset.PositionReferenceIndicator = None

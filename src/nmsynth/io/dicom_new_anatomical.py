@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nmsynth.core.errors import InputError, NumericalError
+from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import is_orthogonal
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
-from nmsynth.io.atomic import atomic_directory, check_output
+from nmsynth.io.atomic import atomic_directory, check_finite, check_output
 from nmsynth.io.dicom_derived import mark, set_pixels
 from nmsynth.io.dicom_encoding import encode, is_own_output, write_files
 from nmsynth.io.dicom_marks import ascii_text, marks_of, plain, software_version
@@ -82,8 +82,7 @@ def write_new_anatomical_series(
         If the output exists, or the volume has another modality, unit or axes, or values beyond 16 bit.
     """
     directory = Path(directory)
-    if not np.isfinite(volume.array).all():
-        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    check_finite(volume.array)
     check_anatomical(volume)
     check_output(directory, overwrite=overwrite, is_directory=True)
     scan = NewSeries(

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from nmsynth.core.errors import InputError, NumericalError
-from nmsynth.core.provenance import Provenance
+from nmsynth.core.errors import InputError
+from nmsynth.core.provenance import Provenance, SourceReference
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.io.atomic import check_finite
 from nmsynth.io.dicom_derived import copy_public, mark
 from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_number
 from nmsynth.io.dicom_marks import DERIVED_MARK, SYNTHETIC_MARK, Marks, code
@@ -125,20 +126,13 @@ def write_derived_planar(
     InputError
         If the output exists, there is no NM source, or the volume is no planar image of it in counts.
     """
-    from nmsynth.io.dicom_reader import read_headers
-    from nmsynth.io.dicom_writer import resolve_source
-
     values = np.asarray(volume.array)
-    if not np.isfinite(values).all():
-        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    check_finite(values)
     if volume.axes != ("view", "y", "x") or volume.unit is not Unit.COUNTS:
         raise InputError(f"Planar views are counts with axes (view, y, x); found {volume.unit.value}, {volume.axes}.")
-    reference = resolve_source(volume, source)
-    headers = read_headers(reference.path, reference.series_uid)
-    if len(headers) != 1 or str(headers[0].get("SOPClassUID", "")) != NM_IMAGE_STORAGE:
-        raise InputError("Planar views derive from one NM object; the source is another. Write NIfTI instead.")
+    _, header = _nm_source(volume, source, "Planar views derive")
     dataset = _derived(
-        headers[0], values.shape, provenance=volume.provenance,
+        header, values.shape, provenance=volume.provenance,
         count_fraction=volume.acquisition.simulated_count_fraction, created=created or datetime.now(),
     )  # fmt: skip
     _set_values(dataset, values, volume.unit)
@@ -174,21 +168,16 @@ def write_derived_tomogram(
     InputError
         If the output exists, there is no such source, its grid is another, or the unit is.
     """
-    from nmsynth.io.dicom_reader import read_dicom, read_headers
-    from nmsynth.io.dicom_writer import resolve_source
+    from nmsynth.io.dicom_reader import read_dicom
 
     values = np.asarray(volume.array)
-    if not np.isfinite(values).all():
-        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    check_finite(values)
     if volume.axes != SPATIAL_AXES or volume.modality != "NM" or volume.unit not in _MAPPINGS:
         raise InputError(
             f"A tomogram is an NM volume in counts or Bq/mL with axes (z, y, x); found {volume.modality} in "
             f"{volume.unit.value}, axes {volume.axes}. Write NIfTI instead."
         )
-    reference = resolve_source(volume, source)
-    headers = read_headers(reference.path, reference.series_uid)
-    if len(headers) != 1 or str(headers[0].get("SOPClassUID", "")) != NM_IMAGE_STORAGE:
-        raise InputError("A tomogram derives from one NM object; the source is another. Write NIfTI instead.")
+    reference, header = _nm_source(volume, source, "A tomogram derives")
     original = read_dicom(reference.path, series_uid=reference.series_uid)
     if not (original.axes == SPATIAL_AXES and volume.has_grid_of(original)):
         raise InputError(
@@ -196,7 +185,7 @@ def write_derived_tomogram(
             "place. Resample the volume to the source first."
         )
     dataset = _derived(
-        headers[0], values.shape, provenance=volume.provenance,
+        header, values.shape, provenance=volume.provenance,
         count_fraction=volume.acquisition.simulated_count_fraction, created=created or datetime.now(),
     )  # fmt: skip
     stated = {key: dataset[key].value for key in ("NumberOfDetectors", "NumberOfRotations") if dataset.get(key)}
@@ -207,6 +196,18 @@ def write_derived_tomogram(
     detector.ImagePositionPatient = [decimal_string(v) for v in volume.affine[:3, 3]]
     _set_values(dataset, values, volume.unit)
     return write_object(dataset, directory, overwrite=overwrite)
+
+
+def _nm_source(volume: Volume, source: Path | str | Volume | None, what: str) -> tuple[SourceReference, Dataset]:
+    """The NM object that a volume derives from, and its header; ``what`` begins the message where there is none."""
+    from nmsynth.io.dicom_reader import read_headers
+    from nmsynth.io.dicom_writer import resolve_source
+
+    reference = resolve_source(volume, source)
+    headers = read_headers(reference.path, reference.series_uid)
+    if len(headers) != 1 or str(headers[0].get("SOPClassUID", "")) != NM_IMAGE_STORAGE:
+        raise InputError(f"{what} from one NM object; the source is another. Write NIfTI instead.")
+    return reference, headers[0]
 
 
 def _set_values(dataset: Dataset, values: npt.NDArray[np.float32], unit: Unit) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.acquisition import Acquisition
-from nmsynth.core.errors import InputError, NumericalError
+from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import directions_of, is_orthogonal, spacing_of
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.io.atomic import check_finite
 from nmsynth.io.dicom_derived import mark
 from nmsynth.io.dicom_marks import ascii_text, marks_of, plain, software_version
 from nmsynth.io.dicom_nm_module import (
@@ -232,8 +233,7 @@ def write_new_tomogram(
         )
     if not is_orthogonal(volume.affine):
         raise InputError("A tomogram needs axes at right angles; those of the volume are sheared. Resample it.")
-    if not np.isfinite(volume.array).all():
-        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    check_finite(volume.array)
     note = "Bq/mL are decay corrected to the start of the scan."
     dataset = _header(_Parts(series, camera, volume.acquisition, "RECON TOMO", volume.provenance), notes=(note,))
     along_z, along_y, along_x = directions_of(volume.affine).T

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmsynth.core.errors import NumericalError
+from nmsynth.io.atomic import check_finite
 
 UNSIGNED_MAXIMUM = 65534
 """Largest code where no value is negative; one below what can be stored, which readers take for saturation."""
@@ -56,8 +56,7 @@ def quantise(stack: npt.NDArray[np.float32]) -> QuantisedStack:
     NumericalError
         If a value is NaN or infinite.
     """
-    if not np.isfinite(stack).all():
-        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    check_finite(stack)
     signed = bool((stack < 0).any())
     limit = SIGNED_MAXIMUM if signed else UNSIGNED_MAXIMUM
     codes: npt.NDArray[Any] = np.empty(stack.shape, dtype="<i2" if signed else "<u2")

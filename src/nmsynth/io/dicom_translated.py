@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nmsynth.core.errors import NumericalError
 from nmsynth.core.volume import Volume
-from nmsynth.io.atomic import atomic_directory, check_output
+from nmsynth.io.atomic import atomic_directory, check_finite, check_output
 from nmsynth.io.dicom_administration import on_clock_of
-from nmsynth.io.dicom_derived import mark, set_pixels
+from nmsynth.io.dicom_derived import copy_public, mark, set_pixels
 from nmsynth.io.dicom_encoding import encode_elements, encode_file, is_own_output, write_files
 from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_number
 from nmsynth.io.dicom_marks import Marks, code, marks_of, plain, software_version
@@ -110,8 +109,7 @@ def write_translated_series(
     from nmsynth.io.dicom_writer import resolve_source, source_images
 
     directory = Path(directory)
-    if not np.isfinite(volume.array).all():
-        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    check_finite(volume.array)
     volume, notes = _storable(volume)
     check_anatomical(volume)
     reference = resolve_source(volume, source)
@@ -171,13 +169,10 @@ def _encoded(series: _Translated, source_images: dict[int, bytes]) -> list[bytes
 
 def _shared(series: _Translated) -> Dataset:
     """What every slice states."""
-    from pydicom.dataset import Dataset
+    from pydicom.tag import Tag
 
     source, volume = series.source, series.volume
-    dataset = Dataset()
-    for keyword in KEPT:
-        if keyword in source:
-            dataset.add(source[keyword])
+    dataset = copy_public(source, only=[Tag(keyword) for keyword in KEPT if keyword in source])
     for keyword in _REQUIRED:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
@@ -238,7 +233,6 @@ def _own(series: _Translated, index: int, instance_uid: str) -> Dataset:
     dataset = Dataset()
     dataset.SOPInstanceUID, dataset.InstanceNumber = instance_uid, index + 1
     describe_geometry(dataset, series.volume, index)
-    dataset.pop("PositionReferenceIndicator", None)  # of the frame of reference, which is the source's
     set_pixels(dataset, series.pixels, index)
     if series.volume.modality == "MR":
         del dataset.RescaleSlope, dataset.RescaleIntercept

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nmsynth.core.errors import InputError, NumericalError
+from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import spacing_of, to_world
 from nmsynth.core.provenance import SourceReference
 from nmsynth.core.volume import SPATIAL_AXES, Volume
-from nmsynth.io.atomic import atomic_directory, check_output
+from nmsynth.io.atomic import atomic_directory, check_finite, check_output
 from nmsynth.io.dicom_administration import on_clock_of, resolve_administration
 from nmsynth.io.dicom_derived import DerivedSeries, encode_series
 from nmsynth.io.dicom_encoding import encode_elements, is_own_output, write_files
@@ -76,8 +76,7 @@ def write_dicom(
         If the source's identifiers cannot be used.
     """
     directory = Path(directory)
-    if not np.isfinite(volume.array).all():
-        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    check_finite(volume.array)
     reference = resolve_source(volume, source)
     target = check_output(directory, overwrite=overwrite, is_directory=True)
     origin = reference.path.resolve()

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmsynth.core.errors import InputError, NumericalError, UnsafeInputError
+from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.geometry import FloatArray, is_orthogonal, spacing_of
 from nmsynth.core.provenance import SourceReference
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
-from nmsynth.io.atomic import atomic_file, check_output
+from nmsynth.io.atomic import atomic_file, check_finite, check_output
 from nmsynth.io.sidecar import MARK, Sidecar, encode_sidecar, read_sidecar, sidecar_path
 
 MAXIMUM_VOXELS = 2**30
@@ -67,8 +67,7 @@ def write_nifti(volume: Volume, path: Path | str, *, overwrite: bool = False) ->
         raise InputError(f"The name of a NIfTI image must end in .nii or .nii.gz; found {path.suffix!r}.")
     if volume.axes not in (SPATIAL_AXES, ("frame", *SPATIAL_AXES)):
         raise InputError(f"A NIfTI image holds axes (z, y, x) or (frame, z, y, x); found {volume.axes}.")
-    if not np.isfinite(volume.array).all():
-        raise NumericalError("An image must hold finite values; found NaN or infinity. Nothing was written.")
+    check_finite(volume.array)
     sidecar = check_output(sidecar_path(path), overwrite=overwrite, is_directory=False)
     payload = _encode(volume)
     if path.name.lower().endswith(".gz"):

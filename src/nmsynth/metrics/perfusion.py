@@ -8,13 +8,13 @@ perfused part of the wall.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
-from nmsynth.metrics.polar_map import N_SEGMENTS, PolarMap
+from nmsynth.metrics.polar_map import PolarMap
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -138,9 +138,7 @@ def perfusion_deficit(polar_map: PolarMap, limits: NormalLimits) -> PerfusionDef
     score = 4.0 * np.clip(missing / ABSENT, 0.0, 1.0)
     area = np.where(known, polar_map.area, 0.0)
     total = float(area.sum())
-    numbers = polar_map.segments.ravel()
-    weight = np.bincount(numbers, area.ravel(), minlength=N_SEGMENTS + 1)[1:]
-    mean = np.bincount(numbers, (area * score).ravel(), minlength=N_SEGMENTS + 1)[1:] / np.maximum(weight, 1e-30)
+    mean = np.nan_to_num(replace(polar_map, values=np.where(known, score, np.nan)).segment_means())
     return PerfusionDeficit(
         total_percent=100.0 * float((area * score).sum()) / (4.0 * total),
         extent_percent=100.0 * float(area[score > 0].sum()) / total,

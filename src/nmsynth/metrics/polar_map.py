@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.myocardium import SEGMENTS, segment_number
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -31,7 +32,7 @@ LEAST_MET = 0.5
 """Share of the rays that must meet the wall."""
 STEEPEST = 0.95
 """Largest share of the head's direction in the long axis, beyond which no wall is the anterior one."""
-N_SEGMENTS = 17
+N_SEGMENTS = len(SEGMENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class PolarMap:
     @property
     def segments(self) -> npt.NDArray[np.uint8]:
         """Segment of each sample, 1 to 17, shape ``(ring, angle)``."""
-        return segment_of(self.height, np.broadcast_to(self.angle_deg, self.height.shape))
+        return segment_number(self.height, np.broadcast_to(self.angle_deg, self.height.shape))
 
     def segment_means(self) -> FloatArray:
         """Mean of each of the 17 segments, weighed by area, shape ``(17,)``; NaN where one has no sample."""
@@ -97,32 +98,6 @@ class PolarMap:
         weight = np.bincount(numbers[known], self.area[known], minlength=N_SEGMENTS + 1)[1:]
         total = np.bincount(numbers[known], (self.area * self.values)[known], minlength=N_SEGMENTS + 1)[1:]
         return np.asarray(np.where(weight > 0, total / np.maximum(weight, 1e-30), np.nan))
-
-
-def segment_of(height: npt.ArrayLike, angle_deg: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """Segment of the 17-segment model [Cerqueira2002]_, same shape.
-
-    Parameters
-    ----------
-    height
-        0 at the base, 1 at the apical end of the cavity, more in the apex.
-    angle_deg
-        0 lateral, 90 anterior, 180 septal, 270 inferior.
-
-    References
-    ----------
-    .. [Cerqueira2002] M. D. Cerqueira et al., Circulation 105:539-542, 2002.
-
-    Examples
-    --------
-    >>> segment_of([0.1, 0.5, 0.9, 1.1], [90.0, 270.0, 180.0, 0.0])
-    array([ 1, 10, 14, 17], dtype=uint8)
-    """
-    h, angle = np.asarray(height, dtype=np.float64), np.asarray(angle_deg, dtype=np.float64)
-    sixth = np.floor(np.mod(angle - 60.0, 360.0) / 60.0).clip(0, 5)
-    quarter = np.floor(np.mod(angle - 45.0, 360.0) / 90.0).clip(0, 3)
-    ring = np.where(h < 1 / 3, 1 + sixth, 7 + sixth)
-    return np.asarray(np.where(h < 2 / 3, ring, np.where(h < 1, 13 + quarter, 17)), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

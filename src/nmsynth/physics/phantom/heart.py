@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.myocardium import SEGMENTS
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.grid import FloatArray
 from nmsynth.physics.phantom.heart_placement import placed_ventricle
-from nmsynth.physics.phantom.myocardial_segments import SEGMENTS, PerfusionDefect, draw_defects, perfusion
+from nmsynth.physics.phantom.myocardial_segments import PerfusionDefect, draw_defects, perfusion
 from nmsynth.physics.phantom.organs import MU_BLOOD, Organ
 from nmsynth.physics.phantom.shapes import Point
 from nmsynth.physics.phantom.ventricle import (

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.myocardium import segment_number
 from nmsynth.physics.phantom.grid import FloatArray
-from nmsynth.physics.phantom.myocardial_segments import segment_middle, segment_number
+from nmsynth.physics.phantom.myocardial_segments import segment_middle
 from nmsynth.physics.phantom.shapes import Point
 
 EJECTED = (0.0, 0.45, 0.9, 1.0, 0.65, 0.35, 0.25, 0.1)
