@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from nmsynth.core.units import Unit
@@ -81,6 +83,15 @@ def test_few_slices_are_planned_one_by_one():
     assert plan_from_fingerprint(fingerprint(), dimensions="2.5d").context == 5
 
 
+def test_slices_with_neighbours_on_a_cpu_and_volumes_on_a_gpu():
+    plan = plan_from_fingerprint(fingerprint())
+    assert (plan.dimensions, plan.context, plan.patch[0]) == ("2.5d", 5, 1)
+    assert math.prod(plan.patch) * plan.schedule.batch <= 8 * 64 * 64
+    volume = plan_from_fingerprint(fingerprint(), device="cuda")
+    assert (volume.dimensions, volume.context) == ("3d", 1)
+    assert plan_from_fingerprint(fingerprint(), dimensions="3d").patch[0] > 1
+
+
 @pytest.mark.parametrize(
     ("voxels", "spacing", "kind", "most", "expected"),
     [
@@ -101,6 +112,7 @@ def test_network_and_batch_grow_with_patch_and_device():
     assert plan_channels((96, 96, 96), "cuda:0") == (32, 64, 128, 256, 320)
     assert plan_batch((32, 64, 64), "cpu", None) == 2
     assert plan_batch((8, 16, 16), "cpu", None) == 16
+    assert plan_batch((1, 64, 64), "cpu", None, kind="2.5d") == 8
     assert plan_batch((96, 96, 96), "cuda", 8 * 10**9) == 2
     assert plan_batch((96, 96, 96), "cuda", 10**9) == 1
 

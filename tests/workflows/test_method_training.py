@@ -132,6 +132,15 @@ def test_plan_follows_the_dataset(plan, data, tmp_path):
         plan_dataset(data, steps=5, minutes=1.0)
 
 
+def test_patch_and_batch_are_planned_for_the_dimensions_asked_for(data):
+    assert plan_dataset(data, device="cpu").dimensions == "2.5d"
+    volume = plan_dataset(data, device="cpu", overrides={"dimensions": "3d"})
+    assert (volume.dimensions, volume.context) == ("3d", 1)
+    assert volume.patch[0] > 1
+    assert plan_dataset(data, device="cpu", overrides={"patch": [8, 16, 16]}).dimensions == "3d"
+    assert plan_dataset(data, device="cpu", overrides={"patch": [1, 16, 16]}).dimensions == "2.5d"
+
+
 def test_minutes_become_steps_and_validations_that_fit(plan):
     timed = plan_for_minutes(plan, 0.2)
     note = timed.fingerprint

@@ -14,11 +14,17 @@ from nmsynth.data.fingerprint import Fingerprint, ImageStatistics
 from nmsynth.data.manifest import short_name
 
 PATCH_VOXELS = {"cpu": 32 * 64 * 64, "cuda": 96 * 96 * 96}
-"""Most voxels of a 3D patch: what a step of a second (CPU) or 8 GB (GPU) allows."""
+"""Most voxels of a 3D or 2D patch: what a step of a second (CPU) or 8 GB (GPU) allows."""
 BATCH_VOXELS = {"cpu": 2 * 32 * 64 * 64, "cuda": 4 * 96 * 96 * 96}
-"""Most voxels of a batch."""
+"""Most voxels of a batch of 3D or 2D patches."""
+PATCH_PIXELS = {"cpu": 64 * 64, "cuda": 256 * 256}
+"""Most pixels of a 2.5D patch."""
+BATCH_PIXELS = {"cpu": 8 * 64 * 64, "cuda": 16 * 256 * 256}
+"""Most pixels of a batch of such patches: many small steps learn faster than few large ones."""
 LEAST_PLANES = 8
-"""Slices below which a dataset is planned slice by slice."""
+"""Slices below which a dataset is planned slice by slice, without neighbours."""
+CONTEXT = 5
+"""Slices that a 2.5D network sees for each one that it predicts."""
 BYTES_PER_VOXEL = 4000
 """Memory a training takes for a voxel of a batch, rounded up from what was measured."""
 HEAVY_TAIL = 8.0
@@ -39,7 +45,8 @@ def plan_from_fingerprint(
     """A plan for a dataset.
 
     - **Spacing**: the target's median along each axis, as it is to be given back on its own grid.
-    - **Dimensions**: 3D, unless images have fewer than 8 slices.
+    - **Dimensions**: 3D on a GPU; on a CPU 2.5D, slices with their neighbours, which learn there in minutes what 3D
+      patches learn in half an hour (`docs/league.md`); 2D where images have fewer than 8 slices.
     - **Patch**: as large as the median image, within what the device bears, sides in multiples of 8; the plane is kept
       and the axis cut first where slices are thicker than pixels.
     - **Depth**: levels while the coarsest keeps 4 voxels along its longest axis, at most four (five on a GPU).
@@ -73,10 +80,11 @@ def plan_from_fingerprint(
         target = target.model_copy(update={"normalisation": _compressed(target.normalisation, fingerprint.target)})
     spacing = _rounded(fingerprint.target.median("spacings_mm"))
     voxels = [max(1, round(e / s)) for e, s in zip(fingerprint.target.median("extents_mm"), spacing, strict=True)]
-    kind = dimensions or ("3d" if voxels[0] >= LEAST_PLANES else "2d")
-    patch = plan_patch(voxels, spacing, kind=kind, most=PATCH_VOXELS[_kind(device)])
+    kind = dimensions or plan_dimensions(voxels, device)
+    most = (PATCH_PIXELS if kind == "2.5d" else PATCH_VOXELS)[_kind(device)]
+    patch = plan_patch(voxels, spacing, kind=kind, most=most)
     channels = plan_channels(patch, device)
-    batch = plan_batch(patch, device, memory_bytes)
+    batch = plan_batch(patch, device, memory_bytes, kind=kind)
     n_steps = steps or int(np.clip(250 * fingerprint.n_cases, 2000, 50_000))
     return Plan(
         task=f"{'-'.join(s.name for s in sources)}-to-{short_name(target.modality)}",
@@ -86,7 +94,7 @@ def plan_from_fingerprint(
         residual=residual,
         spacing_mm=spacing,
         dimensions=kind,
-        context=5 if kind == "2.5d" else 1,
+        context=CONTEXT if kind == "2.5d" else 1,
         patch=patch,
         channels=channels,
         augmentation=AugmentationPlan(flip_axes=("x",), rotation_degrees=10.0, zoom=0.05),
@@ -100,6 +108,13 @@ def plan_from_fingerprint(
         ),
         fingerprint=fingerprint.to_json(),
     )
+
+
+def plan_dimensions(voxels: Sequence[int], device: str) -> str:
+    """``2d``, ``2.5d`` or ``3d``, by the slices of the median image and the device."""
+    if voxels[0] < LEAST_PLANES:
+        return "2d"
+    return "3d" if _kind(device) == "cuda" else "2.5d"
 
 
 def plan_patch(voxels: Sequence[int], spacing_mm: Sequence[float], *, kind: str, most: int) -> tuple[int, int, int]:
@@ -128,10 +143,11 @@ def plan_channels(patch: Sequence[int], device: str) -> tuple[int, ...]:
     return tuple(min(widest, first * 2**level) for level in range(n_levels))
 
 
-def plan_batch(patch: Sequence[int], device: str, memory_bytes: int | None) -> int:
+def plan_batch(patch: Sequence[int], device: str, memory_bytes: int | None, *, kind: str = "3d") -> int:
     """Patches a batch."""
     voxels = math.prod(patch)
-    wanted = int(np.clip(BATCH_VOXELS[_kind(device)] // voxels, 1, 16))
+    most = (BATCH_PIXELS if kind == "2.5d" else BATCH_VOXELS)[_kind(device)]
+    wanted = int(np.clip(most // voxels, 1, 16))
     if memory_bytes is None:
         return max(2, wanted)
     return max(1, min(max(2, wanted), memory_bytes // (BYTES_PER_VOXEL * voxels)))

@@ -52,7 +52,7 @@ def plan_dataset(
     family
         Whose steps are timed.
     overrides
-        Values of the plan by dotted key, applied last.
+        Values of the plan by dotted key, applied last; patch, batch and depth are planned for the dimensions among them.
 
     Raises
     ------
@@ -72,7 +72,13 @@ def plan_dataset(
     cases_of(rows)
     kind, memory = device_and_memory(device)
     fingerprint = take_fingerprint([r for r in rows if r.split != "test"], root_of(dataset), progress=progress)
-    plan = plan_from_fingerprint(fingerprint, device=kind, memory_bytes=memory, dimensions=dimensions, steps=steps)
+    plan = plan_from_fingerprint(
+        fingerprint,
+        device=kind,
+        memory_bytes=memory,
+        dimensions=dimensions or _dimensions_of(overrides or {}),
+        steps=steps,
+    )
     plan = plan.model_copy(
         update={"fingerprint": {**plan.fingerprint, "device": kind, "memory_gb": round((memory or 0) / 2**30, 1)}}
     )
@@ -81,6 +87,17 @@ def plan_dataset(
     if minutes is None:
         return plan
     return plan_for_minutes(plan, minutes, family=family, device=kind, keep_patch="patch" in (overrides or {}))
+
+
+def _dimensions_of(overrides: Mapping[str, Any]) -> str | None:
+    """Dimensions that a user's values say, or that their patch needs; ``None`` where it is left to the rules."""
+    stated = overrides.get("dimensions")
+    if stated in ("2d", "2.5d", "3d"):
+        return str(stated)
+    patch = overrides.get("patch")
+    if isinstance(patch, list | tuple) and len(patch) == 3 and patch[0] != 1:
+        return "3d"
+    return None
 
 
 def plan_for_minutes(
