@@ -1,8 +1,9 @@
 """Dataset of the 22 sarcoma triples (PET, CT, T1 MR, tumour) for one translation, registered on request.
 
-Run as ``python -m benchmarks.sts_dataset --data DATA --task ct-pet --out FOLDER [--register]``. The images are
-linked into the folder, as paths of a manifest lie below it. The tumours already lie within 0.3 mm of each
-other, limbs and skin do not: the deformation keeps the tumour where it is.
+Run as ``python -m benchmarks.sts_dataset --data DATA --task ct-pet --out FOLDER [--register [--through RUN]]``. The
+images are linked into the folder, as paths of a manifest lie below it. The tumours already lie within 0.3 mm of each
+other, limbs and skin do not: the deformation keeps the tumour where it is. It follows the contours, and with the folds
+of a training on the dataset so registered also what they synthesise.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ TASKS = {
 
 
 def build(
-    data: Path, task: str, out: Path, *, registered: bool = False, folds: int = 0, seed: int = 0,
-    workers: int | None = None,
+    data: Path, task: str, out: Path, *, registered: bool = False, through: Path | None = None,
+    folds: int = 0, seed: int = 0, workers: int | None = None,
 ) -> Path:  # fmt: skip
     """Write the dataset of a task and return the path of its manifest (the first, of several folds).
 
@@ -45,7 +46,9 @@ def build(
         One of ``TASKS``.
     out
         Folder of the dataset: links to the images, or with ``registered`` the images laid over the target below
-        ``registered``.
+        ``registered``, or below ``registered-by-synthesis``.
+    through
+        Output of a training in folds on the registered dataset, whose synthetic images are followed too.
     folds
         Manifests for cross-validation, ``manifest-fold-1.csv`` and so on; 0 makes one.
     """
@@ -63,9 +66,9 @@ def build(
     manifests = [out / name for name in made["manifests"]]
     if not registered:
         return manifests[0]
-    settings = RegistrationSettings(how="deformable", by="contour")
-    new = out / "registered"
-    register_dataset(manifests[0], new, settings, keep="tumour", workers=workers)
+    settings = RegistrationSettings(how="deformable", by="contour" if through is None else "synthesis")
+    new = out / ("registered" if through is None else "registered-by-synthesis")
+    register_dataset(manifests[0], new, settings, keep="tumour", through=through, workers=workers)
     if folds:
         whole = (new / FILE_NAME).read_text(encoding="utf-8").splitlines()
         for path in manifests:
@@ -93,10 +96,14 @@ def main() -> None:
     parser.add_argument("--task", choices=sorted(TASKS), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--register", action="store_true")
+    parser.add_argument("--through", type=Path)
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--workers", type=int)
     given = parser.parse_args()
-    path = build(given.data, given.task, given.out, registered=given.register, folds=given.folds, workers=given.workers)
+    path = build(
+        given.data, given.task, given.out, registered=given.register, through=given.through, folds=given.folds,
+        workers=given.workers,
+    )  # fmt: skip
     print(path)
     if given.register:
         record = json.loads((path.parent / "registration.json").read_text(encoding="utf-8"))

@@ -90,3 +90,57 @@ def test_a_sheared_grid_is_refused():
     affine[0, 0] = 2.0
     with pytest.raises(InputError, match="right angles"):
         register(uptake, make_volume(array=ct.array, affine=affine, unit=ct.unit, modality="CT"))
+
+
+def marrow(bone_mm=0.0):
+    """A limb whose bone may lie elsewhere inside the same skin, as CT and as an MR in which marrow is bright."""
+    z, y, x = (n * s for n, s in zip(np.indices(SHAPE, dtype=float), SPACING, strict=True))
+    body = ((y - 52) / 36) ** 2 + ((x - 54) / 34) ** 2 < 1 + 0.1 * np.sin(z / 12)
+    bone = (y - 56) ** 2 + (x - 50 - bone_mm) ** 2 < 10**2
+    ct = ndimage.gaussian_filter(np.where(bone, 700.0, np.where(body, 30.0, -1000.0)), 0.5)
+    mr = ndimage.gaussian_filter(np.where(bone, 600.0, np.where(body, 300.0, 0.0)), 0.5)
+    return (
+        make_volume(array=ct, spacing_mm=SPACING, unit=Unit.HOUNSFIELD, modality="CT"),
+        make_volume(array=mr, spacing_mm=SPACING, unit=Unit.RELATIVE, modality="MR"),
+        bone,
+    )
+
+
+def as_ct(mr):
+    """The CT that such an MR shows."""
+    array = np.interp(mr.array, [0.0, 300.0, 600.0], [-1000.0, 30.0, 700.0])
+    return mr.with_array(array, unit=Unit.HOUNSFIELD, modality="CT")
+
+
+def test_a_bone_is_laid_over_by_a_synthetic_image():
+    ct, _, bone = marrow()
+    _, mr, away = marrow(bone_mm=6.0)
+    settings = RegistrationSettings(how="deformable", by="synthesis")
+    found = register(ct, mr, settings, synthesise=as_ct)
+    assert "synthesis" in found.record["taken"]
+    assert found.record["after"]["mutual_information"] > found.record["before"]["mutual_information"]
+    moved = found.apply(mr, ct).array > 450
+    inside = ndimage.binary_erosion(ct.array > -200, iterations=3)
+
+    def dice(a, b):
+        return 2 * (a & b & inside).sum() / ((a & inside).sum() + (b & inside).sum())
+
+    assert dice(moved, bone) > dice(away, bone) + 0.15
+
+
+def test_a_synthetic_image_that_misleads_is_not_followed():
+    ct, mr, _ = marrow()
+    wrong = marrow(bone_mm=8.0)[0]
+    settings = RegistrationSettings(how="deformable", by="synthesis")
+    assert "synthesis" not in register(ct, mr, settings, synthesise=lambda _: wrong).record["taken"]
+
+
+def test_a_synthetic_image_needs_a_model_of_the_fixed_kind_and_a_deformation():
+    ct, mr, _ = marrow()
+    settings = RegistrationSettings(how="deformable", by="synthesis")
+    with pytest.raises(InputError, match="'synthesis' without one"):
+        register(ct, mr, settings)
+    with pytest.raises(InputError, match="must be of the kind it is compared with; found MR"):
+        register(ct, mr, settings, synthesise=lambda volume: volume)
+    with pytest.raises(InputError, match="the registration is rigid"):
+        register(ct, mr, RegistrationSettings(by="synthesis"), synthesise=as_ct)

@@ -1,17 +1,12 @@
-"""Registration of images of one patient: rigid or deformable, by intensities, body contours or both.
-
-The only module outside ``io`` that uses SimpleITK, whose images and transforms do not leave it.
-"""
+"""Registration of images of one patient: rigid or deformable, by body contours, intensities or a synthetic image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
-import SimpleITK
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
@@ -24,7 +19,6 @@ from nmsynth.data.body_contours import (
     FloatArray,
     Image,
     Mask,
-    antialiased,
     contour_agreement,
     find_body,
     on_grid,
@@ -32,16 +26,31 @@ from nmsynth.data.body_contours import (
     signed_distance_mm,
 )
 from nmsynth.data.contour_matching import match_contours
+from nmsynth.data.image_matching import match_images
+from nmsynth.data.itk_images import (
+    displacement_mm,
+    displacement_transform,
+    moved,
+    moved_mask,
+    sitk,
+    smallest_volume_ratio,
+    to_itk,
+    transform_record,
+)
 
-sitk: Any = SimpleITK
-"""The package, whose functions have no types."""
 LEAST_VOLUME = 0.2
 """Smallest local ratio of volumes; what squeezes more is no motion of a body."""
 DICE_LOSS = 0.003
 """Of the bodies, that a registration by intensities may cost."""
-_Signal = Literal["contour", "intensity"]
-_OUTSIDE = {"CT": -1024.0}
-"""Value outside the field of view, by modality; 0 for others."""
+Synthesise = Callable[[Volume], Volume]
+"""From an image of the moving kind to a synthetic one of the fixed kind, on the same grid."""
+_Signal = Literal["contour", "intensity", "synthesis"]
+_STAGES: dict[str, tuple[_Signal, ...]] = {
+    "contour": ("contour",),
+    "intensity": ("intensity",),
+    "both": ("contour", "intensity"),
+    "synthesis": ("contour", "synthesis"),
+}
 
 
 class RegistrationSettings(BaseModel):
@@ -51,12 +60,15 @@ class RegistrationSettings(BaseModel):
 
     how: Literal["rigid", "deformable"] = "rigid"
     """Six parameters, or a smooth displacement."""
-    by: Literal["contour", "intensity", "both"] = "both"
-    """The contours of the body; Mattes' mutual information; one after the other."""
+    by: Literal["contour", "intensity", "both", "synthesis"] = "both"
+    """The contours of the body; Mattes' mutual information; one after the other; or contours and after them a synthetic
+    image of the fixed one's kind, made from the moving one."""
     mesh_mm: float = Field(default=60.0, ge=10.0)
     """Distance of the control points of the B-spline that follows intensities [mm]."""
     smoothness_mm: float = Field(default=20.0, gt=0.0)
     """FWHM by which the displacement that follows contours is smoothed at each iteration [mm]."""
+    synthesis_smoothness_mm: float = Field(default=12.0, gt=0.0)
+    """The same of the displacement that follows a synthetic image, which sees bones and organs [mm]."""
     working_mm: float = Field(default=3.5, gt=0.0)
     """Spacing of the grid on which images are compared [mm]."""
     reach_mm: float = Field(default=12.0, gt=0.0)
@@ -81,39 +93,25 @@ class Registration:
     """JSON values: settings, parameters, agreement before and after, displacement, versions."""
 
     def apply(self, moving: Volume, grid: Volume, *, order: int = 1) -> Volume:
-        """An image of the moving space on a grid of the fixed space.
-
-        Parameters
-        ----------
-        moving
-            The image that was registered, or a mask on any grid in its space; axes ``(z, y, x)``.
-        grid
-            Volume whose grid is taken. Where it is coarser, the image is smoothed first.
-        order
-            0 for labels, 1 linear, 3 a B-spline of third order.
-        """
-        interpolator = {0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline}[order]
-        image = _to_itk(antialiased(moving, grid.spacing_mm) if order else moving)
-        fill = _OUTSIDE.get(moving.modality, 0.0)
-        resample = sitk.ResampleImageFilter()
-        resample.SetNumberOfThreads(1)
-        resample.SetReferenceImage(_to_itk(grid))
-        resample.SetInterpolator(interpolator)
-        resample.SetDefaultPixelValue(fill)
-        resample.SetTransform(self.transform)
-        array = sitk.GetArrayFromImage(resample.Execute(image))
-        return moving.with_array(array, affine=grid.affine, source=None)
+        """An image of the moving space, or a mask, on a grid of the fixed space; see ``itk_images.moved``."""
+        return moved(moving, grid, self.transform, order=order)
 
 
 def register(
-    fixed: Volume, moving: Volume, settings: RegistrationSettings | None = None, *, keep: Volume | None = None
+    fixed: Volume,
+    moving: Volume,
+    settings: RegistrationSettings | None = None,
+    *,
+    keep: Volume | None = None,
+    synthesise: Synthesise | None = None,
 ) -> Registration:
     """Find the transform that lays a moving image over a fixed one of the same patient.
 
     Contours are compared where both images see the body; that of PET is taken at the level at which the body has the
     volume of the other image. The start is the position that the headers give. A stage that does not raise its own
     measure (the Dice coefficient of the bodies; the mutual information), that spoils the other, or that folds space is
-    not taken; the record names those that were.
+    not taken; the record names those that were. What follows a synthetic image is judged by the mutual information of
+    the two real images, which it has not seen.
 
     Parameters
     ----------
@@ -122,19 +120,24 @@ def register(
     keep
         Mask in the space of the fixed image, of what is already in place, such as a lesion: a deformation is faded to
         nothing there, over ``keep_mm``.
+    synthesise
+        Makes, from the moving image on the fixed grid, the synthetic image that is compared where settings say
+        ``synthesis``. Its model must not have been trained on this patient, or it knows where the fixed image lies.
 
     Raises
     ------
     InputError
-        If a grid is oblique to itself, or the fields of view do not overlap.
+        If a grid is oblique to itself, the fields of view do not overlap, or a synthetic image is asked for and cannot
+        be had or serves a rigid registration.
     NumericalError
         If the optimiser fails.
     """
     settings = settings or RegistrationSettings()
+    check_synthesis(settings, given=synthesise is not None)
     pair = _Pair.of(fixed, moving, settings)
     before = pair.agreement(sitk.Transform(3, sitk.sitkIdentity))
     try:
-        transform, taken = _find(pair, settings, keep)
+        transform, taken = _find(pair, settings, keep, lambda found: _synthetic(fixed, moving, found, synthesise))
     except RuntimeError as error:
         raise NumericalError(
             "The registration must come to a result; its optimiser failed. Look at both images: they must show one "
@@ -146,10 +149,33 @@ def register(
         "before": before,
         "after": pair.agreement(transform),
         "displacement": _displacement(transform, pair, keep),
-        "transform": _described(transform),
+        "transform": transform_record(transform),
         "versions": {"nmsynth": nmsynth.__version__, "SimpleITK": sitk.Version_VersionString()},
     }
     return Registration(transform, record)
+
+
+def check_synthesis(settings: RegistrationSettings, *, given: bool) -> None:
+    """Refuse a registration by a synthetic image without a model for it, or of six parameters."""
+    if settings.by == "synthesis" and settings.how == "rigid":
+        raise InputError("A synthetic image guides a deformation; the registration is rigid. Ask for a deformable one.")
+    if (settings.by == "synthesis") != given:
+        raise InputError(
+            "A model is needed where a synthetic image is compared, and only there; found "
+            f"'{settings.by}' {'with' if given else 'without'} one. Give both or neither."
+        )
+
+
+def _synthetic(fixed: Volume, moving: Volume, found: Any, synthesise: Synthesise | None) -> Volume:
+    """The synthetic image of the moving one as it has been laid on the fixed grid."""
+    there = moved(moving, fixed, found)
+    image = there if synthesise is None else synthesise(there)
+    if image.modality != fixed.modality or image.unit is not fixed.unit:
+        raise InputError(
+            f"A synthetic image must be of the kind it is compared with; found {image.modality} "
+            f"[{image.unit.value}] for {fixed.modality} [{fixed.unit.value}]. Give a model with that target."
+        )
+    return image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,13 +210,13 @@ class _Pair:
     def agreement(self, transform: Any) -> dict[str, float]:
         """Dice, distance of the contours and mutual information, where both images have values."""
         grid = self.fixed.image
-        moved = _moved_mask(self.moving.mask, self.moving.image, grid, transform)
-        field = _moved_mask(self.moving.field, self.moving.image, grid, transform) & self.fixed.field
-        measures = contour_agreement(self.fixed.mask, moved, field, grid.spacing_mm)
+        body = moved_mask(self.moving.mask, self.moving.image, grid, transform)
+        field = moved_mask(self.moving.field, self.moving.image, grid, transform) & self.fixed.field
+        measures = contour_agreement(self.fixed.mask, body, field, grid.spacing_mm)
         method = self.method(field & ndimage.binary_dilation(self.fixed.mask, iterations=2))
         method.SetInitialTransform(sitk.Transform(3, sitk.sitkIdentity))
-        there = Registration(transform, {}).apply(self.moving.image, grid)
-        information = -method.MetricEvaluate(_to_itk(grid), _to_itk(there))
+        there = moved(self.moving.image, grid, transform)
+        information = -method.MetricEvaluate(to_itk(grid), to_itk(there))
         return {k: round(float(v), 5) for k, v in (measures | {"mutual_information": float(information)}).items()}
 
     def method(self, inside: Mask) -> Any:
@@ -200,33 +226,43 @@ class _Pair:
         return method
 
 
-def _find(pair: _Pair, settings: RegistrationSettings, keep: Volume | None) -> tuple[Any, list[str]]:
-    """Transform by one or both kinds of signal, one after the other, and which of them made the images agree better."""
-    stages: Sequence[_Signal] = ("contour", "intensity") if settings.by == "both" else (settings.by,)
+def _find(
+    pair: _Pair, settings: RegistrationSettings, keep: Volume | None, synthetic: Callable[[Any], Volume]
+) -> tuple[Any, list[str]]:
+    """Transform by one signal after the other, and which of them made the images agree better."""
+    stages: Sequence[_Signal] = _STAGES[settings.by]
     found: Any = sitk.Transform(3, sitk.sitkIdentity)
     taken: list[str] = []
     free = _free(pair, keep, settings.keep_mm) if settings.how == "deformable" else None
-    before = pair.agreement(found)
+    start = before = pair.agreement(found)
     for stage in stages:
         if stage == "contour" and free is not None:
             transform = _by_contours(pair, settings, free)
+        elif stage == "synthesis" and free is not None:
+            transform = _by_synthesis(pair, settings, found, synthetic(found))
+            transform = _faded(transform, pair.fixed.image, free)
         else:
             transform = _by_optimiser(pair, stage, found, settings)
             if free is not None:
                 transform = _faded(transform, pair.fixed.image, free)
         tried = transform if not taken else sitk.CompositeTransform([found, transform])
         after = pair.agreement(tried)
-        if _better(stage, before, after) and smallest_volume_ratio(tried, pair.fixed.image) > LEAST_VOLUME:
+        if _better(stage, start, before, after) and smallest_volume_ratio(tried, pair.fixed.image) > LEAST_VOLUME:
             found, before = tried, after
             taken.append(stage)
     return found, taken
 
 
-def _better(stage: _Signal, before: dict[str, float], after: dict[str, float]) -> bool:
-    """Whether a stage has raised its own measure, and has not spoilt the other."""
+def _better(stage: _Signal, start: dict[str, float], before: dict[str, float], after: dict[str, float]) -> bool:
+    """Whether a stage has raised its own measure, and has not spoilt the other.
+
+    A synthetic image shows where the skin is, too, and knows better than contours of two kinds of image how the skin of
+    one looks in the other: it may undo what contours did, but not leave bodies further apart than they were at first.
+    """
     if stage == "contour":
         return after["dice"] > before["dice"]
-    return after["mutual_information"] > before["mutual_information"] and after["dice"] >= before["dice"] - DICE_LOSS
+    least = start["dice"] if stage == "synthesis" else before["dice"]
+    return after["mutual_information"] > before["mutual_information"] and after["dice"] >= least - DICE_LOSS
 
 
 def _by_contours(pair: _Pair, settings: RegistrationSettings, free: Image) -> Any:
@@ -242,7 +278,18 @@ def _by_contours(pair: _Pair, settings: RegistrationSettings, free: Image) -> An
         smoothness_mm=settings.smoothness_mm, iterations=settings.iterations, free=free,
         largest_mm=settings.largest_mm,
     )  # fmt: skip
-    return _field_transform(np.einsum("wa,azyx->zyxw", directions_of(grid.affine), field), grid)
+    return displacement_transform(np.einsum("wa,azyx->zyxw", directions_of(grid.affine), field), grid)
+
+
+def _by_synthesis(pair: _Pair, settings: RegistrationSettings, start: Any, synthetic: Volume) -> Any:
+    """Displacement that precedes the transform found before, from the fixed image and a synthetic one in its place."""
+    grid = pair.fixed.image
+    near = ndimage.binary_dilation(pair.fixed.mask, iterations=2)
+    seen = moved_mask(pair.moving.field, pair.moving.image, grid, start) & pair.fixed.field & near
+    image = moved(synthetic, grid, sitk.Transform(3, sitk.sitkIdentity)).array
+    return match_images(
+        grid.array, image, seen, grid, smoothness_mm=settings.synthesis_smoothness_mm, iterations=settings.iterations
+    )
 
 
 def _by_optimiser(pair: _Pair, stage: _Signal, start: Any, settings: RegistrationSettings) -> Any:
@@ -261,9 +308,9 @@ def _by_optimiser(pair: _Pair, stage: _Signal, start: Any, settings: Registratio
     else:
         method = pair.method(inside & pair.common)
     # a B-spline cannot follow another transform in ITK's metric: the moving image is laid on the fixed grid first
-    seen = _moved_mask(pair.moving.field, pair.moving.image, grid, start)
-    moved = Registration(start, {}).apply(moving, grid)
-    method.SetMetricMovingMask(_to_itk(grid, seen, kind=np.uint8))
+    seen = moved_mask(pair.moving.field, pair.moving.image, grid, start)
+    there = moved(moving, grid, start)
+    method.SetMetricMovingMask(to_itk(grid, seen, kind=np.uint8))
     if settings.how == "rigid":
         centre = ndimage.center_of_mass(pair.fixed.mask if pair.fixed.mask.any() else pair.common)
         transform: Any = sitk.Euler3DTransform()
@@ -275,7 +322,7 @@ def _by_optimiser(pair: _Pair, stage: _Signal, start: Any, settings: Registratio
     else:
         extent = np.asarray(grid.spacing_mm)[::-1] * grid.shape[::-1]
         mesh = [max(1, round(float(length) / settings.mesh_mm)) for length in extent]
-        transform = sitk.BSplineTransformInitializer(_to_itk(grid), mesh, 3)
+        transform = sitk.BSplineTransformInitializer(to_itk(grid), mesh, 3)
         method.SetOptimizerAsLBFGSB(
             gradientConvergenceTolerance=1e-4, numberOfIterations=settings.iterations // 4,
             maximumNumberOfCorrections=5, maximumNumberOfFunctionEvaluations=settings.iterations // 2,
@@ -284,7 +331,7 @@ def _by_optimiser(pair: _Pair, stage: _Signal, start: Any, settings: Registratio
     method.SetShrinkFactorsPerLevel([2, 1])
     method.SetSmoothingSigmasPerLevel([4.0, 0.0])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-    method.Execute(_to_itk(grid, fixed), _to_itk(moved))
+    method.Execute(to_itk(grid, fixed), to_itk(there))
     return transform
 
 
@@ -294,7 +341,7 @@ def _method(inside: Mask, grid: Volume) -> Any:
     method.SetNumberOfThreads(1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetMetricSamplingStrategy(method.NONE)
-    method.SetMetricFixedMask(_to_itk(grid, inside, kind=np.uint8))
+    method.SetMetricFixedMask(to_itk(grid, inside, kind=np.uint8))
     return method
 
 
@@ -312,14 +359,7 @@ def _faded(transform: Any, grid: Volume, free: Image) -> Any:
     """A deformation as a field of displacements of which voxels have their share; as it is where all have all."""
     if float(free.min()) == 1.0:
         return transform
-    return _field_transform(_field_mm(transform, grid) * free[..., None], grid)
-
-
-def _field_transform(field_mm: FloatArray, grid: Volume) -> Any:
-    """Transform from displacements, shape ``(z, y, x, 3)``, in LPS [mm]."""
-    image = sitk.GetImageFromArray(np.ascontiguousarray(field_mm, dtype=np.float64), isVector=True)
-    image.CopyInformation(_to_itk(grid))
-    return sitk.DisplacementFieldTransform(image)
+    return displacement_transform(displacement_mm(transform, grid) * free[..., None], grid)
 
 
 def _distance_from(mask: Volume, grid: Volume) -> FloatArray:
@@ -328,27 +368,10 @@ def _distance_from(mask: Volume, grid: Volume) -> FloatArray:
     return np.asarray(ndimage.distance_transform_edt(~inside, grid.spacing_mm))
 
 
-def _field_mm(transform: Any, grid: Volume) -> FloatArray:
-    """Displacements, shape ``(z, y, x, 3)``, in LPS [mm]."""
-    filter_ = sitk.TransformToDisplacementFieldFilter()
-    filter_.SetNumberOfThreads(1)
-    filter_.SetReferenceImage(_to_itk(grid))
-    return np.asarray(sitk.GetArrayFromImage(filter_.Execute(transform)), dtype=np.float64)
-
-
-def smallest_volume_ratio(transform: Any, grid: Volume, inside: Mask | None = None) -> float:
-    """Smallest determinant of the Jacobian on a grid: below 0 space is folded."""
-    field = _field_mm(transform, grid)
-    # d(displacement)/d(index), then by the inverse of the steps d/d(position)
-    slopes = np.stack([np.gradient(field, axis=axis) for axis in range(3)], axis=-1)
-    jacobian = np.linalg.det(np.eye(3) + slopes @ np.linalg.inv(grid.affine[:3, :3]))
-    return float(jacobian.min() if inside is None else jacobian[inside].min())
-
-
 def _displacement(transform: Any, pair: _Pair, keep: Volume | None) -> dict[str, float]:
     """How far the body moves [mm], the part to be kept too, and the smallest local change of volume."""
     grid = pair.fixed.image
-    length = np.linalg.norm(_field_mm(transform, grid), axis=-1)
+    length = np.linalg.norm(displacement_mm(transform, grid), axis=-1)
     body = pair.fixed.mask & pair.common
     body = body if body.any() else pair.common
     found = {
@@ -361,32 +384,3 @@ def _displacement(transform: Any, pair: _Pair, keep: Volume | None) -> dict[str,
         at = _distance_from(keep, grid) == 0
         found |= {"keep_mean_mm": float(length[at].mean()), "keep_largest_mm": float(length[at].max())}
     return {k: round(v, 4) for k, v in found.items()}
-
-
-def _described(transform: Any) -> list[dict[str, Any]]:
-    """Kind and parameters of each transform in turn; of a field of displacements its grid alone."""
-    if isinstance(transform, sitk.CompositeTransform):
-        return [d for k in range(transform.GetNumberOfTransforms()) for d in _described(transform.GetNthTransform(k))]
-    kind = transform.GetName()
-    described: dict[str, Any] = {"kind": kind, "fixed_parameters": list(transform.GetFixedParameters())}
-    if kind != "DisplacementFieldTransform":
-        described["parameters"] = [round(p, 6) for p in transform.GetParameters()]
-    return [described]
-
-
-def _moved_mask(mask: Mask, image: Volume, grid: Volume, transform: Any) -> Mask:
-    """A mask of the moving space on the fixed grid."""
-    moved = Registration(transform, {}).apply(image.with_array(mask, modality="MR"), grid)
-    return np.asarray(moved.array > 0.5)
-
-
-def _to_itk(volume: Volume, array: npt.ArrayLike | None = None, *, kind: Any = np.float32) -> Any:
-    """Image of SimpleITK on the grid of a volume, with its values or others."""
-    values = np.ascontiguousarray(volume.array if array is None else array, dtype=kind)
-    image = sitk.GetImageFromArray(values)
-    spacing = volume.spacing_mm[::-1]
-    image.SetSpacing(spacing)
-    image.SetOrigin(volume.affine[:3, 3].tolist())
-    # (z, y, x) of the array are (x, y, z) of the image
-    image.SetDirection((volume.affine[:3, [2, 1, 0]] / np.array(spacing)).ravel().tolist())
-    return image

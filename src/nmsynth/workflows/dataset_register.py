@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from nmsynth.core.progress import Progress, silent
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
     from nmsynth.data.manifest import ManifestRow
-    from nmsynth.data.registration import RegistrationSettings
+    from nmsynth.data.registration import RegistrationSettings, Synthesise
 
 RECORD = "registration.json"
 """In the dataset: settings and a summary; in each case: what was found for each image."""
@@ -33,6 +33,8 @@ class _Job:
     to: str
     keep: str
     settings: RegistrationSettings
+    model: Path | None
+    """Package that makes the synthetic image of this case."""
 
 
 def register_dataset(
@@ -42,6 +44,7 @@ def register_dataset(
     *,
     to: str = "target",
     keep: str = "",
+    through: Path | None = None,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -61,6 +64,9 @@ def register_dataset(
         Role, or name, of the image that others are laid over.
     keep
         Name of a mask of what is in place already and is not to be moved, such as ``tumour``.
+    through
+        Where settings say ``synthesis``: the output of a training in folds on this dataset, registered or not. Each
+        case is synthesised by the fold that tests it, which has never seen it.
 
     Returns
     -------
@@ -69,18 +75,26 @@ def register_dataset(
     Raises
     ------
     InputError
-        If a case has no such image, or the output holds something else.
+        If a case has no such image, the output holds something else, or a fold has no model.
     """
     from nmsynth.data.manifest import by_case, manifest_file, read_manifest
+    from nmsynth.data.registration import check_synthesis
     from nmsynth.workflows.jobs import run_jobs
 
+    check_synthesis(settings, given=through is not None)
     path = manifest_file(manifest)
-    cases = by_case(read_manifest(path))
+    rows_of_all = read_manifest(path)
+    cases = by_case(rows_of_all)
+    models = {} if through is None else _models_by_subject(through, rows_of_all)
     record = {"settings": settings.model_dump(), "to": to, "keep": keep}
+    record |= {"models_sha256": _sha256_of(models.values())} if models else {}
     for case, rows in cases.items():
         _anchor(case, rows, to)
     _claim(output, record)
-    jobs = [_Job(case, tuple(rows), path.parent, output, to, keep, settings) for case, rows in cases.items()]
+    jobs = [
+        _Job(case, tuple(rows), path.parent, output, to, keep, settings, models.get(rows[0].subject))
+        for case, rows in cases.items()
+    ]
     missing = [job for job in jobs if not (output / job.case / RECORD).is_file()]
     done = len(jobs) - len(missing)
     run_jobs(_register_case, missing, workers=workers, stage="registering", done=done, progress=progress)
@@ -100,6 +114,38 @@ def _anchor(case: str, rows: Sequence[ManifestRow], to: str) -> ManifestRow:
             "Choose another by --to."
         )
     return found[0]
+
+
+def _models_by_subject(training: Path, rows: Sequence[ManifestRow]) -> dict[str, Path]:
+    """The package that was not trained on a subject, for each: that of the fold which tests it."""
+    from nmsynth.data.folds import cross_validation
+    from nmsynth.models.registry import show_model
+    from nmsynth.workflows.planning import splits_of
+
+    cards = {path: show_model(path) for path in sorted((training / "package").glob("*-fold-*"))}
+    folds = {card.training.get("fold", {}).get("number"): path for path, card in cards.items()}
+    wanted = max((card.training.get("fold", {}).get("of", 0) for card in cards.values()), default=0)
+    if wanted < 2 or set(folds) != set(range(wanted)) or len(cards) != wanted:
+        raise InputError(
+            f"A case is synthesised by the fold that tests it; the training given has {len(cards)} models for "
+            f"{wanted} folds. Give the output of a finished training with --folds, of one method."
+        )
+    found: dict[str, Path] = {}
+    for k, split in enumerate(cross_validation(splits_of(list(rows)), wanted)):
+        trained = cards[folds[k]].training.get("n_subjects", {}).get("train")
+        if trained != len(split.train):
+            raise InputError(
+                f"The folds must be those of this dataset; fold {k} was trained on {trained} subjects, here it has "
+                f"{len(split.train)}. Give the training of this dataset, before or after a registration."
+            )
+        found |= dict.fromkeys(split.test, folds[k])
+    n_left = len({row.subject for row in rows} - set(found))
+    if n_left:
+        raise InputError(
+            f"Every subject must be tested by a fold; {n_left} of the split 'test' are by none. Leave them out, or "
+            "give them another split."
+        )
+    return found
 
 
 def _claim(output: Path, record: dict[str, Any]) -> None:
@@ -140,7 +186,7 @@ def _register_case(job: _Job) -> None:
                 continue
             volume = fixed if row is anchor else _in_suv(read_image(row, job.root))
             if row.role in MOVED_ROLES and volume.modality != fixed.modality:
-                found = register(fixed, volume, job.settings, keep=keep)
+                found = register(fixed, volume, job.settings, keep=keep, synthesise=_synthesise(job.model))
                 records[name] = found.record
                 taken = ", ".join(found.record["taken"]) or "none"
                 settings = {**volume.provenance.settings, "registration": f"{job.settings.how}; signals taken: {taken}"}
@@ -149,6 +195,27 @@ def _register_case(job: _Job) -> None:
                 volume = replace(found.apply(volume, fixed), provenance=history)
             write_nifti(volume, folder / name)
         (folder / RECORD).write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+
+
+def _sha256_of(packages: Iterable[Path]) -> list[str]:
+    """Of the weights of each package."""
+    from nmsynth.models.registry import show_model
+
+    return [show_model(path).sha256 for path in sorted(set(packages))]
+
+
+def _synthesise(model: Path | None) -> Synthesise | None:
+    """A package as what makes a synthetic image of a volume."""
+    if model is None:
+        return None
+
+    def synthesise(volume: Volume) -> Volume:
+        """The mean of what the model gives."""
+        from nmsynth.inference.synthesize import synthesize
+
+        return synthesize(volume, model).image
+
+    return synthesise
 
 
 def _in_suv(volume: Volume) -> Volume:

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 
 def write_method_package(
-    recipe: MethodRecipe, name: str, method: Method, plan: Plan, split: Split, training: Path, folder: Path
+    recipe: MethodRecipe,
+    name: str,
+    method: Method,
+    plan: Plan,
+    split: Split,
+    training: Path,
+    folder: Path,
+    *,
+    fold: tuple[int, int] | None = None,
 ) -> None:
     """Write the package of a training.
 
@@ -32,6 +40,8 @@ def write_method_package(
         Folder of the training.
     folder
         Package to make; an older one is replaced.
+    fold
+        Which fold of how many, of a cross-validation.
     """
     from nmsynth.models.card import Card
     from nmsynth.models.method_package import save_method_package
@@ -52,6 +62,7 @@ def write_method_package(
             "training": {
                 "recipe": recipe.model_dump(mode="json"),
                 "n_subjects": {"train": len(split.train), "validation": len(split.validation)},
+                **({} if fold is None else {"fold": {"number": fold[0], "of": fold[1]}}),
                 **training_record(training),
             },
         }

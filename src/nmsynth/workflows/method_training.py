@@ -138,7 +138,8 @@ def train_on_dataset(
         how = options if options.progress is not silent else replace(options, progress=told)
         name = recipe.name if folds is None else f"{recipe.name}-fold-{k}"
         place = output / ("training" if folds is None else f"fold-{k}")
-        trained.append(_train_one(recipe, name, resolved, prepared, splits[k], place, started, how))
+        part = None if folds is None else (k, folds)
+        trained.append(_train_one(recipe, name, resolved, prepared, splits[k], place, started, how, part))
     return trained
 
 
@@ -151,6 +152,7 @@ def _train_one(
     folder: Path,
     started: StartingModel | None,
     options: TrainingOptions,
+    fold: tuple[int, int] | None,
 ) -> TrainedMethod:
     """Train and package one model."""
     from nmsynth.training.method_trainer import train_method
@@ -166,7 +168,7 @@ def _train_one(
     )
     package = folder.parent / PACKAGE / name
     if options.is_first:
-        write_method_package(recipe, name, method, plan, split, folder, package)
+        write_method_package(recipe, name, method, plan, split, folder, package, fold=fold)
     return TrainedMethod(name, folder, package, split, method, plan)
 
 

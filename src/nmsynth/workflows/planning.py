@@ -52,7 +52,7 @@ def plan_dataset(
     family
         Whose steps are timed.
     overrides
-        Values of the plan by dotted key, applied last; patch, batch and depth are planned for the dimensions among them.
+        Values of the plan by dotted key, applied last; patch and batch are planned for the dimensions among them.
 
     Raises
     ------

@@ -30,6 +30,7 @@ class By(StrEnum):
     CONTOUR = "contour"
     INTENSITY = "intensity"
     BOTH = "both"
+    SYNTHESIS = "synthesis"
 
 
 @app.callback()
@@ -142,6 +143,10 @@ def register(
         ),
     ] = None,
     keep: Annotated[str, typer.Option("--keep", help="Name of a mask that is in place and is not moved.")] = "",
+    through: Annotated[
+        Path | None,
+        typer.Option("--through", help="Output of a training with --folds, for --by synthesis."),
+    ] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes; one for each core when unset.")] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -153,7 +158,9 @@ def register(
     usual = By.BOTH if how is How.RIGID else By.CONTOUR
     settings = RegistrationSettings(how=how.value, by=(by or usual).value)
     with terminal.progress() as progress:
-        result = register_dataset(manifest, output, settings, to=to, keep=keep, workers=workers, progress=progress)
+        result = register_dataset(
+            manifest, output, settings, to=to, keep=keep, through=through, workers=workers, progress=progress
+        )
     if as_json:
         terminal.print_json(result)
         return
