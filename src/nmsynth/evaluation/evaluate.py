@@ -11,9 +11,11 @@ import numpy.typing as npt
 from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
 from nmsynth.evaluation import arm as arms_module
+from nmsynth.evaluation.anatomy import evaluate_anatomy
 from nmsynth.evaluation.preparation import Image, Scene, check_images, prepare_scene, to_one_unit
-from nmsynth.evaluation.schema import LesionResult, Metrics
-from nmsynth.evaluation.settings import EvaluationSettings, check_task, definitions, resolve_settings
+from nmsynth.evaluation.schema import LesionResult, Metrics, image_facts
+from nmsynth.evaluation.settings import EvaluationSettings, definitions, resolve_settings
+from nmsynth.evaluation.tasks import task_evaluation
 from nmsynth.metrics.measurement import Measurement
 from nmsynth.metrics.noise import standard_deviation
 
@@ -57,7 +59,8 @@ def evaluate(
         By name, on the same grid: ``body``, ``liver``, ``blood_pool``, ``lesion…`` (labels, or components of a binary
         mask), any other is an organ. Without ``body`` and ``liver`` they are found in the reference.
     task
-        ``"lowcount-pet"``, the default.
+        One of :data:`nmsynth.evaluation.tasks.TASKS`; ``"lowcount-pet"`` by default. Of a synthetic CT, a source has
+        another unit and cannot be compared.
     settings
         As :class:`EvaluationSettings` or a mapping; state ``reference_kind``, which is T2 (one scan) if not given.
 
@@ -98,13 +101,17 @@ def evaluate_arms(
         As in :func:`evaluate`. With a source, its best Gaussian and the one at the noise of the first arm are added.
     """
     resolved = resolve_settings(settings)
-    name_of_task = check_task(task)
+    kind = task_evaluation(task)
+    if kind.images == "ct":
+        if source is not None or full_counts is not None:
+            raise InputError(f"A CT is compared with a CT alone; the task '{kind.name}' takes no source. Leave it out.")
+        return evaluate_anatomy(arms, reference, masks=masks, task=kind.name, settings=resolved)
     volumes = _all_volumes(arms, reference, source, full_counts)
     check_images(volumes)
     volumes, unit_warnings = to_one_unit(volumes, resolved)
     scene = prepare_scene(volumes[REFERENCE], masks, resolved)
     images = {name: volume.array for name, volume in volumes.items() if name != REFERENCE}
-    facts = {name: _facts(volume) for name, volume in volumes.items()}
+    facts = {name: image_facts(volume) for name, volume in volumes.items()}
     source_array = images.get(SOURCE) if source is not None else None
     extra: list[Measurement] = []
     if source_array is not None and resolved.with_best_gaussian:
@@ -116,7 +123,7 @@ def evaluate_arms(
     measurements, lesions = _measure_all(scene, images, source_array)
     measurements += extra
     return Metrics(
-        task=name_of_task,
+        task=kind.name,
         unit=scene.unit.value,
         reference_kind=resolved.reference_kind,
         measurements=tuple(measurements),
@@ -197,20 +204,6 @@ def _add_equal_noise_gaussian(
     images[EQUAL_NOISE_GAUSSIAN] = found(images[SOURCE], scene.spacing_mm)
     facts[EQUAL_NOISE_GAUSSIAN] = {**facts[SOURCE], "filter": f"{found.name} FWHM, as much noise as {of}"}
     return [Measurement("width", found.fwhm_mm, "mm FWHM", where, arm=EQUAL_NOISE_GAUSSIAN)]
-
-
-def _facts(volume: Volume) -> dict[str, Any]:
-    """Say what identifies an image, without the patient."""
-    return {
-        "shape": list(volume.shape),
-        "spacing_mm": [round(value, 6) for value in volume.spacing_mm],
-        "unit": volume.unit.value,
-        "sha256": volume.sha256,
-        "synthetic": volume.provenance.synthetic,
-        "simulated": volume.provenance.simulated,
-        "model": volume.provenance.model,
-        "simulated_count_fraction": volume.acquisition.simulated_count_fraction,
-    }
 
 
 def _places(scene: Scene) -> dict[str, Any]:

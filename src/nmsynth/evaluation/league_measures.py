@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nmsynth.metrics.anatomy import BONE_HU, bone_dice
 from nmsynth.metrics.image import bias, mae, nrmse, rmse, ssim
 from nmsynth.metrics.quantitative import region_mean
 from nmsynth.metrics.recovery import recovery
@@ -16,8 +17,6 @@ from nmsynth.metrics.regions import Spacing, ring_mask
 FloatImage = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-BONE_HU = (150.0, 300.0)
-"""Values from which a voxel of the true CT counts as bone: with trabecular bone, and dense bone alone [HU]."""
 MOST_REGIONS = 40
 """Lesions or organs of a case that are measured."""
 
@@ -144,8 +143,6 @@ def _bone(image: FloatImage, target: FloatImage, body: Mask) -> dict[str, float 
     """Error in bone and overlap of bone, at both thresholds."""
     found: dict[str, float | None] = {}
     for level in BONE_HU:
-        true, shown = body & (target >= level), body & (image >= level)
-        total = int(true.sum()) + int(shown.sum())
-        found[f"bone_mae_{level:.0f}"] = mae(image, target, true)
-        found[f"bone_dice_{level:.0f}"] = 2.0 * int((true & shown).sum()) / total if total and true.any() else None
+        found[f"bone_mae_{level:.0f}"] = mae(image, target, body & (target >= level))
+        found[f"bone_dice_{level:.0f}"] = bone_dice(image, target, body, level)
     return found

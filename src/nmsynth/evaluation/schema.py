@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from nmsynth.core.volume import Volume
 from nmsynth.metrics.measurement import Measurement
 
 SCHEMA_VERSION = 1
@@ -134,6 +135,20 @@ class Metrics:
     def to_csv(self) -> str:
         """Measurements as CSV; see :func:`rows_to_csv`."""
         return rows_to_csv(self.rows())
+
+
+def image_facts(volume: Volume) -> dict[str, Any]:
+    """Say what identifies an image, without the patient."""
+    return {
+        "shape": list(volume.shape),
+        "spacing_mm": [round(value, 6) for value in volume.spacing_mm],
+        "unit": volume.unit.value,
+        "sha256": volume.sha256,
+        "synthetic": volume.provenance.synthetic,
+        "simulated": volume.provenance.simulated,
+        "model": volume.provenance.model,
+        "simulated_count_fraction": volume.acquisition.simulated_count_fraction,
+    }
 
 
 def escape_cell(value: Any) -> Any:

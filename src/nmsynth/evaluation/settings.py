@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import SuvKind
 
-TASKS = ("lowcount-pet",)
-"""Tasks whose evaluation is defined."""
 SUV_DATA_RANGE = 7.0
 """Data range of PSNR and SSIM for SUV images: the reading window SUV 0-7, the same for every patient."""
 
@@ -85,15 +83,6 @@ def resolve_settings(settings: EvaluationSettings | Mapping[str, Any] | None) ->
         raise InputError(
             f"Setting '{name}' must be valid; found {first.get('input')!r}: {first['msg']}. Change it."
         ) from error
-
-
-def check_task(task: str | None) -> str:
-    """Name of the task; the first where none is given."""
-    if task is None:
-        return TASKS[0]
-    if task not in TASKS:
-        raise InputError(f"The task of an evaluation must be one of {', '.join(TASKS)}; found '{task}'.")
-    return task
 
 
 def definitions(settings: EvaluationSettings, *, unit: str, data_range: float | None) -> dict[str, str]:

@@ -32,6 +32,7 @@ def evaluate_study(
     source_path: Path | None = None,
     full_counts_path: Path | None = None,
     mask_paths: Mapping[str, Path] | None = None,
+    task: str | None = None,
     settings: Mapping[str, Any] | None = None,
     output: Path | None = None,
     overwrite: bool = False,
@@ -48,6 +49,8 @@ def evaluate_study(
         DICOM series or NIfTI images.
     mask_paths
         Masks by name (see :func:`nmsynth.evaluation.evaluate`).
+    task
+        What the prediction is of (see :data:`nmsynth.evaluation.tasks.TASKS`); ``lowcount-pet`` by default.
     settings
         Of the evaluation.
     output
@@ -62,7 +65,9 @@ def evaluate_study(
         Told of each step.
     """
     from nmsynth.evaluation.evaluate import evaluate
+    from nmsynth.evaluation.tasks import task_evaluation
 
+    task_evaluation(task)
     if output is not None:
         _check_output(Path(output), overwrite=overwrite)
     paths = {
@@ -80,6 +85,7 @@ def evaluate_study(
         source=images.get("source"),
         full_counts=images.get("full counts"),
         masks=masks,
+        task=task,
         settings=settings,
     )
     if output is not None:

@@ -26,6 +26,12 @@ def evaluate(
     source: options.SourceImage = None,
     full_counts: options.FullCounts = None,
     masks: options.Masks = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="What PREDICTION is of, such as mr-to-ct: which numbers are measured.", show_default="lowcount-pet"
+        ),
+    ] = None,
     reference_kind: options.ReferenceKindOption = options.ReferenceKind.ONE_SCAN,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write to a .json or .csv file.")] = None,
     resample: options.Resample = False,
@@ -46,6 +52,7 @@ def evaluate(
             source_path=source,
             full_counts_path=full_counts,
             mask_paths=options.named_paths(masks, option="--mask"),
+            task=task,
             settings={"reference_kind": reference_kind.value, **options.assignments(set_)},
             output=output,
             overwrite=overwrite,

@@ -1,0 +1,152 @@
+"""Comparing a synthetic CT with the true one, as CT and as the attenuation map that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
+from nmsynth.core.volume import Volume
+from nmsynth.data.body_contours import find_body, on_grid
+from nmsynth.evaluation.preparation import BODY_NAME, as_mask_array, check_images
+from nmsynth.evaluation.schema import Metrics, image_facts
+from nmsynth.evaluation.settings import EvaluationSettings
+from nmsynth.metrics import image as image_measures
+from nmsynth.metrics.anatomy import BONE_HU, bone_dice, overlap, tissue_errors
+from nmsynth.metrics.measurement import Measurement
+from nmsynth.metrics.quantitative import region_mean
+from nmsynth.physics.materials import mu_from_hu
+
+HU_DATA_RANGE = 2000.0
+"""Of PSNR and SSIM, -1000 to 1000 HU, the same for every patient."""
+PHOTON_KEV = 511.0
+"""Of the attenuation maps that are compared; at the energies of SPECT errors are larger in proportion."""
+Mask = npt.NDArray[np.bool_]
+_KIND = "true CT"
+
+DEFINITIONS = {
+    "MAE, bias": "mean absolute error and mean error, in the mask",
+    "PSNR and SSIM": "data range 2000 HU",
+    "body": "the mask given, or the true CT above -300 HU without couch and thin parts, holes filled in each slice",
+    "tissues": (
+        "by the true CT inside the body: air and lung below -200 HU, fat to -30, soft tissue to 150, bone from 150, "
+        "dense bone from 300"
+    ),
+    "bone Dice": "overlap of the voxels of both images at or above the level, inside the body",
+    "body Dice": "overlap of the body of this image with that of the true CT; PET errs most by the contour",
+    "attenuation": "both images converted to 511 keV as for PET/CT at 120 kVp; bias over the mean of the true map",
+}
+
+
+def evaluate_anatomy(
+    arms: Mapping[str, Volume],
+    reference: Volume,
+    *,
+    masks: Mapping[str, Volume | npt.ArrayLike] | None,
+    task: str,
+    settings: EvaluationSettings,
+) -> Metrics:
+    """Measure synthetic CT against the true one.
+
+    Parameters
+    ----------
+    arms
+        Synthetic CT by method [HU], axes ``(z, y, x)``.
+    reference
+        True CT [HU] on the same grid.
+    masks
+        ``body``, found in the true CT when not given; any other is a region whose mean is compared.
+    task
+        Name, for the record.
+    settings
+        ``data_range`` and ``with_ssim`` are used.
+
+    Raises
+    ------
+    InputError
+        For other grids or units.
+    UnsafeInputError
+        For NaN or infinity.
+    """
+    volumes = {"reference": reference, **arms}
+    check_images(volumes)
+    other = [f"{name} in {v.unit.value}" for name, v in volumes.items() if v.unit is not Unit.HOUNSFIELD]
+    if other:
+        raise InputError(f"CT is compared in HU; found {', '.join(other)}. Give CT, or another task.")
+    arrays = {name: np.asarray(as_mask_array(name, m, reference) > 0) for name, m in (masks or {}).items()}
+    body = arrays.pop(BODY_NAME, None)
+    body_name = BODY_NAME if body is not None else "body (automatic)"
+    body = _body_of(reference) if body is None else body
+    found: list[Measurement] = []
+    for name, volume in arms.items():
+        own = [
+            *_voxelwise(volume.array, reference.array, body, body_name, settings),
+            *_by_tissue(volume.array, reference.array, body, arrays),
+            Measurement("body Dice", overlap(_body_of(volume), _body_of(reference)), "1", body_name, _KIND),
+            *_attenuation(volume.array, reference.array, body, body_name),
+        ]
+        found += [replace(item, arm=name) for item in own]
+    return Metrics(
+        task=task,
+        unit=Unit.HOUNSFIELD.value,
+        reference_kind=_KIND,
+        measurements=tuple(found),
+        settings=settings.model_dump(mode="json"),
+        definitions={"reference": "the true CT", **DEFINITIONS},
+        images={name: image_facts(volume) for name, volume in volumes.items()},
+        places={"body": {"name": body_name, "voxels": int(body.sum())}},
+        warnings=() if body.any() else ("The body mask is empty: the true CT shows only air.",),
+    )
+
+
+def _body_of(volume: Volume) -> Mask:
+    """Body of a CT on its own grid."""
+    body = find_body(volume)
+    return on_grid(body.mask, body.image, volume)
+
+
+def _voxelwise(
+    image: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], body: Mask, name: str, s: EvaluationSettings
+) -> list[Measurement]:
+    """Metrics of all voxels of the body; NRMSE is left out, as the zero of HU is water."""
+    found = image_measures.image_metrics(
+        image, reference, body, data_range=s.data_range or HU_DATA_RANGE, unit=Unit.HOUNSFIELD.value, mask_name=name,
+        reference_kind=_KIND, with_ssim=s.with_ssim,
+    )  # fmt: skip
+    return [item for item in found if item.name in ("MAE", "RMSE", "bias", "PSNR", "SSIM")]
+
+
+def _by_tissue(
+    image: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], body: Mask, regions: Mapping[str, Mask]
+) -> list[Measurement]:
+    """Errors of each tissue and region, and overlap of bone."""
+    unit = Unit.HOUNSFIELD.value
+    found = []
+    for tissue, (error, mean_error, n) in tissue_errors(image, reference, body).items():
+        reason = None if n else "the true CT shows none"
+        found.append(Measurement("MAE", error, unit, tissue, _KIND, n=n, reason=reason))
+        found.append(Measurement("bias", mean_error, unit, tissue, _KIND, n=n, reason=reason))
+    for level in BONE_HU:
+        value = bone_dice(image, reference, body, level)
+        reason = None if value is not None else "the true CT shows none"
+        found.append(Measurement("bone Dice", value, "1", f"at least {level:g} HU", _KIND, reason=reason))
+    for name, mask in regions.items():
+        mean, true = region_mean(image, mask), region_mean(reference, mask)
+        difference = None if mean is None or true is None else mean - true
+        found.append(Measurement("error of the mean", difference, unit, name, _KIND))
+    return found
+
+
+def _attenuation(
+    image: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], body: Mask, name: str
+) -> list[Measurement]:
+    """Errors of the attenuation map."""
+    own, true = (mu_from_hu(a, energy_kev=PHOTON_KEV) for a in (image, reference))
+    return [
+        Measurement("attenuation MAE", image_measures.mae(own, true, body), "1/cm", name, _KIND),
+        Measurement("attenuation bias", image_measures.relative_bias(own, true, body), "1", name, _KIND),
+    ]

@@ -1,0 +1,44 @@
+"""What an evaluation measures for each task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nmsynth.core.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvaluation:
+    """How the images of a task are compared."""
+
+    name: str
+    images: Literal["activity", "ct"]
+    """``activity``: PET or SPECT, with lesions, organs and noise; ``ct``: Hounsfield units and what follows of them."""
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        TaskEvaluation("lowcount-pet", "activity"),
+        TaskEvaluation("nac-to-ac-pet", "activity"),
+        TaskEvaluation("mr-to-ct", "ct"),
+        TaskEvaluation("nac-to-ct", "ct"),
+    )
+}
+"""By name, the default first."""
+
+
+def task_evaluation(name: str | None) -> TaskEvaluation:
+    """The evaluation of a task; the first where none is named.
+
+    Raises
+    ------
+    InputError
+        If it is not defined.
+    """
+    if name is None:
+        return next(iter(TASKS.values()))
+    if name not in TASKS:
+        raise InputError(f"The task of an evaluation must be one of {', '.join(TASKS)}; found '{name}'.")
+    return TASKS[name]

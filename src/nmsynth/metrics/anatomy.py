@@ -1,0 +1,97 @@
+"""How near a synthetic CT comes to the true one: errors by tissue, and whether bone and body lie where they should."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.metrics.image import bias, mae
+
+BONE_HU = (150.0, 300.0)
+"""Values from which a voxel of the true CT counts as bone: with trabecular bone, and dense bone alone [HU]."""
+TISSUES = {
+    "air and lung": (-np.inf, -200.0),
+    "fat": (-200.0, -30.0),
+    "soft tissue": (-30.0, BONE_HU[0]),
+    "bone": (BONE_HU[0], np.inf),
+    "dense bone": (BONE_HU[1], np.inf),
+}
+"""Range of the true CT, from and below [HU]."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+def tissue_mask(reference: npt.ArrayLike, body: npt.ArrayLike, tissue: str) -> Mask:
+    """Where the true CT shows a tissue inside the body.
+
+    Parameters
+    ----------
+    reference
+        True CT [HU], any shape.
+    body
+        Same shape.
+    tissue
+        One of ``TISSUES``.
+    """
+    low, high = TISSUES[tissue]
+    values = np.asarray(reference)
+    return np.asarray(np.asarray(body, dtype=bool) & (values >= low) & (values < high))
+
+
+def tissue_errors(
+    image: npt.ArrayLike, reference: npt.ArrayLike, body: npt.ArrayLike
+) -> dict[str, tuple[float | None, float | None, int]]:
+    """Mean absolute error and mean error [HU] of each tissue of the true CT, and its voxels.
+
+    Parameters
+    ----------
+    image, reference
+        Synthetic and true CT [HU], one shape.
+    body
+        Where tissues are looked for, same shape.
+
+    Examples
+    --------
+    >>> tissue_errors([10.0, 700.0], [40.0, 800.0], [True, True])["bone"]
+    (100.0, -100.0, 1)
+    """
+    found = {}
+    for name in TISSUES:
+        mask = tissue_mask(reference, body, name)
+        found[name] = (mae(image, reference, mask), bias(image, reference, mask), int(mask.sum()))
+    return found
+
+
+def overlap(first: npt.ArrayLike, second: npt.ArrayLike) -> float | None:
+    """Dice coefficient of two masks; ``None`` where the second, the true one, is empty.
+
+    Examples
+    --------
+    >>> overlap([True, True, False], [True, False, False])
+    0.6666666666666666
+    """
+    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    if not b.any():
+        return None
+    return 2.0 * int((a & b).sum()) / (int(a.sum()) + int(b.sum()))
+
+
+def bone_dice(image: npt.ArrayLike, reference: npt.ArrayLike, body: npt.ArrayLike, level_hu: float) -> float | None:
+    """Overlap of what is bone in both images, inside the body; ``None`` where the true CT has none.
+
+    Parameters
+    ----------
+    image, reference
+        Synthetic and true CT [HU], one shape.
+    body
+        Same shape.
+    level_hu
+        Value from which a voxel counts as bone [HU].
+
+    Examples
+    --------
+    >>> bone_dice([310.0, 0.0, 400.0], [350.0, 500.0, 0.0], [True, True, False], 300.0)
+    0.6666666666666666
+    """
+    inside = np.asarray(body, dtype=bool)
+    return overlap(inside & (np.asarray(image) >= level_hu), inside & (np.asarray(reference) >= level_hu))
