@@ -50,6 +50,21 @@ def test_even_uptake_is_even_in_every_orientation(directions):
     assert found.area.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("directions", [{}, {"azimuth_deg": 20.0, "descent_deg": 5.0}, {"descent_deg": -10.0}])
+def test_long_axis_is_found_from_the_wall(directions):
+    axis = long_axis(**directions)
+    found = LongAxis.of(ventricle(axis)[0], AFFINE)
+    assert found.directions[0] @ axis.directions[0] > np.cos(np.radians(2.0))
+    assert np.linalg.norm(np.subtract(found.base_mm, axis.base_mm)) < 3.0
+    assert np.linalg.norm(np.subtract(found.apex_mm, axis.apex_mm)) < 3.0
+
+
+def test_what_encloses_nothing_has_no_long_axis():
+    for wall in (np.zeros((9, 9, 9)), np.ones((9, 9, 9)), np.eye(9)[None].repeat(9, axis=0)):
+        with pytest.raises(InputError, match="must enclose a cavity"):
+            LongAxis.of(wall, AFFINE)
+
+
 def test_each_segment_shows_its_own_uptake():
     levels = 1.0 + 0.1 * np.arange(1, 18)
     rays, image = rays_and_image(lambda height, angle: levels[segment_number(height, angle) - 1])

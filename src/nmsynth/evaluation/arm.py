@@ -156,8 +156,8 @@ class _Decision:
 
 def _decide(scene: Scene, array: Image, peak: float | None) -> _Decision:
     """Ratios, category and measurability of a peak by this image's own liver sphere and blood pool."""
-    if scene.sphere_weights is None or peak is None:
-        return _Decision()
+    if scene.sphere_weights is None or peak is None or scene.modality != "PT":
+        return _Decision()  # decisions by liver and blood pool are those of FDG PET
     liver = quantitative.region_mean(array, scene.sphere_weights)
     deviation = noise.standard_deviation(array, scene.sphere_weights)
     blood_pool = scene.organs.get(BLOOD_POOL_NAME)

@@ -12,12 +12,14 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
 from nmsynth.evaluation import arm as arms_module
 from nmsynth.evaluation.anatomy import evaluate_anatomy
-from nmsynth.evaluation.preparation import Image, Scene, check_images, prepare_scene, to_one_unit
+from nmsynth.evaluation.preparation import Image, Scene, as_mask_array, check_images, prepare_scene, to_one_unit
+from nmsynth.evaluation.regional import DEFINITIONS, STRIATAL_NAMES, UNBOUND_NAME, WALL_NAME, regional_measure
 from nmsynth.evaluation.schema import LesionResult, Metrics, image_facts
 from nmsynth.evaluation.settings import EvaluationSettings, definitions, resolve_settings
-from nmsynth.evaluation.tasks import task_evaluation
+from nmsynth.evaluation.tasks import TaskEvaluation, task_evaluation
 from nmsynth.metrics.measurement import Measurement
 from nmsynth.metrics.noise import standard_deviation
+from nmsynth.metrics.perfusion import NormalLimits
 
 PREDICTION, REFERENCE, SOURCE = "prediction", "reference", "source"
 """Names of the arms that every evaluation may have."""
@@ -41,6 +43,7 @@ def evaluate(
     full_counts: Volume | None = None,
     masks: Masks | None = None,
     task: str | None = None,
+    normals: NormalLimits | None = None,
     settings: EvaluationSettings | Mapping[str, Any] | None = None,
 ) -> Metrics:
     """Measure how near a prediction comes to a reference.
@@ -60,7 +63,10 @@ def evaluate(
         mask), any other is an organ. Without ``body`` and ``liver`` they are found in the reference.
     task
         One of :data:`nmsynth.evaluation.tasks.TASKS`; ``"lowcount-pet"`` by default. Of a synthetic CT, a source has
-        another unit and cannot be compared.
+        another unit and cannot be compared. Tasks of the heart take a mask ``wall`` of the left ventricle, those of the
+        brain ``caudate…``, ``putamen…`` or ``striatum…`` and ``occipital``.
+    normals
+        Limits of people without defects, for a total perfusion deficit.
     settings
         As :class:`EvaluationSettings` or a mapping; state ``reference_kind``, which is T2 (one scan) if not given.
 
@@ -77,7 +83,14 @@ def evaluate(
     """
     arms = {PREDICTION: prediction} if source is None else {PREDICTION: prediction, SOURCE: source}
     return evaluate_arms(
-        arms, reference, source=source, full_counts=full_counts, masks=masks, task=task, settings=settings
+        arms,
+        reference,
+        source=source,
+        full_counts=full_counts,
+        masks=masks,
+        task=task,
+        normals=normals,
+        settings=settings,
     )
 
 
@@ -89,6 +102,7 @@ def evaluate_arms(
     full_counts: Volume | None = None,
     masks: Masks | None = None,
     task: str | None = None,
+    normals: NormalLimits | None = None,
     settings: EvaluationSettings | Mapping[str, Any] | None = None,
 ) -> Metrics:
     """Measure several images against one reference, with the same regions for all.
@@ -97,7 +111,7 @@ def evaluate_arms(
     ----------
     arms
         Images by method, the one in question first; as in :func:`evaluate` otherwise.
-    reference, source, full_counts, masks, task, settings
+    reference, source, full_counts, masks, task, normals, settings
         As in :func:`evaluate`. With a source, its best Gaussian and the one at the noise of the first arm are added.
     """
     resolved = resolve_settings(settings)
@@ -122,6 +136,8 @@ def evaluate_arms(
         extra += _add_best_gaussian(scene, images, FULL_COUNTS, facts)
     measurements, lesions = _measure_all(scene, images, source_array)
     measurements += extra
+    regional, regional_warnings = _measure_regions(kind, volumes[REFERENCE], masks, images, normals, resolved)
+    measurements += regional
     return Metrics(
         task=kind.name,
         unit=scene.unit.value,
@@ -129,10 +145,11 @@ def evaluate_arms(
         measurements=tuple(measurements),
         lesions=tuple(lesions),
         settings=resolved.model_dump(mode="json"),
-        definitions=definitions(resolved, unit=scene.unit.value, data_range=scene.data_range),
+        definitions=definitions(resolved, unit=scene.unit.value, data_range=scene.data_range)
+        | {name: text for part in kind.regional for name, text in DEFINITIONS[part].items()},
         images=facts,
         places=_places(scene),
-        warnings=(*unit_warnings, *scene.warnings),
+        warnings=(*unit_warnings, *scene.warnings, *regional_warnings),
     )
 
 
@@ -167,6 +184,33 @@ def _measure_all(
     measurements += [item.of_arm(REFERENCE) for item in arms_module.measure_noise(scene, scene.reference)]
     measurements += [item.of_arm(REFERENCE) for item in arms_module.measure_organs(scene, scene.reference)]
     return measurements, lesions
+
+
+def _measure_regions(
+    kind: TaskEvaluation,
+    reference: Volume,
+    masks: Masks | None,
+    images: Mapping[str, Image],
+    normals: NormalLimits | None,
+    settings: EvaluationSettings,
+) -> tuple[list[Measurement], list[str]]:
+    """What the task measures regionally of each arm; a warning where the masks of it are missing."""
+    arrays = {name: as_mask_array(name, mask, reference) for name, mask in (masks or {}).items()}
+    found: list[Measurement] = []
+    missing = []
+    for part in kind.regional:
+        measure = regional_measure(part, reference, arrays, against=settings.reference_kind, normals=normals)
+        if measure is None:
+            missing.append(part)
+            continue
+        found += [item.of_arm(name) for name, array in images.items() for item in measure(array)]
+    if not missing or found:
+        return found, []
+    wanted = " or ".join(
+        {"perfusion": f"'{WALL_NAME}'", "binding": f"'{UNBOUND_NAME}' and '{STRIATAL_NAMES[1]}'"}[part]
+        for part in missing
+    )
+    return [], [f"Nothing regional was measured: the task {kind.name} takes masks named {wanted}."]
 
 
 def _add_best_gaussian(

@@ -38,6 +38,7 @@ class Scene:
 
     reference: Image
     unit: Unit
+    modality: str
     spacing_mm: Spacing
     body: Mask
     body_name: str
@@ -105,7 +106,7 @@ def _round(values: tuple[float, ...]) -> tuple[float, ...]:
 def to_one_unit(
     volumes: Mapping[str, Volume], settings: EvaluationSettings
 ) -> tuple[dict[str, Volume], tuple[str, ...]]:
-    """Convert images to SUV where all allow it; else leave them in the unit that they share.
+    """Convert PET to SUV where all images allow it; else leave them in the unit that they share, as those of SPECT.
 
     Returns
     -------
@@ -117,7 +118,7 @@ def to_one_unit(
         Where the units differ and an SUV cannot be had for all.
     """
     units = {volume.unit for volume in volumes.values()}
-    if len(units) == 1 and next(iter(units)).is_suv:
+    if len(units) == 1 and (next(iter(units)).is_suv or {v.modality for v in volumes.values()} == {"NM"}):
         return dict(volumes), ()
     try:
         return {name: volume.to_suv(settings.suv_kind) for name, volume in volumes.items()}, ()
@@ -193,6 +194,7 @@ def prepare_scene(
     return Scene(
         reference=image,
         unit=reference.unit,
+        modality=reference.modality,
         spacing_mm=spacing,
         body=body,
         body_name=body_name,

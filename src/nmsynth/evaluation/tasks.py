@@ -15,12 +15,18 @@ class TaskEvaluation:
     name: str
     images: Literal["activity", "ct"]
     """``activity``: PET or SPECT, with lesions, organs and noise; ``ct``: Hounsfield units and what follows of them."""
+    regional: tuple[Literal["perfusion", "binding"], ...] = ()
+    """What is measured besides where the masks of it are given."""
 
 
 TASKS = {
     task.name: task
     for task in (
         TaskEvaluation("lowcount-pet", "activity"),
+        TaskEvaluation("lowcount-spect", "activity", ("binding",)),
+        TaskEvaluation("sparse-spect", "activity", ("binding",)),
+        TaskEvaluation("lowcount-mpi", "activity", ("perfusion",)),
+        TaskEvaluation("ac-spect", "activity", ("perfusion", "binding")),
         TaskEvaluation("nac-to-ac-pet", "activity"),
         TaskEvaluation("mr-to-ct", "ct"),
         TaskEvaluation("nac-to-ct", "ct"),

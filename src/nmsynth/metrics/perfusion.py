@@ -7,8 +7,9 @@ perfused part of the wall.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,38 @@ class NormalLimits:
         deviation = np.nanmean(np.abs(filled - np.where(enough, mean, 0.0)), axis=0)
         return cls(mean, np.maximum(deviation, LEAST_DEVIATION), len(maps))
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; ``null`` where nothing is known."""
+        maps = {"mean": self.mean, "deviation": self.deviation}
+        rows = {
+            name: [[round(float(v), 5) if np.isfinite(v) else None for v in ring] for ring in values]
+            for name, values in maps.items()
+        }
+        return {"schema_version": 1, "n_subjects": self.n_subjects, **rows}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> NormalLimits:
+        """Of :meth:`to_json`.
+
+        Raises
+        ------
+        InputError
+            If it is something else.
+        """
+        try:
+            mean, deviation = (np.array(document[name], dtype=np.float64) for name in ("mean", "deviation"))
+            n = int(document["n_subjects"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                "Normal limits are the JSON that nmsynth writes for them; this is another file."
+            ) from error
+        if mean.ndim != 2 or mean.shape != deviation.shape or n < LEAST_NORMALS:
+            raise InputError(
+                f"Normal limits hold two maps of one size, of at least {LEAST_NORMALS} subjects; found {mean.shape} "
+                f"and {deviation.shape} of {n}."
+            )
+        return cls(mean, deviation, n)
+
     @property
     def lower(self) -> FloatArray:
         """Uptake below which perfusion is abnormal, shape ``(ring, angle)``."""
@@ -113,6 +146,11 @@ def scaled(polar_map: PolarMap) -> FloatArray:
     if not level > 0:
         raise InputError(f"A polar map must show uptake; its best perfused part has {level:g}. Check wall and image.")
     return np.asarray(polar_map.values / level)
+
+
+def scaled_segments(polar_map: PolarMap) -> FloatArray:
+    """Means of the 17 segments over the best perfused fifth of the wall, shape ``(17,)``; NaN without a sample."""
+    return replace(polar_map, values=scaled(polar_map)).segment_means()
 
 
 def perfusion_deficit(polar_map: PolarMap, limits: NormalLimits) -> PerfusionDeficit:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.spatial import ConvexHull, Delaunay, QhullError
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.myocardium import SEGMENTS, segment_number
@@ -43,6 +44,47 @@ class LongAxis:
     """Middle of the plane of the base."""
     apex_mm: tuple[float, float, float]
     """Outer surface of the apex."""
+
+    @classmethod
+    def of(cls, wall: npt.ArrayLike, affine: npt.ArrayLike) -> LongAxis:
+        """Long axis of a wall, which is a cup: from the middle of what it encloses to the middle of the wall itself.
+
+        It holds for walls that are whole from the base on; a wall with a gap, as thresholds of an image leave it where
+        perfusion fails, has a tilted axis: mark the wall on an image without defects, or state the axis.
+
+        Parameters
+        ----------
+        wall
+            Wall of the left ventricle, shape ``(z, y, x)``; above one half counts.
+        affine
+            Of its grid, to LPS.
+
+        Raises
+        ------
+        InputError
+            If it encloses nothing.
+        """
+        mask = np.asarray(wall) > 0.5
+        box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(mask)) if mask.any() else ()
+        # what the hull holds beside the cavity is a film on the outer surface, one voxel thin
+        cavity, n_parts = ndimage.label(ndimage.binary_erosion(_hull(mask[box]) & ~mask[box])) if box else (mask, 0)
+        if n_parts == 0:
+            raise InputError("A wall must enclose a cavity, open at the base; this one encloses none. Check the mask.")
+        largest = cavity == np.bincount(cavity.ravel())[1:].argmax() + 1
+        matrix = np.asarray(affine, dtype=np.float64)
+        start = np.array([s.start for s in box])
+
+        def world(points: npt.NDArray[np.bool_]) -> FloatArray:
+            """Positions of the voxels of a mask in the box, shape ``(n, 3)`` [mm]."""
+            return np.asarray((np.argwhere(points) + start) @ matrix[:3, :3].T + matrix[:3, 3])
+
+        middle, points = world(largest).mean(axis=0), world(mask[box])
+        along = points.mean(axis=0) - middle
+        along /= max(float(np.linalg.norm(along)), 1e-30)
+        height = (points - middle) @ along
+        off = float(np.abs(matrix[:3, :3].T @ along).sum()) / 2  # from the middle of a voxel to its surface
+        base, apex = middle + (height.min() - off) * along, middle + (height.max() + off) * along
+        return cls((float(base[0]), float(base[1]), float(base[2])), (float(apex[0]), float(apex[1]), float(apex[2])))
 
     @property
     def length_mm(self) -> float:
@@ -165,6 +207,17 @@ class WallRays:
         total = self.weights.sum(axis=-1)
         values = np.where(total > 0, (found * self.weights).sum(axis=-1) / np.maximum(total, 1e-30), np.nan)
         return PolarMap(np.asarray(values), self.height, self.angle_deg, self.area)
+
+
+def _hull(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Voxels inside the convex hull of a mask, none where it lies in a plane."""
+    points = np.argwhere(mask)
+    try:
+        corners = points[ConvexHull(points).vertices]
+    except (QhullError, ValueError):
+        return np.zeros_like(mask)
+    inside = Delaunay(corners).find_simplex(np.indices(mask.shape).reshape(mask.ndim, -1).T) >= 0
+    return np.asarray(inside.reshape(mask.shape))
 
 
 def _rays(axis: LongAxis) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -20,6 +20,7 @@ from nmsynth.core.units import Unit
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
     from nmsynth.evaluation.schema import Metrics
+    from nmsynth.metrics.perfusion import NormalLimits
 
 OUTPUT_SUFFIXES = (".json", ".csv")
 """Formats in which metrics are written."""
@@ -33,6 +34,7 @@ def evaluate_study(
     full_counts_path: Path | None = None,
     mask_paths: Mapping[str, Path] | None = None,
     task: str | None = None,
+    normals_path: Path | None = None,
     settings: Mapping[str, Any] | None = None,
     output: Path | None = None,
     overwrite: bool = False,
@@ -51,6 +53,8 @@ def evaluate_study(
         Masks by name (see :func:`nmsynth.evaluation.evaluate`).
     task
         What the prediction is of (see :data:`nmsynth.evaluation.tasks.TASKS`); ``lowcount-pet`` by default.
+    normals_path
+        JSON of normal limits, for a total perfusion deficit.
     settings
         Of the evaluation.
     output
@@ -76,6 +80,7 @@ def evaluate_study(
         "source": source_path,
         "full counts": full_counts_path,
     }
+    normals = None if normals_path is None else read_normal_limits(normals_path)
     progress("reading", 0.0)
     images, masks = load_images(paths, mask_paths, unit=unit, modality=modality, resample=resample)
     progress("evaluating", 0.2)
@@ -86,11 +91,28 @@ def evaluate_study(
         full_counts=images.get("full counts"),
         masks=masks,
         task=task,
+        normals=normals,
         settings=settings,
     )
     if output is not None:
         write_metrics(metrics, Path(output), overwrite=overwrite)
     return metrics
+
+
+def read_normal_limits(path: Path) -> NormalLimits:
+    """Normal limits of polar maps from JSON.
+
+    Raises
+    ------
+    InputError
+        If the file is not there or holds something else.
+    """
+    from nmsynth.metrics.perfusion import NormalLimits
+
+    try:
+        return NormalLimits.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(f"Normal limits must be a JSON file; '{Path(path).name}' cannot be read as one.") from error
 
 
 def load_images(

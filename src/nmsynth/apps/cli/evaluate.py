@@ -32,6 +32,9 @@ def evaluate(
             help="What PREDICTION is of, such as mr-to-ct: which numbers are measured.", show_default="lowcount-pet"
         ),
     ] = None,
+    normals: Annotated[
+        Path | None, typer.Option(help="Normal limits of polar maps (JSON), for a total perfusion deficit.")
+    ] = None,
     reference_kind: options.ReferenceKindOption = options.ReferenceKind.ONE_SCAN,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write to a .json or .csv file.")] = None,
     resample: options.Resample = False,
@@ -53,6 +56,7 @@ def evaluate(
             full_counts_path=full_counts,
             mask_paths=options.named_paths(masks, option="--mask"),
             task=task,
+            normals_path=normals,
             settings={"reference_kind": reference_kind.value, **options.assignments(set_)},
             output=output,
             overwrite=overwrite,

@@ -1,0 +1,137 @@
+"""What tasks measure beside images and lesions: perfusion of the heart's wall, specific binding in the brain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.volume import Volume
+from nmsynth.metrics.binding_ratio import binding_ratios
+from nmsynth.metrics.measurement import Measurement
+from nmsynth.metrics.perfusion import NormalLimits, perfusion_deficit, scaled_segments
+from nmsynth.metrics.polar_map import LongAxis, WallRays
+
+Image = npt.NDArray[np.float32]
+Measure = Callable[[Image], list[Measurement]]
+"""Measurements of an image on the grid of the reference."""
+
+WALL_NAME = "wall"
+"""Mask of the wall of the left ventricle."""
+STRIATAL_NAMES = ("caudate", "putamen", "striatum")
+"""Masks whose name begins so are regions of specific binding."""
+UNBOUND_NAME = "occipital"
+"""Mask of the region without it."""
+
+DEFINITIONS = {
+    "binding": {
+        "specific binding ratio": (
+            f"(region - {UNBOUND_NAME}) over {UNBOUND_NAME}, of means; {', '.join(STRIATAL_NAMES)} as masks name them"
+        ),
+    },
+    "perfusion": {
+        "polar map": (
+            "means along rays through the wall, which is the same for all images, as its long axis is; in percent of "
+            "the mean of the best perfused fifth of the wall of the same image"
+        ),
+        "segment error": "absolute difference to the reference of the means of the 17 segments, mean and largest",
+        "total perfusion deficit": (
+            "mean over the wall of what lacks to the normal limit, 0 for none and 100 for no perfusion; error against "
+            "the reference's"
+        ),
+        "summed score": "sum of the scores 0 to 4 of the 17 segments; error against the reference's",
+    },
+}
+"""By measure."""
+
+
+def regional_measure(
+    kind: str, reference: Volume, masks: Mapping[str, npt.NDArray[Any]], *, against: str, normals: NormalLimits | None
+) -> Measure | None:
+    """What measures an image regionally, the regions being found once; ``None`` where the masks of it are not given.
+
+    Parameters
+    ----------
+    kind
+        ``perfusion`` or ``binding``.
+    reference
+        Whose grid all images have, and to whose regions theirs are compared.
+    masks
+        On that grid, by name.
+    against
+        Name of the reference, as printed.
+    normals
+        Limits for a total perfusion deficit.
+    """
+    if kind == "perfusion":
+        return _perfusion(reference, masks, against, normals) if WALL_NAME in masks else None
+    if kind == "binding":
+        regions = {name: m for name, m in masks.items() if name.startswith(STRIATAL_NAMES)}
+        return _binding(reference, regions, masks[UNBOUND_NAME], against) if regions and UNBOUND_NAME in masks else None
+    raise InputError(f"A regional measure is 'perfusion' or 'binding'; found '{kind}'.")
+
+
+def _perfusion(
+    reference: Volume, masks: Mapping[str, npt.NDArray[Any]], against: str, normals: NormalLimits | None
+) -> Measure:
+    """Polar maps of one wall."""
+    wall = np.asarray(masks[WALL_NAME] > 0)
+    rays = WallRays.through(wall, reference.affine, LongAxis.of(wall, reference.affine))
+    own = rays.map_of(reference.array)
+    segments = scaled_segments(own)
+    deficit = None if normals is None else perfusion_deficit(own, normals)
+
+    def measure(image: Image) -> list[Measurement]:
+        """Errors of segments, and of the deficit where there are limits."""
+        found = rays.map_of(image)
+        errors = 100.0 * np.abs(scaled_segments(found) - segments)
+        rows = [
+            Measurement("segment error, mean", float(np.nanmean(errors)), "%", WALL_NAME, against, n=errors.size),
+            Measurement("segment error, largest", float(np.nanmax(errors)), "%", WALL_NAME, against, n=errors.size),
+        ]
+        if normals is None or deficit is None:
+            return rows
+        shown = perfusion_deficit(found, normals)
+        total = shown.total_percent
+        return [
+            *rows,
+            Measurement("total perfusion deficit", total, "%", WALL_NAME),
+            Measurement("total perfusion deficit error", total - deficit.total_percent, "%", WALL_NAME, against),
+            Measurement("summed score", float(shown.summed_score), "1", WALL_NAME),
+            Measurement(
+                "summed score error", float(shown.summed_score - deficit.summed_score), "1", WALL_NAME, against
+            ),
+        ]
+
+    return measure
+
+
+def _binding(
+    reference: Volume, regions: Mapping[str, npt.NDArray[Any]], unbound: npt.NDArray[Any], against: str
+) -> Measure:
+    """Specific binding of regions."""
+    names = dict(enumerate(sorted(regions), start=1))
+    volume_ml = float(np.prod(reference.spacing_mm)) / 1000.0
+
+    def ratios(image: Image) -> dict[str, float]:
+        """Of each region by itself, as regions may overlap: a striatum holds its putamen."""
+        found: dict[str, float] = {}
+        for name in names.values():
+            label = np.asarray(regions[name] > 0).astype(np.uint8)
+            found |= binding_ratios(image, label, {1: name}, np.asarray(unbound > 0), voxel_volume_ml=volume_ml)
+        return found
+
+    expected = ratios(reference.array)
+
+    def measure(image: Image) -> list[Measurement]:
+        """Ratio of each region and its error."""
+        rows = []
+        for name, value in ratios(image).items():
+            rows.append(Measurement("specific binding ratio", value, "1", name))
+            rows.append(Measurement("specific binding ratio error", value - expected[name], "1", name, against))
+        return rows
+
+    return measure

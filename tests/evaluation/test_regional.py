@@ -1,0 +1,80 @@
+import json
+
+import numpy as np
+import pytest
+
+from nmsynth.apps.cli.main import run
+from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
+from nmsynth.evaluation import evaluate
+from nmsynth.io.nifti import write_nifti
+from nmsynth.metrics.perfusion import NormalLimits
+from nmsynth.metrics.polar_map import LongAxis, WallRays
+from tests.helpers import make_volume
+from tests.metrics.test_polar_map import AFFINE, long_axis, ventricle
+
+WALL = ventricle(long_axis())[0]
+
+
+def heart(level_of=lambda height, _: np.ones_like(height), noise=0.0, seed=0):
+    """Tomogram of a ventricle with uptake by height and angle."""
+    array = ventricle(long_axis(), level_of)[1] + noise * np.random.default_rng(seed).standard_normal(WALL.shape)
+    return make_volume(array=array, affine=AFFINE, unit=Unit.RELATIVE, modality="NM")
+
+
+def with_defect(share):
+    """The inferior wall of the middle third takes up a share."""
+    return lambda height, angle: np.where((height > 0.33) & (height < 0.67) & (abs(angle - 270) < 35), share, 1.0)
+
+
+def limits():
+    rays = WallRays.through(WALL, AFFINE, LongAxis.of(WALL, AFFINE))
+    return NormalLimits.of([rays.map_of(heart(noise=0.05, seed=k).array) for k in range(12)])
+
+
+def test_a_lost_defect_is_told_by_segments_and_deficit():
+    reference, filled = heart(with_defect(0.3)), heart(with_defect(0.9))
+    found = evaluate(filled, reference, masks={"wall": WALL}, task="lowcount-mpi", normals=limits())
+    assert 45 < found.value("segment error, largest") < 65
+    assert found.value("segment error, mean") < 10
+    assert found.value("total perfusion deficit error") < -3
+    assert found.value("summed score error") <= -2
+    same = evaluate(reference, reference, masks={"wall": WALL}, task="lowcount-mpi", normals=limits())
+    assert same.value("segment error, largest") == 0
+    assert same.value("total perfusion deficit error") == 0
+    assert same.value("total perfusion deficit") > 4
+    assert not any("category" in item.name for item in same.measurements)
+    assert "SUV" not in " ".join(same.warnings)
+
+
+def test_specific_binding_is_that_of_the_means():
+    labels = np.zeros((12, 30, 30))
+    labels[4:8, 5:10, 5:10], labels[4:8, 5:10, 18:23], labels[4:8, 20:26, 10:20] = 1, 2, 3
+    array = np.choose(labels.astype(int), [0.5, 5.0, 3.0, 1.0])
+    masks = {name: labels == k for k, name in ((1, "putamen_left"), (2, "putamen_right"), (3, "occipital"))}
+    reference = make_volume(array=array, spacing_mm=(3.0, 3.0, 3.0), unit=Unit.RELATIVE, modality="NM")
+    blurred = reference.with_array(np.where(labels == 1, 4.0, array))
+    found = evaluate(blurred, reference, source=reference, masks=masks, task="lowcount-spect")
+    assert found.value("specific binding ratio", mask="putamen_left") == pytest.approx(3.0)
+    assert found.value("specific binding ratio error", mask="putamen_left") == pytest.approx(-1.0)
+    assert found.value("specific binding ratio error", mask="putamen_right") == pytest.approx(0.0)
+    assert found.value("specific binding ratio", mask="putamen_left", arm="source") == pytest.approx(4.0)
+    without = evaluate(blurred, reference, task="lowcount-spect")
+    assert any("masks named 'occipital' and 'putamen'" in w for w in without.warnings)
+
+
+def test_normal_limits_come_back_from_their_file(tmp_path, capsys):
+    path = tmp_path / "normals.json"
+    path.write_text(json.dumps(limits().to_json()))
+    for name, volume in (("a", heart(with_defect(0.9))), ("b", heart(with_defect(0.3)))):
+        write_nifti(volume, tmp_path / f"{name}.nii.gz")
+    write_nifti(heart().with_array(WALL.astype(np.float32), unit=Unit.UNITLESS), tmp_path / "wall.nii.gz")
+    command = ["evaluate", str(tmp_path / "a.nii.gz"), str(tmp_path / "b.nii.gz"), "--task", "lowcount-mpi",
+               "--mask", f"wall={tmp_path / 'wall.nii.gz'}", "--normals", str(path), "--json"]  # fmt: skip
+    assert run(command) == 0
+    names = {m["name"] for m in json.loads(capsys.readouterr().out)["measurements"]}
+    assert {"total perfusion deficit", "summed score error", "segment error, largest"} <= names
+    path.write_text('{"mean": [[1]], "deviation": [[1]], "n_subjects": 3}')
+    assert run(command) == 2
+    with pytest.raises(InputError, match="this is another file"):
+        NormalLimits.from_json({"mean": 3})
