@@ -114,6 +114,17 @@ def test_variance_follows_the_counts():
     assert found[1] / found[0] == pytest.approx(4.0, rel=0.2)
 
 
+def test_views_that_are_left_out_are_not_looked_at():
+    scan = cylinder()
+    settings = SpectReconstruction(n_iterations=4, n_subsets=4, every_view=3)
+    found = reconstruct_spect(scan.prompts, scan, settings)
+    spoilt = torch.full_like(scan.prompts, 1e6)
+    spoilt[::3] = scan.prompts[::3]
+    assert torch.equal(reconstruct_spect(spoilt, scan, settings), found)
+    whole = reconstruct_spect(scan.prompts, scan, SpectReconstruction(n_iterations=4, n_subsets=4))
+    assert inner_mean(found[..., 1:3], 60) == pytest.approx(inner_mean(whole[..., 1:3], 60), rel=0.05)
+
+
 def test_no_counts_give_an_empty_image():
     scan = cylinder(n_planes=1)
     image = reconstruct_spect(torch.zeros_like(scan.prompts), scan, SpectReconstruction(n_iterations=2))

@@ -5,6 +5,7 @@ import pytest
 
 import nmsynth
 from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
 from nmsynth.io.dicom_reader import read_nm_counts
 from nmsynth.workflows.spect_simulation import SimulateSpectSettings, simulate_spect
 
@@ -56,6 +57,26 @@ def test_the_same_seed_gives_the_same_study(study, tmp_path):
     simulate_spect(SMALL, again)
     for name in ("scan.nii.gz", "projections.npy", "reference/noise_free.nii.gz"):
         assert (again / name).read_bytes() == (output / name).read_bytes()
+
+
+def test_further_images_are_of_the_same_counts(study, tmp_path):
+    output, record = study
+    settings = SMALL.model_copy(update={"also": ("uncorrected", "sparse"), "sparse_factor": 3})
+    again = simulate_spect(settings, tmp_path / "also")
+    for name in ("scan.nii.gz", "projections.npy"):
+        assert (tmp_path / "also" / name).read_bytes() == (output / name).read_bytes()
+    assert again["scan"]["counts"] == record["scan"]["counts"]
+    read = {n: nmsynth.read(tmp_path / "also" / f"{n}.nii.gz") for n in ("scan", "uncorrected", "sparse")}
+    truth = nmsynth.read(output / "reference" / "truth.nii.gz").array
+    inner = np.zeros(truth.shape, bool)
+    inner[2:-2, 27:37, 27:37] = True
+    levels = {name: volume.array[inner].mean() / truth[inner].mean() for name, volume in read.items()}
+    assert levels["sparse"] == pytest.approx(levels["scan"], rel=0.1)
+    assert levels["uncorrected"] < 0.5  # 10 cm of water let a fifth of the photons pass
+    assert read["uncorrected"].unit is Unit.RELATIVE
+    assert "ATTN" not in read["uncorrected"].acquisition.corrections
+    assert "ATTN" in read["sparse"].acquisition.corrections
+    assert not np.allclose(read["sparse"].array[inner], read["scan"].array[inner], rtol=0.1)
 
 
 def test_existing_output_is_kept_without_overwrite(study):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,11 @@ from nmsynth.physics.phantom.tracers import Tracer
 from nmsynth.physics.spect import SpectOrbit, contour_orbit
 from nmsynth.physics.triple_window import triple_window_scatter
 
+OtherImage = Literal["uncorrected", "sparse"]
+"""Without correction for attenuation and for scatter that a model gives, as without CT; or from few of the views."""
+LEAST_VIEWS = 4
+"""Of a subset."""
+
 
 @dataclass(frozen=True, slots=True)
 class SpectStudy:
@@ -59,6 +64,10 @@ class SpectStudy:
     voxel_mm: float = 4.8
     field_mm: float = 614.4
     """Width of the field of view [mm]."""
+    also: tuple[OtherImage, ...] = ()
+    """Further images of the same counts."""
+    sparse_factor: int = 4
+    """Of the views, the sparse image has one in so many."""
     mismatched: bool = True
     """Whether resolution, scatter and attenuation are known imperfectly."""
 
@@ -90,6 +99,8 @@ class ScannedSpect:
     lesions: tuple[Lesion, ...]
     facts: dict[str, Any]
     """Study, imperfections and total counts. JSON values."""
+    others: dict[str, Volume] = field(default_factory=dict)
+    """By name, of the counts of the last scan."""
     segment_labels: npt.NDArray[np.uint8] | None = None
     """Segments of the left ventricle, of a heart for perfusion."""
 
@@ -150,7 +161,7 @@ def scan_spect(
     progress("projecting", 0.5)
     noise_seed = seed if repeat == (0, 0) else int(np.random.SeedSequence((seed, *repeat)).generate_state(1)[0])
     generator = torch.Generator().manual_seed(noise_seed)
-    scans, noise_free, projections = _reconstructed(expected, study, fractions, generator, progress)
+    found = _reconstructed(expected, study, fractions, generator, progress)
     images = _Images(
         acquisition=_acquisition(study, decay.half_life_s, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex),
         affine=affine_from_axes(
@@ -162,10 +173,11 @@ def scan_spect(
     )
     true = planes_last(block_mean(phantom.activity) * np.float32(decay.bqml_per_suv * decay.mean))
     return ScannedSpect(
-        scans=tuple(images.volume(image, "scan", f) for image, f in zip(scans, fractions, strict=True)),
-        noise_free=images.volume(noise_free, "noise-free (T1)", None),
+        scans=tuple(images.volume(image, "scan", f) for image, f in zip(found.scans, fractions, strict=True)),
+        noise_free=images.volume(found.noise_free, "noise-free (T1)", None),
+        others={name: images.other(image, name, fractions[-1]) for name, image in found.others.items()},
         truth=images.volume(true, "true activity (T0)", None),
-        projections=projections,
+        projections=found.projections,
         lesion_labels=majority_label(phantom.lesion_labels, 0.4),
         organ_labels=majority_label(phantom.labels, 0.5),
         segment_labels=None if phantom.segment_labels is None else majority_label(phantom.segment_labels, 0.4),
@@ -185,7 +197,7 @@ def scan_spect(
             "reconstruction": asdict(study.reconstruction),
             "mismatch": asdict(mismatch),
             "seconds_per_view": study.seconds_per_view,
-            "counts": [float(p.sum()) for p in projections],
+            "counts": [float(p.sum()) for p in found.projections],
             "septal_penetration": study.camera.septal_penetration,
         },
     )
@@ -242,6 +254,29 @@ class _Images:
             suv_rule=resolve_suv(stated, unit=Unit.BQML, time_rule="a"),
         )
 
+    def other(self, image: torch.Tensor, name: str, fraction: float) -> Volume:
+        """A further image: without attenuation correction there is no activity concentration in it."""
+        volume = self.volume(image, name, fraction)
+        if name != "uncorrected":
+            return volume
+        stated = replace(
+            volume.acquisition,
+            corrections=tuple(c for c in volume.acquisition.corrections if c not in ("ATTN", "SCAT")),
+        )
+        rule = resolve_suv(stated, unit=Unit.RELATIVE, time_rule="a")
+        return replace(volume, unit=Unit.RELATIVE, acquisition=stated, suv_rule=rule)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reconstructed:
+    """Images, axes (y, x, plane), and the counts they are of."""
+
+    scans: list[torch.Tensor]
+    noise_free: torch.Tensor
+    others: dict[str, torch.Tensor]
+    projections: tuple[npt.NDArray[np.float32], ...]
+    """Shape ``(view, plane, bin)``."""
+
 
 def _reconstructed(
     expected: ExpectedGammaScan,
@@ -249,18 +284,19 @@ def _reconstructed(
     fractions: tuple[float, ...],
     generator: torch.Generator,
     progress: Progress,
-) -> tuple[list[torch.Tensor], torch.Tensor, tuple[npt.NDArray[np.float32], ...]]:
-    """Images of noisy counts, of noise-free ones, and the noisy counts, shape ``(view, plane, bin)``."""
+) -> _Reconstructed:
+    """Images of noisy counts and of noise-free ones, and the noisy counts."""
     settings = study.reconstruction
     system = believed_system(expected, settings)
     windows = settings.scatter_from == "windows"
     images, projections = [], []
+    counts = scatter = None
     for k, fraction in enumerate(fractions):
         counts = draw_counts(expected, generator, count_fraction=fraction)
+        scatter = triple_window_scatter(expected, generator, count_fraction=fraction) if windows else None
         image = reconstruct_spect(
-            counts, expected, settings, count_fraction=fraction, system=system,
-            scatter_estimate=triple_window_scatter(expected, generator, count_fraction=fraction) if windows else None,
-        )  # fmt: skip
+            counts, expected, settings, count_fraction=fraction, system=system, scatter_estimate=scatter
+        )
         images.append(image)
         projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
         progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
@@ -268,7 +304,25 @@ def _reconstructed(
         expected.prompts, expected, settings, system=system,
         scatter_estimate=triple_window_scatter(expected) if windows else None,
     )  # fmt: skip
-    return images, noise_free, tuple(projections)
+    others: dict[str, torch.Tensor] = {
+        name: reconstruct_spect(
+            counts, expected, _other_reconstruction(study, name), count_fraction=fractions[-1], scatter_estimate=scatter
+        )
+        for name in study.also
+        if counts is not None
+    }
+    return _Reconstructed(images, noise_free, others, tuple(projections))
+
+
+def _other_reconstruction(study: SpectStudy, name: OtherImage) -> SpectReconstruction:
+    """Settings of a further image; one of few views has fewer subsets and as many updates."""
+    usual = study.reconstruction
+    if name == "uncorrected":
+        return replace(usual, with_attenuation=False, with_scatter=usual.scatter_from == "windows")
+    n_views = len(range(0, study.orbit.n_views, study.sparse_factor))
+    n_subsets = max(1, min(usual.n_subsets, n_views // LEAST_VIEWS))
+    n_iterations = round(usual.n_iterations * usual.n_subsets / n_subsets)
+    return replace(usual, every_view=study.sparse_factor, n_subsets=n_subsets, n_iterations=n_iterations)
 
 
 def _draw_mismatch(rng: np.random.Generator, study: SpectStudy) -> GammaMismatch:

@@ -305,6 +305,8 @@ class SpectReconstruction:
     """Gaussian applied to the image along every axis [mm]."""
     scatter_from: Literal["model", "windows"] = "model"
     """Scatter as the simulation knows it, scaled wrongly; or from the counts of two windows on either side."""
+    every_view: int = 1
+    """Use each view whose number is a multiple of this, as if no other had been measured."""
 
 
 def believed_system(scan: ExpectedGammaScan, settings: SpectReconstruction) -> list[SpectProjector]:
@@ -323,8 +325,9 @@ def believed_system(scan: ExpectedGammaScan, settings: SpectReconstruction) -> l
 
 def _subsets(orbit: SpectOrbit, settings: SpectReconstruction) -> list[tuple[int, ...]]:
     """Views of each subset."""
-    n_subsets = min(settings.n_subsets, orbit.n_views)
-    return [tuple(range(s, orbit.n_views, n_subsets)) for s in range(n_subsets)]
+    views = range(0, orbit.n_views, settings.every_view)
+    n_subsets = min(settings.n_subsets, len(views))
+    return [tuple(views[s::n_subsets]) for s in range(n_subsets)]
 
 
 def reconstruct_spect(
@@ -365,7 +368,8 @@ def reconstruct_spect(
     inside = _field_of_view(grid.n_pixels)
     norms = sensitivities(systems, parts)
     # The counts of an even image: the sum of A 1 is that of A' 1, which is needed anyway.
-    level = (counts - scatter).sum().clamp_min(1.0) / sum(float((n * inside).sum()) for n in norms)
+    used = (counts - scatter)[:: settings.every_view].sum().clamp_min(1.0)
+    level = used / sum(float((n * inside).sum()) for n in norms)
     start = inside.expand(-1, -1, counts.shape[2]).float() * level
     image = ordered_subsets(
         start, systems, parts, backgrounds, n_iterations=settings.n_iterations, sensitivity=norms, inside=inside

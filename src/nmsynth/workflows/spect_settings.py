@@ -92,6 +92,10 @@ class SimulateSpectSettings(BrainSettings):
     slice_unit: Literal["mm", "pixels"] | None = None
     """What the slice thickness of an Interfile header is counted in."""
 
+    also: tuple[Literal["uncorrected", "sparse"], ...] = ()
+    """Further images of the same counts: without attenuation correction as without CT, in no unit; from few views."""
+    sparse_factor: int = Field(default=4, ge=2, le=16)
+    """The sparse image has one view in so many."""
     companions: tuple[Companion, ...] = ()
     """CT and MR beside the scan, the couch under the patient, CT and MR displaced against the scan."""
 
@@ -106,7 +110,8 @@ class SimulateSpectSettings(BrainSettings):
     @property
     def unused(self) -> set[str]:
         """Fields that are left out of records and UIDs while nothing is asked for by them."""
-        return set() if self.companions else {"companions"}
+        unused = {name for name in ("companions", "also") if not getattr(self, name)}
+        return unused if "sparse" in self.also else unused | {"sparse_factor"}
 
     @property
     def of_head(self) -> bool:
@@ -158,5 +163,7 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
             scatter_from=settings.scatter_correction,
         ),
         seconds_per_view=settings.seconds_per_view,
+        also=settings.also,
+        sparse_factor=settings.sparse_factor,
         voxel_mm=settings.voxel_mm,
     )

@@ -45,7 +45,8 @@ def simulate_spect(
         Folder for ``scan.nii.gz`` and ``projections.npy`` (counts, axes (view, plane, bin), float32), or in DICOM the
         folders ``scan`` (RECON TOMO, Bq/mL) and ``projections`` (TOMO, counts). Its folder ``reference`` gets
         ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions``, ``organs``, of a heart
-        ``segments``, of a brain ``regions``, with companions ``ct`` and ``mr``, and ``simulation.json``.
+        ``segments``, of a brain ``regions``, with companions ``ct`` and ``mr``, and ``simulation.json``. Further images
+        of the same counts, ``uncorrected.nii.gz`` and ``sparse.nii.gz``, lie beside the scan.
     overwrite
         Whether an existing output is replaced.
 
@@ -63,6 +64,8 @@ def simulate_spect(
         folder = work / REFERENCE_FOLDER
         folder.mkdir(parents=True)
         _write_scan(settings, study, work)
+        for name, volume in study.others.items():
+            write_nifti(volume, work / f"{name}.nii.gz")
         for name in ("noise_free", "truth", "mu_map"):
             write_nifti(getattr(study, name), folder / f"{name}.nii.gz")
         write_nifti(study.scans[0], folder / "full_count.nii.gz")

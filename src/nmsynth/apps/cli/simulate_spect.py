@@ -83,6 +83,13 @@ class SliceUnitName(StrEnum):
 _OWN = "A phantom of your own"
 
 
+class OtherReconstruction(StrEnum):
+    """What else is made of the counts of a scan."""
+
+    UNCORRECTED = "uncorrected"
+    SPARSE = "sparse"
+
+
 def spect(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder to write the scan to.")],
@@ -177,6 +184,16 @@ def spect(
     gate: heart_options.Gate = None,
     abdominal_activity: heart_options.AbdominalActivity = None,
     companions: options.With = None,
+    also: Annotated[
+        list[OtherReconstruction] | None,
+        typer.Option(
+            help="Further images of the same counts: without attenuation correction, or from few views. Repeatable."
+        ),
+    ] = None,
+    sparse_factor: Annotated[
+        int | None,
+        typer.Option("--sparse-factor", min=2, max=16, help="One view in so many makes the sparse image; 4."),
+    ] = None,
     seed: options.Seed = 0,
     window_kev: Annotated[
         float | None,
@@ -303,6 +320,8 @@ def spect(
         "mu_materials": mu_materials,
         "slice_unit": slice_unit,
         "companions": companions,
+        "also": also,
+        "sparse_factor": sparse_factor,
     }
     settings = resolve(SimulateSpectSettings, {k: v for k, v in values.items() if v is not None}, where="the options")
     terminal = terminal_of(context)
