@@ -46,6 +46,24 @@ def test_uncorrected_pet_is_the_source_of_the_corrected(tmp_path, monkeypatch):
     assert len(cases_of(rows)) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "source", "target"),
+    [
+        ("body-spect", "scan", "noise_free"),
+        ("sparse-spect", "sparse", "noise_free"),
+        ("nac-spect", "uncorrected", "noise_free"),
+        ("nac-ct", "uncorrected", "ct"),
+    ],
+)
+def test_what_a_camera_lacks_is_the_source(name, source, target, tmp_path, monkeypatch):
+    plan = _plan(name)
+    assert set(plan.settings.get("also", ())) == ({source} if source != "scan" else set())
+    images = (*PET, *plan.settings.get("also", ()))
+    rows, _ = _rows(plan, tmp_path, monkeypatch, tuple(dict.fromkeys(images)))
+    roles = {row.role: row.name for row in rows if row.name in (source, target)}
+    assert (roles["source"], roles["target"]) == (source, target)
+
+
 def test_ct_is_a_source_without_count_fraction(tmp_path, monkeypatch):
     rows, _ = _rows(_plan("ct-pet"), tmp_path, monkeypatch, PET)
     found = {row.role: row for row in rows if row.role in ("source", "target")}
