@@ -22,6 +22,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 INDEX = "index.html"
 CT_WINDOW_HU = (-250.0, 350.0)
 """Window of CT: soft tissue, with bone and lung told apart [HU]."""
+AIR_SHARE = 0.05
+"""Of the brightest, below which PET, NM and MR show air."""
 
 
 def picture_name(case: str) -> str:
@@ -34,7 +36,7 @@ def case_picture(images: Sequence[tuple[str, Volume]], target: Volume, mask: Vol
     """Axial, coronal and sagittal planes of each image, in the space of the target, as PNG.
 
     The planes go through the middle of the mask, or through the middle of the field of view. Images are shown on the
-    grid of the target, so that what lies elsewhere is seen to.
+    grid of the target, so that what lies elsewhere is seen to, and those of its kind in its window.
 
     Parameters
     ----------
@@ -51,7 +53,8 @@ def case_picture(images: Sequence[tuple[str, Volume]], target: Volume, mask: Vol
     rows = []
     for name, volume in images:
         shown = _on(volume, grid)
-        scale = _window(volume, shown.array)
+        alike = (volume.modality, volume.unit) == (target.modality, target.unit)
+        scale = _window(target, grid.array) if alike else _window(volume, shown.array)
         rows.append([_panel(shown.array, view, point, scale, name, grid, outline) for view in VIEWS])
     synthetic = any(v.provenance.synthetic or v.provenance.simulated for _, v in images)
     return panel_rows(rows, max_height=340, banner=synthetic)
@@ -90,11 +93,11 @@ def _point(grid: Upright, outline: npt.NDArray[np.bool_] | None) -> tuple[int, i
 
 
 def _window(volume: Volume, array: Image) -> Scale:
-    """Window by modality: CT in HU, others from 0 to a percentile of what is there."""
+    """Window by modality: CT in HU, others from 0 to a percentile of the body, noise in the air left out."""
     if volume.modality == "CT":
         return Scale(*CT_WINDOW_HU, volume.unit.value, "gray")
-    positive = array[array > 0]
-    top = float(f"{np.percentile(positive, 98):.2g}") if positive.size else 1.0
+    body = array[array > AIR_SHARE * np.percentile(array, 99.9)]
+    top = float(f"{np.percentile(body, 98):.2g}") if body.size and body.max() > 0 else 1.0
     return Scale(0.0, top, volume.unit.value, "gray" if volume.modality == "MR" else "gray_r")
 
 
