@@ -16,14 +16,11 @@ from markupsafe import Markup
 from nmsynth.core.volume import Volume
 from nmsynth.report.pictures import Panel, Scale, panel_rows
 from nmsynth.report.projections import VIEWS, Image, Upright, cut, marks, nearest_voxel, pixel_mm, upright, upright_like
+from nmsynth.report.scene import AIR_SHARE, CT_WINDOW_HU
 from nmsynth.report.text import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 INDEX = "index.html"
-CT_WINDOW_HU = (-250.0, 350.0)
-"""Window of CT: soft tissue, with bone and lung told apart [HU]."""
-AIR_SHARE = 0.05
-"""Of the brightest, below which PET, NM and MR show air."""
 
 
 def picture_name(case: str) -> str:
@@ -48,11 +45,11 @@ def case_picture(images: Sequence[tuple[str, Volume]], target: Volume, mask: Vol
         Labels whose outline is drawn.
     """
     grid = upright(target)
-    outline = None if mask is None else _on(mask, grid).array > 0.5
+    outline = None if mask is None else upright_like(mask, grid).array > 0.5
     point = _point(grid, outline)
     rows = []
     for name, volume in images:
-        shown = _on(volume, grid)
+        shown = upright_like(volume, grid)
         alike = (volume.modality, volume.unit) == (target.modality, target.unit)
         scale = _window(target, grid.array) if alike else _window(volume, shown.array)
         rows.append([_panel(shown.array, view, point, scale, name, grid, outline) for view in VIEWS])
@@ -73,14 +70,6 @@ def _panel(
     edge = None if outline is None else cut(outline.astype(np.float32), view, point) > 0.5
     title = name if view == "axial" else view
     return Panel(cut(array, view, point), pixel_mm(grid.spacing_mm, view), scale, title, marks(view), outline=edge)
-
-
-def _on(volume: Volume, grid: Upright) -> Upright:
-    """An image on the grid shown; air around CT."""
-    if volume.modality != "CT":
-        return upright_like(volume, grid)
-    shifted = upright_like(volume.with_array(volume.array + 1024.0), grid)
-    return Upright(shifted.array - 1024.0, shifted.affine, shifted.interpolated)
 
 
 def _point(grid: Upright, outline: npt.NDArray[np.bool_] | None) -> tuple[int, int, int]:

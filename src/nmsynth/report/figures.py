@@ -22,7 +22,7 @@ from nmsynth.report.projections import (
     pixel_mm,
     project,
 )
-from nmsynth.report.scene import BODY_LEVEL, HISTOGRAM_FLOOR, RELATIVE_FLOOR, Scene
+from nmsynth.report.scene import HISTOGRAM_FLOOR, RELATIVE_FLOOR, Scene
 
 PER_ROW = 3
 """Most images in one row of projections."""
@@ -60,16 +60,24 @@ class Picture:
     alt: str
 
 
+def _look_at(scene: Scene) -> str:
+    """What to compare in planes."""
+    if scene.is_activity:
+        return "edges, small foci and the texture of the liver"
+    return "the outline of the body, and whether bones and air lie where they should"
+
+
 class Painter:
-    """Draws the image panels of one scene, cropped to the body, in one window."""
+    """Draws the image panels of one scene, cropped to the body, each kind of image in one window."""
 
     def __init__(self, scene: Scene, reference_name: str) -> None:
         self.scene = scene
         self.reference_name = reference_name
         spacing = scene.grid.spacing_mm
-        self.box = body_box(list(scene.images.values()), BODY_LEVEL * scene.window, margin_mm=15.0, spacing_mm=spacing)
+        alike = [scene.images[name] for name in scene.alike]
+        self.box = body_box(alike, scene.body_level, margin_mm=15.0, spacing_mm=spacing)
         self.images = {name: array[self.box] for name, array in scene.images.items()}
-        self.window = Scale(0.0, scene.window, scene.unit)
+        self.window = scene.scales[scene.alike[0]]
 
     def panel(
         self,
@@ -85,9 +93,11 @@ class Painter:
         size = pixel_mm(self.scene.grid.spacing_mm, view)
         return Panel(picture, size, scale, title, marks(view), synthetic, cross)
 
-    def projections(self) -> Picture:
-        """Maximum-intensity projections of every image: anterior and lateral."""
-        names = list(self.images)
+    def projections(self) -> Picture | None:
+        """Maximum-intensity projections of every image, anterior and lateral; none of CT and MR: they say little."""
+        if not self.scene.is_activity:
+            return None
+        names = list(self.scene.alike)
         n_rows = -(-len(names) // PER_ROW)
         per_row = -(-len(names) // n_rows)
         rows = [
@@ -114,7 +124,9 @@ class Painter:
 
     def _window_text(self) -> str:
         """The window in words."""
-        return f"{self.scene.unit} 0–{self.scene.window:g}"
+        low, high = (f"{value:g}".replace("-", "−") for value in (self.window.low, self.window.high))
+        other = sorted({s.label for name, s in self.scene.scales.items() if name not in self.scene.alike})
+        return f"{self.scene.unit} {low}–{high}" + (f" (the source in its own window, {other[0]})" if other else "")
 
     def planes(self) -> Picture:
         """Axial, coronal and sagittal planes through the point: one row a plane, or one an image where they are few."""
@@ -124,7 +136,7 @@ class Painter:
                 self.panel(
                     cut(array, view, point),
                     view,
-                    self.window,
+                    self.scene.scales[name],
                     name,
                     synthetic=name in self.scene.synthetic,
                     cross=crosshair(view, point, array.shape),
@@ -133,12 +145,12 @@ class Painter:
             ]
             for view in VIEWS
         ]
-        if len(self.images) <= FEW:
+        if len(self.images) <= FEW or len(self.scene.alike) < len(self.images):  # a row has one bar
             rows = [list(row) for row in zip(*rows, strict=True)]
         return Picture(
             panel_rows(rows, max_height=430),
             f"Axial, coronal and sagittal planes through {self.scene.point_name}, {self._window_text()}; the ticks at "
-            "the edges point at it. Compare edges, small foci and the texture of the liver.",
+            f"the edges point at it. Compare {_look_at(self.scene)}.",
             "Three planes through one point, every image",
         )
 
@@ -151,14 +163,14 @@ class Painter:
     def differences(self) -> list[Picture]:
         """Difference and relative difference of every image to the reference; the place of the largest difference."""
         reference = self.scene.reference
-        if reference is None or len(self.images) < 2:
+        if reference is None or len(self.scene.alike) < 2:
             return []
         expected = self.images[reference]
-        maps = {name: array - expected for name, array in self.images.items() if name not in (reference, "truth")}
+        maps = {name: self.images[name] - expected for name in self.scene.alike if name not in (reference, "truth")}
         if not maps:
             return []
         main = self.scene.main if self.scene.main in maps else next(iter(maps))
-        body = expected > BODY_LEVEL * self.scene.window
+        body = expected > self.scene.body_level
         values = np.abs(maps[main])[body]
         limit = min(nice_limit(float(np.percentile(values, 99.5))) if values.size else 1.0, self.scene.window)
         scale = Scale(-limit, limit, f"difference, {self.scene.unit}", "RdBu_r")
@@ -173,9 +185,9 @@ class Painter:
         ]
         return [
             Picture(
-                panel_rows([absolute, relative], max_height=430),
+                panel_rows([absolute, relative] if self.scene.is_activity else [absolute], max_height=430),
                 self._difference_caption(limit),
-                "Maps of the difference and of the relative difference",
+                "Maps of the difference",
             ),
             self._largest(main, maps[main], expected, scale, limit),
         ]
@@ -189,6 +201,11 @@ class Painter:
             else "The difference to the source should look like noise alone: the outline of an organ or a lesion in it "
             "is signal that the model removed or added."
         )
+        if not self.scene.is_activity:
+            return (
+                f"Image − {self.reference_name}, through {self.scene.point_name}: ±{limit:g} {self.scene.unit}. Red is "
+                f"too high, blue too low. {look}"
+            )
         return (
             f"Image − {self.reference_name}, through {self.scene.point_name}. Upper row: difference, "
             f"±{limit:g} {self.scene.unit}; lower row: relative difference, ±{RELATIVE_LIMIT:g} %, where the reference "
@@ -222,7 +239,9 @@ class Painter:
         """Detail around the place where the smoothed difference of the main image is largest for its surroundings."""
         spacing = self.scene.grid.spacing_mm
         smoothed = smooth(difference, SMOOTHING_MM, spacing)
-        weighed = np.abs(smoothed) / np.maximum(expected, SURROUNDINGS * self.scene.window)
+        weighed = np.abs(smoothed)
+        if self.scene.is_activity:
+            weighed = weighed / np.maximum(expected, SURROUNDINGS * self.scene.window)
         if len(weighed) > 4 * END_SLICES:
             weighed[:END_SLICES] = weighed[-END_SLICES:] = 0.0
         place = [int(i) for i in np.unravel_index(int(np.argmax(weighed)), weighed.shape)]
@@ -252,8 +271,9 @@ class Painter:
         value = f"{float(smoothed[tuple(place)]):+.2f}".replace("-", "−")
         return Picture(
             panel_rows(rows, max_height=300),
-            f"The place where the {main} image departs most from {self.reference_name}, in proportion to the uptake: "
-            f"{value} {self.scene.unit} after smoothing by {SMOOTHING_MM:g} mm, where the {self.short_reference} has "
+            f"The place where the {main} image departs most from {self.reference_name}"
+            f"{', in proportion to the uptake' if self.scene.is_activity else ''}: {value} {self.scene.unit} after "
+            f"smoothing by {SMOOTHING_MM:g} mm, where the {self.short_reference} has "
             f"{float(expected[tuple(place)]):.2f}. Axial, coronal, sagittal; difference ±{limit:g} {self.scene.unit}. "
             "Judge whether it is noise, an edge, or a structure gained or lost.",
             "Three planes through the largest difference",
@@ -265,7 +285,7 @@ def lesion_pictures(scene: Scene, rows: Sequence[Mapping[str, Any]], reference_n
     found = []
     if scene.lesions:
         chosen = _spread(scene)
-        shown = {name: array for name, array in scene.images.items() if name in _few(scene)}
+        shown = {name: scene.images[name] for name in scene.alike[:N_PROFILES]}
         found.append(
             Picture(
                 plots.profiles(shown, chosen, scene.grid.spacing_mm, unit=scene.unit, main=scene.main),
@@ -301,11 +321,6 @@ def lesion_pictures(scene: Scene, rows: Sequence[Mapping[str, Any]], reference_n
     return found
 
 
-def _few(scene: Scene) -> list[str]:
-    """Names of the images whose profiles are drawn: at most six."""
-    return list(scene.images)[:6]
-
-
 def _spread(scene: Scene) -> list[Any]:
     """At most six lesions, spread over the sizes."""
     ordered = sorted(scene.lesions, key=lambda lesion: -lesion.diameter_mm)
@@ -316,9 +331,9 @@ def _spread(scene: Scene) -> list[Any]:
 
 def histogram_picture(scene: Scene, reference_name: str) -> Picture | None:
     """Joint histogram of the synthetic image, the source and one baseline with the reference."""
-    if scene.reference is None:
+    if scene.reference is None or not scene.is_activity:
         return None
-    names = [name for name in (scene.main, "source", *scene.images) if name in scene.images]
+    names = [name for name in (scene.main, "source", *scene.alike) if name in scene.alike]
     names = [str(n) for n in dict.fromkeys(names) if n not in (scene.reference, "truth")][:N_HISTOGRAMS]
     if not names:
         return None

@@ -170,8 +170,9 @@ def _picture_context(
     """All pictures and the table of lesions."""
     painter = Painter(scene, reference_name)
     rows = tables.lesion_rows(metrics)
-    if not rows and scene.lesions and scene.reference is not None:
-        rows = measure_lesions(scene.images, scene.lesions, scene.grid.spacing_mm, reference=scene.reference)
+    if not rows and scene.lesions and scene.reference is not None and scene.is_activity:
+        alike = {name: scene.images[name] for name in scene.alike}
+        rows = measure_lesions(alike, scene.lesions, scene.grid.spacing_mm, reference=scene.reference)
     arms = list(dict.fromkeys(str(row["arm"]) for row in rows))
     main = scene.main if scene.main in arms else (arms[0] if arms else None)
     plotted = [row for row in rows if row["arm"] not in NOT_PLOTTED]
@@ -181,7 +182,9 @@ def _picture_context(
         "projections": _embedded(painter.projections()),
         "planes": _embedded(painter.planes()),
         "differences": [_embedded(item) for item in painter.differences()],
-        "lesion_pictures": [_embedded(item) for item in lesion_pictures(scene, plotted, reference_name)],
+        "lesion_pictures": (
+            [_embedded(item) for item in lesion_pictures(scene, plotted, reference_name)] if scene.is_activity else []
+        ),
         "lesions": lesion_tables.lesion_table(rows, arms),
         "decisions": lesion_tables.decision_table(rows, arms),
         "lesion_arms": arms,
@@ -224,6 +227,9 @@ def _table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None
             "Read error, recovery and false structures together: an image can win on NRMSE by erasing small lesions. "
             "The blue column is the synthetic image; brackets hold the stated interval."
             " Recovery and biases: median over lesions."
+            if scene.is_activity
+            else "A small mean error hides bones that lie beside their place and a body of another outline; both count "
+            "most where the image corrects attenuation. The blue column is the synthetic image."
         ),
         "no_metrics": "No measurements were given: this page shows the images alone and supports no number.",
     }
@@ -314,7 +320,7 @@ def _facts(
         ("Model", model or "not stated"),
         ("Compared with", reference_name),
         ("Images in", scene.unit),
-        ("Window", f"0–{scene.window:g}"),
+        ("Window", f"{scene.scales[scene.alike[0]].low:g}–{scene.window:g}".replace("-", "−")),
     ]
     if scene.lesions:
         found.append(("Lesions", str(len(scene.lesions))))

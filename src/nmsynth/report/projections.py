@@ -26,6 +26,9 @@ AXIS_OF: dict[View, int] = {"axial": 0, "coronal": 1, "sagittal": 2}
 ALIGNED_COSINE = 0.999
 """Smallest cosine between an axis of the grid and an axis of the patient for a grid shown without interpolation."""
 
+AIR_HU = -1024.0
+"""What is shown outside the field of view of CT [HU]."""
+
 MAX_OBLIQUE_VOXELS = 40_000_000
 """Most voxels of the upright grid that an oblique image is interpolated to."""
 
@@ -126,7 +129,15 @@ def _on_grid(volume: Volume, affine: npt.NDArray[np.float64], shape: tuple[int, 
 
 
 def upright_like(volume: Volume, first: Upright) -> Upright:
-    """Turn an image upright on the grid of another; interpolated only where the grids differ."""
+    """Turn an image upright on the grid of another; interpolated only where the grids differ, with air around CT."""
+    if volume.unit is Unit.HOUNSFIELD:  # outside its grid an image is 0
+        shifted = _like(volume.with_array(volume.array - AIR_HU), first)
+        return Upright(shifted.array + AIR_HU, shifted.affine, shifted.interpolated)
+    return _like(volume, first)
+
+
+def _like(volume: Volume, first: Upright) -> Upright:
+    """An image on an upright grid, 0 outside its own."""
     turned = upright(volume)
     same = turned.array.shape == first.array.shape and np.allclose(turned.affine, first.affine, atol=1e-2)
     if same:

@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.metrics.regions import smooth
 from nmsynth.report.lesions import Lesion, lesion_from_row
-from nmsynth.report.pictures import nice_limit
+from nmsynth.report.pictures import Scale, nice_limit
 from nmsynth.report.projections import Image, Upright, in_display_unit, index_in, nearest_voxel, upright, upright_like
 from nmsynth.report.tables import MAIN_NAMES
+
+CT_WINDOW_HU = (-250.0, 350.0)
+"""Window of CT: soft tissue, with bone and lung told apart [HU]."""
+
+CT_BODY_HU = -300.0
+"""Number above which a voxel of CT counts as body for the crop of the pictures [HU]."""
+
+AIR_SHARE = 0.05
+"""Of the brightest, below which MR shows air."""
 
 SUV_WINDOW = 7.0
 """Upper end of the reading window of FDG [SUV]; the lower end is 0."""
@@ -38,7 +48,13 @@ class Scene:
     grid: Upright
     unit: str
     window: float
-    """Upper end of the window of every panel [unit]."""
+    """Upper end of the window of every panel of that unit [unit]."""
+    scales: dict[str, Scale]
+    """Window of each image: one for all in the unit of the page, its own for a source of another kind."""
+    alike: tuple[str, ...]
+    """Names of the images in the unit of the page, which can be compared."""
+    body_level: float
+    """Above which a voxel of these counts as body [unit]."""
     main: str | None
     """Name of the synthetic image in question."""
     reference: str | None
@@ -55,6 +71,11 @@ class Scene:
     def has_truth(self) -> bool:
         """Whether the differences are to a reference and not to the source."""
         return self.reference not in (None, "source")
+
+    @property
+    def is_activity(self) -> bool:
+        """Whether the page is on PET or SPECT, where nothing is 0; not on CT or MR."""
+        return self.scales[self.alike[0]].colours == "gray_r"
 
 
 def main_of(images: Mapping[str, Volume]) -> str | None:
@@ -78,7 +99,7 @@ def prepare_scene(
     lesions: Sequence[Mapping[str, Any]] | None,
     point: Sequence[float] | None,
 ) -> Scene:
-    """Bring images to one upright grid, one unit and one window.
+    """Bring images to one upright grid, and those of the kind in question to one unit and one window.
 
     Parameters
     ----------
@@ -94,11 +115,15 @@ def prepare_scene(
     main = main_of(images)
     names = _order(images, main)
     notes: list[str] = []
-    converted = _one_unit(images, names, notes)
-    grid = upright(converted[names[0]])
-    arrays = {name: grid.array if name == names[0] else upright_like(converted[name], grid).array for name in names}
-    if any(not images[name].has_grid_of(images[names[0]]) for name in names[1:]):
-        notes.append("Images on other grids were interpolated to that of the first image, for display only.")
+    converted = _units(images, names, main, notes)
+    first = converted[main or names[0]]
+    alike = tuple(n for n in names if (converted[n].unit, converted[n].modality) == (first.unit, first.modality))
+    base = next(name for name in (names[0], "reference", *alike) if name in alike)
+    grid = upright(converted[base])
+    arrays = {name: grid.array if name == base else upright_like(converted[name], grid).array for name in names}
+    if any(not images[name].has_grid_of(images[base]) for name in names):
+        where = "the first image" if base == names[0] else f"the {base}"
+        notes.append(f"Images on other grids were interpolated to that of {where}, for display only.")
     if grid.interpolated:
         notes.append("The grid is oblique: images were interpolated to an upright grid, for display only.")
     if any(not np.isfinite(images[name].array).all() for name in names):
@@ -108,14 +133,19 @@ def prepare_scene(
     for position, row in enumerate(lesions or (), start=1):
         name, centre, diameter, contrast = lesion_from_row(row, position)
         found.append(Lesion(name, index_in(grid, affine, centre), diameter, contrast))
-    reference = next((name for name in ("reference", "truth", "source") if name in arrays and name != main), None)
-    place, place_name = _place(arrays[reference or names[0]], grid, found, point, affine)
-    unit = converted[names[0]].unit
+    reference = next((name for name in ("reference", "truth", "source") if name in alike and name != main), None)
+    shown_place = reference or alike[0]
+    place, place_name = _place(arrays[shown_place], grid, found, point, affine)
+    scale = _scale(first, arrays[shown_place])
+    scales = {n: scale if n in alike else _scale(converted[n], arrays[n]) for n in names}
     return Scene(
         images=arrays,
         grid=grid,
-        unit=unit.value,
-        window=SUV_WINDOW if unit.is_suv else _window(arrays[reference or names[0]]),
+        unit=first.unit.value,
+        window=scale.high,
+        scales=scales,
+        alike=alike,
+        body_level=CT_BODY_HU if first.modality == "CT" else BODY_LEVEL * scale.high,
         main=main,
         reference=reference,
         synthetic=frozenset(
@@ -142,21 +172,42 @@ def _is_baseline(name: str) -> bool:
     return name not in ("source", "reference", "truth")
 
 
-def _one_unit(images: Mapping[str, Volume], names: Sequence[str], notes: list[str]) -> dict[str, Volume]:
-    """All images as SUV, or all as they are where one of them has no SUV; refuse mixed units."""
-    pairs = {name: in_display_unit(images[name]) for name in names}
+def _units(images: Mapping[str, Volume], names: Sequence[str], main: str | None, notes: list[str]) -> dict[str, Volume]:
+    """Images of the kind in question as SUV, or as they are where one of them has no SUV; others as they are.
+
+    Refuse images of its modality in other units, and all but a source in another modality.
+    """
+    kind = images[main or names[0]].modality
+    alike = [name for name in names if images[name].modality == kind]
+    other = [name for name in names if name not in alike and name != "source"]
+    if other:
+        raise InputError(
+            f"The images of a report must be of one kind but for the source; found {kind} and "
+            f"{images[other[0]].modality} ({other[0]}). Leave it out, or give it as the source."
+        )
+    pairs = {name: in_display_unit(images[name]) for name in alike}
     reasons = [reason for _, reason in pairs.values() if reason]
     if reasons:
         notes.append(f"Shown without SUV: {reasons[0]}")
         converted = {name: images[name] for name in names}
     else:
-        converted = {name: volume for name, (volume, _) in pairs.items()}
-    units = {volume.unit.value for volume in converted.values()}
+        converted = {**images, **{name: volume for name, (volume, _) in pairs.items()}}
+    units = {converted[name].unit.value for name in alike}
     if len(units) > 1:
         raise InputError(
             f"The images of a report must share one unit; found {', '.join(sorted(units))}. Convert them first."
         )
     return converted
+
+
+def _scale(volume: Volume, array: Image) -> Scale:
+    """Window of a kind of image: activity in inverse grey from zero, CT in its usual window, MR from air to bright."""
+    if volume.modality == "CT" and volume.unit is Unit.HOUNSFIELD:
+        return Scale(*CT_WINDOW_HU, volume.unit.value, "gray")
+    if volume.modality == "MR":
+        body = array[array > AIR_SHARE * np.percentile(array, 99.9)]
+        return Scale(0.0, nice_limit(float(np.percentile(body, 98))) if body.size else 1.0, volume.unit.value, "gray")
+    return Scale(0.0, SUV_WINDOW if volume.unit.is_suv else _window(array), volume.unit.value)
 
 
 def _window(array: Image) -> float:

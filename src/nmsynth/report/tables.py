@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.report.text import MISSING, number, percent
 
@@ -38,6 +39,16 @@ VERDICT: tuple[tuple[str, str, str | None, str], ...] = (
     ("PERCIST measurable flips", "PERCIST measurable flips", None, "0"),
     ("false structures", "false structures", None, "0"),
     ("missing structures", "missing structures", None, "0"),
+    ("MAE", "error of the numbers", "body", "lower"),
+    ("MAE", "error in soft tissue", "soft tissue", "lower"),
+    ("MAE", "error in bone", "bone", "lower"),
+    ("bone Dice", "overlap of dense bone", "300", "nearer 1"),
+    ("body Dice", "overlap of the body", None, "nearer 1"),
+    ("attenuation bias", "attenuation at 511 keV", None, "nearer 0"),
+    ("segment error, largest", "segments of the heart, largest error", None, "0"),
+    ("total perfusion deficit error", "total perfusion deficit", None, "nearer 0"),
+    ("summed score error", "summed score", None, "nearer 0"),
+    ("specific binding ratio error", "specific binding ratio", None, "nearer 0"),
 )
 """Measurement, its name in the verdict, a part of its region's name, and what to aim at."""
 
@@ -47,6 +58,9 @@ RATIOS = ("bias", "NRMSE", "COV", "noise reduction", "relative bias")
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Image metrics", ("NRMSE", "RMSE", "PSNR", "SSIM", "MAE", "bias", "relative bias")),
     ("Noise", ("COV", "SD", "noise reduction", "noise autocorrelation")),
+    ("Bone, body and attenuation", ("bone Dice", "body Dice", "attenuation MAE", "attenuation bias")),
+    ("Perfusion of the heart", ("segment error, mean", "segment error, largest", "total perfusion", "summed score")),
+    ("Specific binding", ("specific binding",)),
     ("False and missing structures", ("false structures", "missing structures", "fabrication")),
     (
         "Lesions, summary",
@@ -288,8 +302,8 @@ def _aim(aim: str, name: str, part: str | None, collected: Mapping[str, Sequence
 def _fits(row: Mapping[str, Any], name: str, part: str | None) -> bool:
     """Whether a row is the one that the verdict asks for: by name, region and, for activity, a reference."""
     mask = str(row.get("mask") or "")
-    if row.get("name") != name:
-        return False
+    if row.get("name") != name or (name == "MAE" and row.get("unit") != Unit.HOUNSFIELD.value):
+        return False  # of activity, NRMSE says it
     if part == "lesions":
         return mask == "lesions"
     if part is not None:

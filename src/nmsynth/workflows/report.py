@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ def report_study(
     baselines: Mapping[str, Path] | None = None,
     model: str | None = None,
     record: Path | None = None,
+    task: str | None = None,
+    normals: Path | None = None,
     with_curves: bool = True,
     title: str | None = None,
     claim: str | None = None,
@@ -69,6 +72,10 @@ def report_study(
         Name of the model whose card is shown; by default the one that the prediction names, if it is installed.
     record
         JSON record of the synthesis.
+    task
+        Whose measurements are made; by the kind of the image when unset: those of low-count PET, low-count SPECT or CT.
+    normals
+        JSON of normal limits of polar maps, for a task of the heart.
     with_curves
         Draw recovery against noise and against false structures where there are a source, a reference and lesions; the
         model that made the prediction, if it is installed, is then run on the source at its three significances.
@@ -104,12 +111,33 @@ def report_study(
         images=images,
         card=card,
         record=shown_record,
-        title=title or "Synthetic PET beside its " + ("reference" if reference is not None else "source"),
+        title=title or f"Synthetic {_kind_of(images)} beside its " + ("source" if reference is None else "reference"),
         reference_kind=kind,
         point=point,
         overwrite=overwrite,
-        **_measure(images, regions, kind, card, model, claim, with_curves=with_curves, progress=progress),
-    )
+        **_measure(
+            images, regions, kind, card, model, claim, with_curves=with_curves, progress=progress,
+            how=_Measuring(task or _TASKS.get(images["synthetic"].modality), normals),
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Measuring:
+    """How images are evaluated."""
+
+    task: str | None
+    normals: Path | None
+
+
+_TASKS = {"CT": "mr-to-ct", "NM": "lowcount-spect"}
+"""Task whose measurements are made, by modality of the synthetic image."""
+
+
+def _kind_of(images: Mapping[str, Volume]) -> str:
+    """Kind of the synthetic image in words."""
+    modality = images["synthetic"].modality
+    return {"PT": "PET", "NM": "SPECT"}.get(modality, modality)
 
 
 def _measure(
@@ -122,16 +150,19 @@ def _measure(
     *,
     with_curves: bool,
     progress: Progress,
+    how: _Measuring,
 ) -> dict[str, Any]:
     """What the page shows besides the images: numbers, lesions, curves, notes, and the sentence that closes it."""
     progress("evaluating", 0.2)
-    metrics = _evaluate(images, regions, kind)
+    alike = {name: v for name, v in images.items() if name != "source" or v.modality == images["synthetic"].modality}
+    metrics = _evaluate(alike, regions, kind, how)
     progress("drawing curves", 0.5)
-    curves, notes = _curves(images, regions, kind, card, model) if with_curves else (None, ())
+    drawn = with_curves and images["synthetic"].modality == "PT"
+    curves, notes = _curves(alike, regions, kind, card, model) if drawn else (None, ())
     progress("drawing the page", 0.8)
-    own = None if kind is None else _claim({"synthetic": metrics}, images["synthetic"], kind)
+    own = None if kind is None or not metrics else _claim({"synthetic": metrics}, images["synthetic"], kind)
     return {
-        "metrics": {"synthetic": metrics},
+        "metrics": {"synthetic": metrics} if metrics else None,
         "claim": claim or own or NO_CLAIM,
         "lesions": _lesions(regions, next(iter(images.values()))),
         "curves": None if curves is None else curves.rows(),
@@ -181,18 +212,26 @@ def _claim(metrics: Mapping[str, Mapping[str, Any]], prediction: Volume, kind: s
     return claim_sentence(metrics, main="synthetic", subject=f"this {study}", reference_kind=kind)
 
 
-def _evaluate(images: Mapping[str, Volume], masks: Mapping[str, Volume], kind: str | None) -> dict[str, Any]:
-    """Metrics of all images as JSON; without a reference only those that need no truth."""
+def _evaluate(
+    images: Mapping[str, Volume], masks: Mapping[str, Volume], kind: str | None, how: _Measuring
+) -> dict[str, Any]:
+    """Metrics of all images as JSON; without a reference those that need no truth, against a source of the kind."""
     from nmsynth.evaluation.evaluate import FULL_COUNTS, PREDICTION, REFERENCE, SOURCE, evaluate_arms
+    from nmsynth.workflows.evaluation import read_normal_limits
 
+    if kind is None and "source" not in images:
+        return {}
     against = images["reference"] if kind is not None else images["source"]
+    of_ct = images["synthetic"].modality == "CT"
     baselines = {n: v for n, v in images.items() if n not in ("synthetic", REFERENCE, SOURCE, FULL_COUNTS)}
     found = evaluate_arms(
         {PREDICTION: images["synthetic"], **baselines},
         against,
-        source=images.get(SOURCE),
-        full_counts=images.get(FULL_COUNTS),
+        source=None if of_ct else images.get(SOURCE),
+        full_counts=None if of_ct else images.get(FULL_COUNTS),
         masks=masks,
+        task=how.task,
+        normals=None if how.normals is None else read_normal_limits(how.normals),
         settings={"reference_kind": kind or "T2", "with_best_gaussian": kind is not None},
     ).to_json()
     return found if kind is not None else without_truth(found)

@@ -25,6 +25,13 @@ def report(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model whose card is shown.")] = None,
     record: Annotated[Path | None, typer.Option(help="JSON record of the synthesis.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Whose measurements are made, such as lowcount-mpi.", show_default="by the kind of image"),
+    ] = None,
+    normals: Annotated[
+        Path | None, typer.Option(help="Normal limits of polar maps (JSON), for a total perfusion deficit.")
+    ] = None,
     curves: Annotated[
         bool,
         typer.Option(
@@ -56,6 +63,8 @@ def report(
             baselines=options.named_paths(baselines, option="--baseline"),
             model=model,
             record=record,
+            task=task,
+            normals=normals,
             with_curves=curves,
             title=title,
             unit=unit,
