@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -52,12 +53,23 @@ def test_bone_beside_its_place_and_a_body_too_small_are_told():
     assert given.value("MAE", mask="body") == 0.0
 
 
+def test_what_the_source_does_not_see_is_left_out():
+    half = np.where(np.arange(SHAPE[2]) < 20, 300.0, 0.0) * np.ones(SHAPE)
+    mr = make_volume(array=half[::2], spacing_mm=(8.0, 4.0, 4.0), unit=Unit.RELATIVE, modality="MR")
+    wrong = ct().with_array(np.where(np.arange(SHAPE[2]) < 20, ct().array, -1000.0))
+    found = evaluate(wrong, ct(), source=mr, task="mr-to-ct")
+    assert found.arms == ("prediction",)
+    assert found.value("MAE") == pytest.approx(0.0, abs=1.0)
+    assert found.value("body Dice") > 0.97
+    assert any(re.match(r"5\d % of the body lie outside", warning) for warning in found.warnings)
+
+
 def test_another_unit_a_source_and_an_unknown_task_are_refused():
     pet = make_volume(array=np.ones(SHAPE), spacing_mm=SPACING, unit=Unit.SUV_BODY_WEIGHT)
     with pytest.raises(InputError, match="compared in HU; found prediction in SUV"):
         evaluate(pet, ct(), task="mr-to-ct")
-    with pytest.raises(InputError, match="takes no source"):
-        evaluate(ct(), ct(), source=pet, task="mr-to-ct")
+    with pytest.raises(InputError, match="takes no full counts"):
+        evaluate(ct(), ct(), full_counts=pet, task="mr-to-ct")
     with pytest.raises(InputError, match="must be one of lowcount-pet"):
         evaluate(ct(), ct(), task="ct-to-gold")
     assert next(iter(TASKS)) == "lowcount-pet"

@@ -73,3 +73,5 @@ def test_the_page_says_what_matters_of_a_ct(with_reference, tmp_path):
     assert "Maximum-intensity" not in page
     assert "liver" not in page.split('id="study"')[0]
     assert "HU −250–350" in page
+    claim = "the mean absolute error in the body was" if with_reference else "it supports no claim of accuracy"
+    assert claim in page

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
-from nmsynth.data.body_contours import find_body, on_grid
+from nmsynth.data.body_contours import field_of_view, find_body, on_grid
 from nmsynth.evaluation.preparation import BODY_NAME, as_mask_array, check_images
 from nmsynth.evaluation.schema import Metrics, image_facts
 from nmsynth.evaluation.settings import EvaluationSettings
@@ -23,6 +23,8 @@ from nmsynth.physics.materials import mu_from_hu
 
 HU_DATA_RANGE = 2000.0
 """Of PSNR and SSIM, -1000 to 1000 HU, the same for every patient."""
+LEAST_TOLD = 0.02
+"""Share of the body outside the source that is worth a warning."""
 PHOTON_KEV = 511.0
 """Of the attenuation maps that are compared; at the energies of SPECT errors are larger in proportion."""
 Mask = npt.NDArray[np.bool_]
@@ -46,6 +48,7 @@ def evaluate_anatomy(
     arms: Mapping[str, Volume],
     reference: Volume,
     *,
+    source: Volume | None,
     masks: Mapping[str, Volume | npt.ArrayLike] | None,
     task: str,
     settings: EvaluationSettings,
@@ -58,6 +61,8 @@ def evaluate_anatomy(
         Synthetic CT by method [HU], axes ``(z, y, x)``.
     reference
         True CT [HU] on the same grid.
+    source
+        What the CT was made from, on any grid: what lies outside its field of view could not be known, and is left out.
     masks
         ``body``, found in the true CT when not given; any other is a region whose mean is compared.
     task
@@ -81,12 +86,24 @@ def evaluate_anatomy(
     body = arrays.pop(BODY_NAME, None)
     body_name = BODY_NAME if body is not None else "body (automatic)"
     body = _body_of(reference) if body is None else body
+    warnings = [] if body.any() else ["The body mask is empty: the true CT shows only air."]
+    seen = np.ones(reference.shape, dtype=bool)
+    if source is not None:
+        seen = on_grid(field_of_view(source), source, reference)
+        left_out = 1.0 - float((body & seen).sum()) / max(int(body.sum()), 1)
+        body, body_name = body & seen, f"{body_name}, in the field of the source"
+        if left_out > LEAST_TOLD:
+            warnings.append(
+                f"{100 * left_out:.0f} % of the body lie outside the field of view of the source and are left out."
+            )
     found: list[Measurement] = []
     for name, volume in arms.items():
         own = [
             *_voxelwise(volume.array, reference.array, body, body_name, settings),
             *_by_tissue(volume.array, reference.array, body, arrays),
-            Measurement("body Dice", overlap(_body_of(volume), _body_of(reference)), "1", body_name, _KIND),
+            Measurement(
+                "body Dice", overlap(_body_of(volume) & seen, _body_of(reference) & seen), "1", body_name, _KIND
+            ),
             *_attenuation(volume.array, reference.array, body, body_name),
         ]
         found += [replace(item, arm=name) for item in own]
@@ -99,7 +116,7 @@ def evaluate_anatomy(
         definitions={"reference": "the true CT", **DEFINITIONS},
         images={name: image_facts(volume) for name, volume in volumes.items()},
         places={"body": {"name": body_name, "voxels": int(body.sum())}},
-        warnings=() if body.any() else ("The body mask is empty: the true CT shows only air.",),
+        warnings=tuple(warnings),
     )
 
 

@@ -62,9 +62,9 @@ def evaluate(
         By name, on the same grid: ``body``, ``liver``, ``blood_pool``, ``lesion…`` (labels, or components of a binary
         mask), any other is an organ. Without ``body`` and ``liver`` they are found in the reference.
     task
-        One of :data:`nmsynth.evaluation.tasks.TASKS`; ``"lowcount-pet"`` by default. Of a synthetic CT, a source has
-        another unit and cannot be compared. Tasks of the heart take a mask ``wall`` of the left ventricle, those of the
-        brain ``caudate…``, ``putamen…`` or ``striatum…`` and ``occipital``.
+        One of :data:`nmsynth.evaluation.tasks.TASKS`; ``"lowcount-pet"`` by default. Of a synthetic CT, a source
+        only says where there is something to know. Tasks of the heart take a mask ``wall`` of the left ventricle, those
+        of the brain ``caudate…``, ``putamen…`` or ``striatum…`` and ``occipital``.
     normals
         Limits of people without defects, for a total perfusion deficit.
     settings
@@ -117,9 +117,10 @@ def evaluate_arms(
     resolved = resolve_settings(settings)
     kind = task_evaluation(task)
     if kind.images == "ct":
-        if source is not None or full_counts is not None:
-            raise InputError(f"A CT is compared with a CT alone; the task '{kind.name}' takes no source. Leave it out.")
-        return evaluate_anatomy(arms, reference, masks=masks, task=kind.name, settings=resolved)
+        if full_counts is not None:
+            raise InputError(f"A CT has no count level; the task '{kind.name}' takes no full counts. Leave them out.")
+        own = {name: volume for name, volume in arms.items() if volume is not source}
+        return evaluate_anatomy(own, reference, source=source, masks=masks, task=kind.name, settings=resolved)
     volumes = _all_volumes(arms, reference, source, full_counts)
     check_images(volumes)
     volumes, unit_warnings = to_one_unit(volumes, resolved)

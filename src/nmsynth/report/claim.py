@@ -20,6 +20,8 @@ def claim_sentence(
 ) -> str | None:
     """One sentence of numbers: error, recovery, false structures, each beside the source's and the best Gaussian's.
 
+    Of a synthetic CT: its errors, the overlap of bone and the attenuation.
+
     Parameters
     ----------
     metrics
@@ -38,7 +40,7 @@ def claim_sentence(
     rows = collect(metrics)
     error = _found(rows.get(main, ()), "NRMSE", "body")
     if error is None:
-        return None
+        return _of_ct(rows.get(main, ()), subject)
     parts = [_beside("NRMSE in the body was", rows, main, "NRMSE", "body")]
     where = SMALL_LESIONS if _found(rows[main], "recovery", SMALL_LESIONS) else "lesions"
     if _found(rows[main], "recovery", where):
@@ -49,6 +51,28 @@ def claim_sentence(
     against = REFERENCE_NAMES.get(reference_kind, reference_kind)
     listed = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
     return f"On {subject}, against {against}, {listed}; nothing is shown of other patients, scanners or tracers."
+
+
+def _of_ct(rows: Sequence[Row], subject: str) -> str | None:
+    """Sentence on a synthetic CT; ``None`` where its error was not measured."""
+    error = _found(rows, "MAE", "body")
+    if error is None:
+        return None
+    parts = [f"the mean absolute error in the body was {shown_value(error, error['value'])} HU"]
+    for text, name, mask, unit in _OF_CT:
+        row = _found(rows, name, mask)
+        if row is not None:
+            parts.append(f"{text} {shown_value(row, row['value'])}{unit}")
+    listed = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
+    return f"On {subject}, against the true CT, {listed}; nothing is shown of other patients or scanners."
+
+
+_OF_CT = (
+    ("in bone", "MAE", "bone", " HU"),
+    ("the overlap of dense bone", "bone Dice", "at least 300 HU", ""),
+    ("the error of the attenuation at 511 keV", "attenuation bias", "body", ""),
+)
+"""Text, measurement, region and unit of what is said of a CT."""
 
 
 def _found(rows: Sequence[Row], name: str, mask: str) -> Row | None:

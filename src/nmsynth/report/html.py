@@ -296,6 +296,8 @@ def _reference_name(scene: Scene, kind: str | None) -> str:
     """Name of what differences are taken to, in words."""
     if not scene.has_truth:
         return tables.REFERENCE_NAMES["source"]
+    if not scene.is_activity:
+        return "the true image"
     return tables.REFERENCE_NAMES.get(str(kind), str(kind or "the reference, of a kind not stated"))
 
 
@@ -305,7 +307,7 @@ def _claim_class(scene: Scene, kind: str | None, images: Mapping[str, Volume]) -
         return "proof of concept"
     simulated = kind in ("T0", "T1") or any(volume.provenance.simulated for volume in images.values())
     data = "simulated data" if simulated else "measured data"
-    against = ", against a noisy reference" if kind == "T2" else ""
+    against = ", against a noisy reference" if kind == "T2" and scene.is_activity else ""
     return f"technical evaluation on {data}{against}"
 
 

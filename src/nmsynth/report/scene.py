@@ -135,7 +135,8 @@ def prepare_scene(
         found.append(Lesion(name, index_in(grid, affine, centre), diameter, contrast))
     reference = next((name for name in ("reference", "truth", "source") if name in alike and name != main), None)
     shown_place = reference or alike[0]
-    place, place_name = _place(arrays[shown_place], grid, found, point, affine)
+    active = first.modality not in ("CT", "MR")
+    place, place_name = _place(arrays[shown_place], grid, found, point, affine, active=active)
     scale = _scale(first, arrays[shown_place])
     scales = {n: scale if n in alike else _scale(converted[n], arrays[n]) for n in names}
     return Scene(
@@ -217,7 +218,7 @@ def _window(array: Image) -> float:
 
 
 def _place(
-    array: Image, grid: Upright, lesions: Sequence[Lesion], point: Sequence[float] | None, affine: Any
+    array: Image, grid: Upright, lesions: Sequence[Lesion], point: Sequence[float] | None, affine: Any, *, active: bool
 ) -> tuple[tuple[int, int, int], str]:
     """Voxel that the planes pass through: the point given, the hottest lesion, else the hottest place."""
     if point is not None:
@@ -231,4 +232,4 @@ def _place(
         return nearest_voxel(grid, hottest.centre_index), f"the hottest lesion ({_titled(hottest.name)})"
     smoothed = smooth(array, 8.0, grid.spacing_mm)
     z, y, x = (int(i) for i in np.unravel_index(int(np.argmax(smoothed)), smoothed.shape))
-    return (z, y, x), "the hottest place (it may be the bladder or the brain)"
+    return (z, y, x), "the hottest place (it may be the bladder or the brain)" if active else "the brightest place"

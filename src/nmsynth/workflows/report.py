@@ -155,7 +155,7 @@ def _measure(
     """What the page shows besides the images: numbers, lesions, curves, notes, and the sentence that closes it."""
     progress("evaluating", 0.2)
     alike = {name: v for name, v in images.items() if name != "source" or v.modality == images["synthetic"].modality}
-    metrics = _evaluate(alike, regions, kind, how)
+    metrics = _evaluate(images if images["synthetic"].modality == "CT" else alike, regions, kind, how)
     progress("drawing curves", 0.5)
     drawn = with_curves and images["synthetic"].modality == "PT"
     curves, notes = _curves(alike, regions, kind, card, model) if drawn else (None, ())
@@ -219,7 +219,7 @@ def _evaluate(
     from nmsynth.evaluation.evaluate import FULL_COUNTS, PREDICTION, REFERENCE, SOURCE, evaluate_arms
     from nmsynth.workflows.evaluation import read_normal_limits
 
-    if kind is None and "source" not in images:
+    if kind is None and ("source" not in images or images["source"].modality != images["synthetic"].modality):
         return {}
     against = images["reference"] if kind is not None else images["source"]
     of_ct = images["synthetic"].modality == "CT"
@@ -227,7 +227,7 @@ def _evaluate(
     found = evaluate_arms(
         {PREDICTION: images["synthetic"], **baselines},
         against,
-        source=None if of_ct else images.get(SOURCE),
+        source=images.get(SOURCE),
         full_counts=None if of_ct else images.get(FULL_COUNTS),
         masks=masks,
         task=how.task,
