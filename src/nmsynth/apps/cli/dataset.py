@@ -128,6 +128,31 @@ def _stated(words: list[str] | None) -> dict[str, tuple[str, str]]:
     return found
 
 
+@app.command("normals")
+def normals(
+    context: typer.Context,
+    manifest: Annotated[Path, typer.Argument(metavar="DATASET", help="Manifest, or the folder that holds it.")],
+    output: Annotated[Path, typer.Argument(help="JSON file of the limits.")],
+    image: Annotated[str, typer.Option("--image", help="Role or name of the image that is measured.")] = "target",
+    wall: Annotated[str, typer.Option("--wall", help="Name of the mask of the wall.")] = "segments",
+    overwrite: options.Overwrite = False,
+    as_json: options.Json = False,
+) -> None:
+    """Make normal limits of polar maps from hearts without defects, of one sex and imaged in one way."""
+    from nmsynth.workflows.normal_limits import make_normal_limits
+
+    terminal = terminal_of(context)
+    with terminal.progress() as progress:
+        result = make_normal_limits(manifest, output, image=image, wall=wall, overwrite=overwrite, progress=progress)
+    if as_json:
+        terminal.print_json(result)
+        return
+    sexes = ", ".join(f"{name} {n}" for name, n in result["sexes"].items())
+    terminal.print_line(f"Wrote {output.name}: limits of {result['n_subjects']} hearts ({sexes})")
+    if len(result["sexes"]) > 1:
+        terminal.print_line("warning: limits hold for one sex; these are of several")
+
+
 @app.command("register")
 def register(
     context: typer.Context,
