@@ -22,8 +22,8 @@ def match_images(
 ) -> Any:
     """Displacement that makes two images of one kind equal where both are seen.
 
-    Demons with forces from both images [Vercauteren2009]_, first on smoothed images. Where nothing is seen, the moving
-    image is taken to be the fixed one, so that nothing pulls.
+    Diffeomorphic demons [Vercauteren2009]_, which do not fold space, first on smoothed images. Where nothing is seen,
+    the moving image is taken to be the fixed one, so that nothing pulls.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def match_images(
     sigma = [smoothness_mm / FWHM_PER_SIGMA / s for s in grid.spacing_mm[::-1]]
     field = None
     for level_mm in LEVELS_MM:
-        demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
+        demons = sitk.DiffeomorphicDemonsRegistrationFilter()
         demons.SetNumberOfThreads(1)
         demons.SetNumberOfIterations(iterations)
         demons.SetSmoothDisplacementField(True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import SimpleITK
+from scipy import ndimage
 
 from nmsynth.core.volume import Volume
 from nmsynth.data.body_contours import FloatArray, Mask, antialiased
@@ -65,6 +66,27 @@ def displacement_transform(field_mm: FloatArray, grid: Volume) -> Any:
     image = sitk.GetImageFromArray(np.ascontiguousarray(field_mm, dtype=np.float64), isVector=True)
     image.CopyInformation(to_itk(grid))
     return sitk.DisplacementFieldTransform(image)
+
+
+def combined(first: Any, second: Any, grid: Volume) -> Any:
+    """One field of displacements that does a transform after a field of displacements that precedes it.
+
+    Unlike a composition it goes on beyond the grid as at its border, and does not tear there.
+
+    Parameters
+    ----------
+    first
+        From points of the second's moving space on.
+    second
+        Field of displacements on the grid, from fixed points.
+    grid
+        Volume on that grid.
+    """
+    own, before = displacement_mm(second, grid), displacement_mm(first, grid)
+    voxels = np.einsum("iw,zyxw->izyx", np.linalg.inv(grid.affine[:3, :3]), own)
+    places = np.indices(grid.shape, dtype=np.float64) + voxels
+    there = [ndimage.map_coordinates(before[..., axis], places, order=1, mode="nearest") for axis in range(3)]
+    return displacement_transform(own + np.stack(there, axis=-1), grid)
 
 
 def smallest_volume_ratio(transform: Any, grid: Volume, inside: Mask | None = None) -> float:

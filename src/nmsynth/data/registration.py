@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +28,7 @@ from nmsynth.data.body_contours import (
 from nmsynth.data.contour_matching import match_contours
 from nmsynth.data.image_matching import match_images
 from nmsynth.data.itk_images import (
+    combined,
     displacement_mm,
     displacement_transform,
     moved,
@@ -42,6 +43,8 @@ LEAST_VOLUME = 0.2
 """Smallest local ratio of volumes; what squeezes more is no motion of a body."""
 DICE_LOSS = 0.003
 """Of the bodies, that a registration by intensities may cost."""
+SMOOTHER = (1.0, 1.5, 2.0)
+"""Times the smoothness of a displacement that follows a synthetic image, tried until one is taken."""
 Synthesise = Callable[[Volume], Volume]
 """From an image of the moving kind to a synthetic one of the fixed kind, on the same grid."""
 _Signal = Literal["contour", "intensity", "synthesis"]
@@ -236,21 +239,42 @@ def _find(
     free = _free(pair, keep, settings.keep_mm) if settings.how == "deformable" else None
     start = before = pair.agreement(found)
     for stage in stages:
-        if stage == "contour" and free is not None:
-            transform = _by_contours(pair, settings, free)
-        elif stage == "synthesis" and free is not None:
-            transform = _by_synthesis(pair, settings, found, synthetic(found))
-            transform = _faded(transform, pair.fixed.image, free)
-        else:
-            transform = _by_optimiser(pair, stage, found, settings)
-            if free is not None:
-                transform = _faded(transform, pair.fixed.image, free)
-        tried = transform if not taken else sitk.CompositeTransform([found, transform])
-        after = pair.agreement(tried)
-        if _better(stage, start, before, after) and smallest_volume_ratio(tried, pair.fixed.image) > LEAST_VOLUME:
-            found, before = tried, after
-            taken.append(stage)
+        for transform in _candidates(stage, pair, settings, found, free, synthetic):
+            tried = transform if not taken else _after(found, transform, stage, pair.fixed.image)
+            after = pair.agreement(tried)
+            where = _near(pair) if stage == "synthesis" else None
+            ratio = smallest_volume_ratio(tried, pair.fixed.image, where)
+            if _better(stage, start, before, after) and ratio > LEAST_VOLUME:
+                found, before = tried, after
+                taken.append(stage)
+                break
     return found, taken
+
+
+def _candidates(
+    stage: _Signal,
+    pair: _Pair,
+    settings: RegistrationSettings,
+    found: Any,
+    free: Image | None,
+    synthetic: Callable[[Any], Volume],
+) -> Iterator[Any]:
+    """Transforms by a signal that precede the one found before, the likeliest first."""
+    grid = pair.fixed.image
+    if stage == "contour" and free is not None:
+        yield _by_contours(pair, settings, free)
+    elif stage == "synthesis" and free is not None:
+        image = synthetic(found)
+        for factor in SMOOTHER:
+            yield _faded(_by_synthesis(pair, settings, found, image, factor), grid, free)
+    else:
+        transform = _by_optimiser(pair, stage, found, settings)
+        yield transform if free is None else _faded(transform, grid, free)
+
+
+def _after(found: Any, transform: Any, stage: _Signal, grid: Volume) -> Any:
+    """A transform that precedes the one found before, and that one."""
+    return combined(found, transform, grid) if stage == "synthesis" else sitk.CompositeTransform([found, transform])
 
 
 def _better(stage: _Signal, start: dict[str, float], before: dict[str, float], after: dict[str, float]) -> bool:
@@ -281,15 +305,18 @@ def _by_contours(pair: _Pair, settings: RegistrationSettings, free: Image) -> An
     return displacement_transform(np.einsum("wa,azyx->zyxw", directions_of(grid.affine), field), grid)
 
 
-def _by_synthesis(pair: _Pair, settings: RegistrationSettings, start: Any, synthetic: Volume) -> Any:
+def _near(pair: _Pair) -> Mask:
+    """The body and what is next to it."""
+    return np.asarray(ndimage.binary_dilation(pair.fixed.mask, iterations=2))
+
+
+def _by_synthesis(pair: _Pair, settings: RegistrationSettings, start: Any, synthetic: Volume, smoother: float) -> Any:
     """Displacement that precedes the transform found before, from the fixed image and a synthetic one in its place."""
     grid = pair.fixed.image
-    near = ndimage.binary_dilation(pair.fixed.mask, iterations=2)
-    seen = moved_mask(pair.moving.field, pair.moving.image, grid, start) & pair.fixed.field & near
+    seen = moved_mask(pair.moving.field, pair.moving.image, grid, start) & pair.fixed.field & _near(pair)
     image = moved(synthetic, grid, sitk.Transform(3, sitk.sitkIdentity)).array
-    return match_images(
-        grid.array, image, seen, grid, smoothness_mm=settings.synthesis_smoothness_mm, iterations=settings.iterations
-    )
+    width = settings.synthesis_smoothness_mm * smoother
+    return match_images(grid.array, image, seen, grid, smoothness_mm=width, iterations=settings.iterations)
 
 
 def _by_optimiser(pair: _Pair, stage: _Signal, start: Any, settings: RegistrationSettings) -> Any:
