@@ -47,8 +47,14 @@ def test_a_displaced_ball_is_found_and_space_does_not_fold():
     before, after = (np.abs(a - fixed.array)[inner].mean() for a in (moving.array, there))
     assert after < 0.3 * before
     assert smallest_volume_ratio(found, fixed) > 0.2
-    nothing = match_images(
-        fixed.array, moving.array, np.zeros(SHAPE, bool) | (np.indices(SHAPE)[1] < 4), fixed, smoothness_mm=12.0,
-        iterations=40,
-    )  # fmt: skip
-    assert np.abs(displacement_mm(nothing, fixed)[:, 10:]).max() < 0.5
+
+
+def test_what_is_not_seen_does_not_pull():
+    two = [ball((20.0, 18.0, 36.0), 10.0).array + ball((20.0, 54.0, 36.0), 10.0).array]
+    two += [ball((20.0, 22.0, 36.0), 10.0).array + ball((20.0, 50.0, 36.0), 10.0).array]
+    grid = ball((20.0, 36.0, 36.0))
+    seen = np.indices(SHAPE)[1] < 12
+    found = match_images(two[0], two[1], seen, grid, smoothness_mm=12.0, iterations=40)
+    length = np.linalg.norm(displacement_mm(found, grid), axis=-1)
+    assert length[:, :12].max() > 2.0
+    assert length[:, 18:].max() < 0.5
