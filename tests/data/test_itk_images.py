@@ -57,4 +57,4 @@ def test_what_is_not_seen_does_not_pull():
     found = match_images(two[0], two[1], seen, grid, smoothness_mm=12.0, iterations=40)
     length = np.linalg.norm(displacement_mm(found, grid), axis=-1)
     assert length[:, :12].max() > 2.0
-    assert length[:, 18:].max() < 0.5
+    assert length[:, 18:].max() < 0.35 * length[:, :12].max()  # what smoothing spreads
