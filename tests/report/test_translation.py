@@ -75,3 +75,21 @@ def test_the_page_says_what_matters_of_a_ct(with_reference, tmp_path):
     assert "HU −250–350" in page
     claim = "the mean absolute error in the body was" if with_reference else "it supports no claim of accuracy"
     assert claim in page
+
+
+def test_pet_made_from_ct_is_read_as_pet(tmp_path):
+    rng = np.random.default_rng(0)
+    uptake = np.where(ct().array > 300, 0.5, np.where(ct().array > -500, 1.5, 0.0)) * (1 + 0.1 * rng.random(SHAPE))
+    pet = make_volume(array=uptake, spacing_mm=SPACING, unit=Unit.SUV_BODY_WEIGHT)
+    made = pet.with_array(uptake * 0.9, provenance=Provenance(synthetic=True, model="unet 0.1.0"))
+    for name, volume in (("ct", ct()), ("made", made), ("pet", pet)):
+        write_nifti(volume, tmp_path / f"{name}.nii.gz")
+    command = ["report", *(str(tmp_path / name) for name in ("made.nii.gz", "page.html")), "--source",
+               str(tmp_path / "ct.nii.gz"), "--reference", str(tmp_path / "pet.nii.gz")]  # fmt: skip
+    assert run(command) == 0
+    page = re.sub(r"data:image[^\"]*", "", (tmp_path / "page.html").read_text())
+    assert "Synthetic PET beside its reference" in page
+    assert "Maximum-intensity" in page
+    assert "the source in its own window, HU" in page
+    assert "NRMSE" in page
+    assert "best Gaussian" not in page  # of a CT
