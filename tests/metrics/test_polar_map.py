@@ -2,12 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import affine_from_axes
 from nmsynth.core.myocardium import segment_number
 from nmsynth.metrics.perfusion import NormalLimits, perfusion_deficit, scaled
 from nmsynth.metrics.polar_map import LongAxis, WallRays
+from tests.physics.test_phantom_heart import GRID, heart_of, painted
 
 SIZE, SPACING = 60, (2.0, 2.0, 2.0)
 AFFINE = affine_from_axes(spacing_mm=SPACING, origin_mm=(-59.0, -59.0, -59.0))
@@ -143,3 +145,18 @@ def test_few_normals_and_empty_maps_are_refused(limits_and_rays):
         NormalLimits.of([rays.map_of(image)] * 9)
     with pytest.raises(InputError, match="must show uptake"):
         scaled(rays.map_of(np.zeros_like(image)))
+
+
+def test_segments_of_a_map_are_those_of_the_phantom():
+    """Left and right too: a map that is turned over would agree with itself."""
+    _, _, segments = painted(heart_of())
+    z, y, x = (float(axis[0]) for axis in GRID.axes())
+    affine = affine_from_axes(spacing_mm=(2.0, 2.0, 2.0), origin_mm=(x, y, z))
+    axis = LongAxis.of(segments > 0, affine)
+    assert axis.directions[2][0] > 0.5  # lateral is to the left
+    assert axis.directions[2][1] > 0.3  # and behind
+    rays = WallRays.through(segments > 0, affine, axis)
+    shown = ndimage.map_coordinates(segments, rays.places, order=0)
+    found = np.broadcast_to(rays.map_of(segments).segments[..., None], shown.shape)
+    inside = (rays.weights > 0.5) & (shown > 0)
+    assert (found == shown)[inside].mean() > 0.85

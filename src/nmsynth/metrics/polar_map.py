@@ -112,7 +112,7 @@ class LongAxis:
         along = along / length
         anterior = np.array([0.0, 0.0, 1.0]) - along[2] * along
         anterior /= np.linalg.norm(anterior)
-        return np.stack([along, anterior, np.cross(along, anterior)])
+        return np.stack([along, anterior, np.cross(anterior, along)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
