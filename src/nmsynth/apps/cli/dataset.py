@@ -164,7 +164,8 @@ def register(
         By | None,
         typer.Option(
             "--by",
-            help="What is compared; when unset, contours and mutual information if rigid, else contours.",
+            help="What is compared; when unset, contours and mutual information if rigid, else contours. "
+            "synthesis: contours, then what the models of --through make of the image.",
         ),
     ] = None,
     keep: Annotated[str, typer.Option("--keep", help="Name of a mask that is in place and is not moved.")] = "",
