@@ -5,7 +5,7 @@
 Each family trains some steps on each dataset (``nmsynth train FAMILY --data FOLDER``), once to its end and once killed
 by SIGKILL after its first checkpoint, twice, at random moments, and started again by the same command. Compared are all
 columns of ``train.csv`` and ``validation.csv`` but times, as written (nine digits), and the weights of the package, bit
-by bit. Trainings are far too short to be of use.
+by bit. Trainings are far too short to be of use. What the folder holds already is not done again.
 """
 
 from __future__ import annotations
@@ -114,18 +114,23 @@ def main() -> None:
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
-    rng = np.random.default_rng(5)
-    rows = []
+    rng = np.random.default_rng()
+    path = given.out / "results.json"
+    given.out.mkdir(parents=True, exist_ok=True)
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    rows = found["rows"] if found.get("settings") == SETTINGS else []
+    done = {(row["dataset"], row["family"]) for row in rows}
     for text in given.dataset:
         name, _, folder = text.partition("=")
         for family in given.families:
+            if (name, family) in done:
+                continue
             with tempfile.TemporaryDirectory() as scratch:
                 row = {"dataset": name, **compare(family, Path(folder).resolve(), Path(scratch), rng)}
             rows.append(row)
             print(json.dumps(row), flush=True)
-    given.out.mkdir(parents=True, exist_ok=True)
-    results = {"schema_version": 1, "settings": SETTINGS, "rows": rows}
-    (given.out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+            results = {"schema_version": 1, "settings": SETTINGS, "rows": rows}
+            path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     if not all(row["same_curves"] and row["same_weights"] and row["kills"] for row in rows):
         sys.exit("Some trainings did not go on as they would have.")
 
