@@ -193,7 +193,7 @@ def test_a_study_makes_one_target_and_a_source(name):
 
     recipe = load_study_recipe(name)
     roles = recipe.roles
-    written = {"scan": True, "noise_free": False, "ct": False, "mr": False, "uncorrected": True}
+    written = {"scan": True, "noise_free": False, "ct": False, "mr": False, "uncorrected": True, "sparse": True}
     asked = {"scan", "noise_free", *recipe.settings.get("also", ())}
     asked |= {c.removesuffix("-randomised") for c in recipe.settings.get("companions", ())} & {"ct", "mr"}
     found = [_role(n, roles, of_scan=written[n], is_image=True) for n in sorted(asked)]
