@@ -210,13 +210,18 @@ class _Pair:
                 bodies[k] = same_size(bodies[k], on_grid(other.mask, other.image, bodies[k].image), fields[k])
         return cls(bodies[0], bodies[1], fields[0], settings)
 
+    @property
+    def near(self) -> Mask:
+        """The body of the fixed image and what is next to it."""
+        return np.asarray(ndimage.binary_dilation(self.fixed.mask, iterations=2))
+
     def agreement(self, transform: Any) -> dict[str, float]:
         """Dice, distance of the contours and mutual information, where both images have values."""
         grid = self.fixed.image
         body = moved_mask(self.moving.mask, self.moving.image, grid, transform)
         field = moved_mask(self.moving.field, self.moving.image, grid, transform) & self.fixed.field
         measures = contour_agreement(self.fixed.mask, body, field, grid.spacing_mm)
-        method = self.method(field & ndimage.binary_dilation(self.fixed.mask, iterations=2))
+        method = self.method(field & self.near)
         method.SetInitialTransform(sitk.Transform(3, sitk.sitkIdentity))
         there = moved(self.moving.image, grid, transform)
         information = -method.MetricEvaluate(to_itk(grid), to_itk(there))
@@ -242,9 +247,9 @@ def _find(
         for transform in _candidates(stage, pair, settings, found, free, synthetic):
             tried = transform if not taken else _after(found, transform, stage, pair.fixed.image)
             after = pair.agreement(tried)
-            where = _near(pair) if stage == "synthesis" else None
-            ratio = smallest_volume_ratio(tried, pair.fixed.image, where)
-            if _better(stage, start, before, after) and ratio > LEAST_VOLUME:
+            where = pair.near if stage == "synthesis" else None
+            kept = _better(stage, start, before, after)
+            if kept and smallest_volume_ratio(tried, pair.fixed.image, where) > LEAST_VOLUME:
                 found, before = tried, after
                 taken.append(stage)
                 break
@@ -305,15 +310,10 @@ def _by_contours(pair: _Pair, settings: RegistrationSettings, free: Image) -> An
     return displacement_transform(np.einsum("wa,azyx->zyxw", directions_of(grid.affine), field), grid)
 
 
-def _near(pair: _Pair) -> Mask:
-    """The body and what is next to it."""
-    return np.asarray(ndimage.binary_dilation(pair.fixed.mask, iterations=2))
-
-
 def _by_synthesis(pair: _Pair, settings: RegistrationSettings, start: Any, synthetic: Volume, smoother: float) -> Any:
     """Displacement that precedes the transform found before, from the fixed image and a synthetic one in its place."""
     grid = pair.fixed.image
-    seen = moved_mask(pair.moving.field, pair.moving.image, grid, start) & pair.fixed.field & _near(pair)
+    seen = moved_mask(pair.moving.field, pair.moving.image, grid, start) & pair.fixed.field & pair.near
     image = moved(synthetic, grid, sitk.Transform(3, sitk.sitkIdentity)).array
     width = settings.synthesis_smoothness_mm * smoother
     return match_images(grid.array, image, seen, grid, smoothness_mm=width, iterations=settings.iterations)

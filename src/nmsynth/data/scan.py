@@ -297,7 +297,7 @@ def assemble_scan(
         """Another image of the same counts: noise-free for ``k = 0``, then of each scan."""
         fraction = None if k == 0 else draw.fractions[k - 1]
         image = volume([c.others[name][k] for c in cases], f"{name}{' (T1)' if k == 0 else ''}", fraction)
-        return _uncorrected(image) if name == "uncorrected" else _penalised(image)
+        return uncorrected(image) if name == "uncorrected" else _penalised(image)
 
     return ScannedPhantom(
         scans=tuple(volume([c.scans[k] for c in cases], "scan", f) for k, f in enumerate(draw.fractions)),
@@ -312,7 +312,7 @@ def assemble_scan(
     )
 
 
-def _uncorrected(image: Volume) -> Volume:
+def uncorrected(image: Volume) -> Volume:
     """An image without correction for attenuation and scatter, which holds no activity concentration."""
     left = tuple(c for c in image.acquisition.corrections if c not in ("ATTN", "SCAT"))
     stated = replace(image.acquisition, corrections=left)

@@ -20,7 +20,7 @@ from nmsynth.core.radionuclide import find_radionuclide
 from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
-from nmsynth.data.scan import INJECTION_TIME
+from nmsynth.data.scan import INJECTION_TIME, uncorrected
 from nmsynth.data.simulation import FINE, block_mean, majority_label, planes_last
 from nmsynth.physics.displacement import BodyMotion
 from nmsynth.physics.gamma_camera import (
@@ -257,14 +257,7 @@ class _Images:
     def other(self, image: torch.Tensor, name: str, fraction: float) -> Volume:
         """A further image: without attenuation correction there is no activity concentration in it."""
         volume = self.volume(image, name, fraction)
-        if name != "uncorrected":
-            return volume
-        stated = replace(
-            volume.acquisition,
-            corrections=tuple(c for c in volume.acquisition.corrections if c not in ("ATTN", "SCAT")),
-        )
-        rule = resolve_suv(stated, unit=Unit.RELATIVE, time_rule="a")
-        return replace(volume, unit=Unit.RELATIVE, acquisition=stated, suv_rule=rule)
+        return uncorrected(volume) if name == "uncorrected" else volume
 
 
 @dataclass(frozen=True, slots=True, eq=False)

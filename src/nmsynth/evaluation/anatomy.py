@@ -85,7 +85,8 @@ def evaluate_anatomy(
     arrays = {name: np.asarray(as_mask_array(name, m, reference) > 0) for name, m in (masks or {}).items()}
     body = arrays.pop(BODY_NAME, None)
     body_name = BODY_NAME if body is not None else "body (automatic)"
-    body = _body_of(reference) if body is None else body
+    outline = _body_of(reference)
+    body = outline if body is None else body
     warnings = [] if body.any() else ["The body mask is empty: the true CT shows only air."]
     seen = np.ones(reference.shape, dtype=bool)
     if source is not None:
@@ -101,9 +102,7 @@ def evaluate_anatomy(
         own = [
             *_voxelwise(volume.array, reference.array, body, body_name, settings),
             *_by_tissue(volume.array, reference.array, body, arrays),
-            Measurement(
-                "body Dice", overlap(_body_of(volume) & seen, _body_of(reference) & seen), "1", body_name, _KIND
-            ),
+            Measurement("body Dice", overlap(_body_of(volume) & seen, outline & seen), "1", body_name, _KIND),
             *_attenuation(volume.array, reference.array, body, body_name),
         ]
         found += [replace(item, arm=name) for item in own]

@@ -113,13 +113,12 @@ def _binding(
     reference: Volume, regions: Mapping[str, npt.NDArray[Any]], unbound: npt.NDArray[Any], against: str
 ) -> Measure:
     """Specific binding of regions."""
-    names = dict(enumerate(sorted(regions), start=1))
     volume_ml = float(np.prod(reference.spacing_mm)) / 1000.0
 
     def ratios(image: Image) -> dict[str, float]:
         """Of each region by itself, as regions may overlap: a striatum holds its putamen."""
         found: dict[str, float] = {}
-        for name in names.values():
+        for name in sorted(regions):
             label = np.asarray(regions[name] > 0).astype(np.uint8)
             found |= binding_ratios(image, label, {1: name}, np.asarray(unbound > 0), voxel_volume_ml=volume_ml)
         return found

@@ -49,8 +49,14 @@ def claim_sentence(
     if _found(rows[main], "false structures", ""):
         parts.append(_beside("false structures per 100 slices", rows, main, "false structures", ""))
     against = REFERENCE_NAMES.get(reference_kind, reference_kind)
-    listed = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
-    return f"On {subject}, against {against}, {listed}; nothing is shown of other patients, scanners or tracers."
+    return (
+        f"On {subject}, against {against}, {_listed(parts)}; nothing is shown of other patients, scanners or tracers."
+    )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """Parts of a sentence, one after the other."""
+    return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
 
 
 def _of_ct(rows: Sequence[Row], subject: str) -> str | None:
@@ -63,8 +69,7 @@ def _of_ct(rows: Sequence[Row], subject: str) -> str | None:
         row = _found(rows, name, mask)
         if row is not None:
             parts.append(f"{text} {shown_value(row, row['value'])}{unit}")
-    listed = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
-    return f"On {subject}, against the true CT, {listed}; nothing is shown of other patients or scanners."
+    return f"On {subject}, against the true CT, {_listed(parts)}; nothing is shown of other patients or scanners."
 
 
 _OF_CT = (
