@@ -32,9 +32,7 @@ def evaluate(
             help="What PREDICTION is of, such as mr-to-ct: which numbers are measured.", show_default="lowcount-pet"
         ),
     ] = None,
-    normals: Annotated[
-        Path | None, typer.Option(help="Normal limits of polar maps (JSON), for a total perfusion deficit.")
-    ] = None,
+    normals: options.Normals = None,
     reference_kind: options.ReferenceKindOption = options.ReferenceKind.ONE_SCAN,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Also write to a .json or .csv file.")] = None,
     resample: options.Resample = False,

@@ -77,6 +77,9 @@ ReferenceKindOption = Annotated[
 SourceImage = Annotated[
     Path | None, typer.Option("--source", help="Image it was made from; it and its Gaussians stand beside it.")
 ]
+Normals = Annotated[
+    Path | None, typer.Option(help="Normal limits of polar maps (JSON), for a total perfusion deficit.")
+]
 FullCounts = Annotated[
     Path | None,
     typer.Option(

@@ -29,9 +29,7 @@ def report(
         str | None,
         typer.Option(help="Whose measurements are made, such as lowcount-mpi.", show_default="by the kind of image"),
     ] = None,
-    normals: Annotated[
-        Path | None, typer.Option(help="Normal limits of polar maps (JSON), for a total perfusion deficit.")
-    ] = None,
+    normals: options.Normals = None,
     curves: Annotated[
         bool,
         typer.Option(
