@@ -7,7 +7,7 @@ logs, averages weights and saves; then as many of a bare loop over batches that 
 clipping, AdamW, nothing else. So what else the machine does meets both; on a busy one the wall clock says little, and
 the processor time of the training's thread, in which waiting for data is not contained, says more (with one thread
 only). Validation is not counted. The first steps of
-each turn are left out, as batches were drawn ahead meanwhile.
+each turn are left out, as batches were drawn ahead meanwhile. The interval is a bootstrap over turns.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from nmsynth.core.units import Unit
 from nmsynth.data.feed import AHEAD
 from nmsynth.data.method_patches import MethodBatches
 from nmsynth.data.prepared import PreparedCase
+from nmsynth.metrics.agreement import cluster_bootstrap
 from nmsynth.models.methods import MethodSpec, build_method
 from nmsynth.training.method_trainer import TrainingOptions, train_method
 
@@ -39,12 +40,12 @@ BAR = 0.95
 """Steps a second of the training over those of the bare loop that the project asks of itself."""
 SPEC = MethodSpec(name="unet")
 SIZES = {
-    "small": {"patch": (16, 32, 32), "channels": (8, 16, 32), "batch": 2, "steps": 14, "turns": 5},
+    "small": {"patch": (16, 32, 32), "channels": (8, 16, 32), "batch": 2, "steps": 14, "turns": 20},
     "as planned for a CPU": {
         "dimensions": "2.5d", "context": 5, "patch": (1, 64, 64), "channels": (16, 32, 64, 128), "batch": 8,
-        "steps": 14, "turns": 5,
+        "steps": 14, "turns": 20,
     },
-    "3D patches": {"patch": (32, 64, 64), "channels": (16, 32, 64, 128), "batch": 2, "steps": 7, "turns": 2},
+    "3D patches": {"patch": (32, 64, 64), "channels": (16, 32, 64, 128), "batch": 2, "steps": 7, "turns": 4},
 }  # fmt: skip
 
 
@@ -146,9 +147,15 @@ def make_cases(folder: Path, n_cases: int = 4) -> list[PreparedCase]:
     return cases
 
 
+def _speed(turns: np.ndarray) -> float:
+    """Speed of the training over the bare loop's by the wall clock; shape ``(turn, trained or bare, clock)``."""
+    trained, bare = turns[:, :, 0].sum(axis=0).tolist()
+    return float(bare / trained)
+
+
 def measure(name: str, workers: int, threads: int) -> dict[str, Any]:
-    """One training and its bare loop, by turns."""
-    size = SIZES[name]
+    """One training and its bare loop, by turns; fewer with processes that draw."""
+    size = SIZES[name] | ({"turns": 8} if workers else {})
     plan = plan_of(size)
     with tempfile.TemporaryDirectory() as folder:
         cases = make_cases(Path(folder))
@@ -165,6 +172,7 @@ def measure(name: str, workers: int, threads: int) -> dict[str, Any]:
     ]
     n_kept = size["steps"] - AHEAD - 1
     (trained, trained_cpu), (bare, bare_cpu) = (sum(p[k] for p in pairs).tolist() for k in (0, 1))
+    interval = cluster_bootstrap([np.array([pair]) for pair in pairs], statistic=_speed)
     waiting = float(dict(zip(log[0].split(","), log[-1].split(","), strict=True))["waiting"])
     return {
         "network": name,
@@ -176,6 +184,7 @@ def measure(name: str, workers: int, threads: int) -> dict[str, Any]:
         "steps_per_second": round(n_kept * len(pairs) / trained, 3),
         "bare_steps_per_second": round(n_kept * len(pairs) / bare, 3),
         "ratio": round(bare / trained, 3),
+        "ratio_interval": [round(bound, 3) for bound in (interval.lower, interval.upper)] if interval else None,
         "ratio_of_each_turn": [round(b[0] / a[0], 3) for a, b in pairs],
         "median_ratio": round(statistics.median(b[0] / a[0] for a, b in pairs), 3),
         "processor_ratio": round(bare_cpu / trained_cpu, 3),
@@ -207,7 +216,7 @@ def main() -> None:
         "load_average": [round(load, 1) for load in loads],
         "bar": BAR,
         "runs": rows,
-        "met_by_wall_clock": all(row["median_ratio"] >= BAR for row in rows if row["workers"] == 0),
+        "met_by_wall_clock": all(row["ratio"] >= BAR for row in rows if row["workers"] == 0),
         "met_by_processor_time": all(row["processor_ratio"] >= BAR for row in rows if row["workers"] == 0),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmsynth.core.errors import InputError
-from nmsynth.core.normalisation import Normalisation, bright_level
+from nmsynth.core.normalisation import Normalisation, activity_level, bright_level
 
 NUMBERS = st.floats(-3000, 3000, width=32)
 POSITIVE = st.floats(0.01, 1e4)
@@ -35,6 +35,39 @@ def test_robust_takes_out_the_scale_of_an_image(factor):
     own, scaled = normalisation.fit(image), normalisation.fit(factor * image)
     assert np.allclose(own.apply(image), scaled.apply(factor * image), atol=1e-4)
     assert normalisation.typical().invert(own.apply([200.0]))[0] == pytest.approx(200.0, rel=1e-3)
+
+
+def activity(noise=0.0, pad=0):
+    """A body of 1, an organ of 4, and noise of no mean between them and nothing outside."""
+    image = np.zeros((24, 60, 60))
+    image[:, 10:50, 10:50] = 1.0
+    image[6:16, 20:35, 20:35] = 4.0
+    image += noise * np.random.default_rng(3).standard_normal(image.shape) * (image > 0)
+    return np.pad(image, pad)
+
+
+@given(factor=st.floats(1e-3, 1e6))
+def test_a_level_takes_out_the_unit_of_an_image_and_gives_it_back(factor):
+    normalisation = Normalisation(kind="level", scale=3.0)
+    own, scaled = (normalisation.fit(f * activity(), (4.0, 4.0, 4.0)) for f in (1.0, factor))
+    assert np.allclose(own.apply(activity()), scaled.apply(factor * activity()), atol=1e-5)
+    assert np.allclose(scaled.invert(own.apply(activity())), factor * activity(), rtol=1e-5)
+    assert own.scale == pytest.approx(3.0 * activity_level(activity(), (4.0, 4.0, 4.0)))
+
+
+def test_noise_voxels_and_field_of_view_hardly_move_a_level():
+    level = activity_level(activity(), (4.0, 4.0, 4.0))
+    assert 1.0 < level < 4.0
+    assert activity_level(activity(noise=1.0), (4.0, 4.0, 4.0)) == pytest.approx(level, rel=0.03)
+    assert activity_level(activity(pad=13), (4.0, 4.0, 4.0)) == pytest.approx(level, rel=0.1)
+    halved = activity().reshape(12, 2, 30, 2, 30, 2).mean(axis=(1, 3, 5))
+    assert activity_level(halved, (8.0, 8.0, 8.0)) == pytest.approx(level, rel=0.1)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 8, 8)), -np.ones((4, 8, 8))])
+def test_image_without_a_level_is_refused(image):
+    with pytest.raises(InputError, match="no cube of 20 mm has a positive mean"):
+        activity_level(image, (4.0, 4.0, 4.0))
 
 
 def test_twice_the_activity_stays_twice_the_number():

@@ -5,6 +5,7 @@ import pytest
 from nmsynth.core.units import Unit
 from nmsynth.data.fingerprint import Fingerprint, ImageStatistics
 from nmsynth.data.plan_rules import plan_batch, plan_channels, plan_from_fingerprint, plan_patch
+from nmsynth.models.plan_envelope import planned_units
 
 
 def kind_of(
@@ -58,6 +59,35 @@ def test_ct_and_mr_keep_their_scales():
     assert not plan.residual
     assert plan.schedule.region_share == 0.0
     assert plan.task == "mr-pet-to-ct"
+
+
+def spect(unit, level=0.5):
+    """Statistics of SPECT whose 99.5th percentile is 9 and whose level is the same in every image."""
+    kind = kind_of("NM", unit)
+    kind.levels = [level] * 3
+    return kind
+
+
+def test_spect_is_planned_by_the_level_of_each_image():
+    plan = plan_from_fingerprint(fingerprint(target=spect(Unit.BQML), sources={"spect": spect(Unit.BQML)}))
+    assert plan.residual
+    assert (plan.target.normalisation.kind, plan.target.normalisation.scale) == ("level", 18.0)
+    assert plan.target_level_of_source  # what attenuation takes is learned
+    counts = plan_from_fingerprint(fingerprint(target=spect(Unit.COUNTS), sources={"spect": spect(Unit.COUNTS)}))
+    assert not counts.target_level_of_source  # an eighth of the counts is not to be made eight times brighter
+    assert set(planned_units(counts.sources[0])) == {Unit.COUNTS, Unit.BQML, Unit.RELATIVE}
+
+
+def test_a_source_of_unknown_scale_leaves_the_target_without_one():
+    plan = plan_from_fingerprint(fingerprint(target=spect(Unit.BQML), sources={"spect": spect(Unit.RELATIVE)}))
+    assert (plan.sources[0].unit, plan.target.unit) == (Unit.RELATIVE, Unit.RELATIVE)
+    assert plan.residual
+    assert not plan.target_level_of_source
+
+
+def test_spect_from_another_modality_has_no_level_to_come_back_to():
+    plan = plan_from_fingerprint(fingerprint(target=spect(Unit.BQML), sources={"ct": CT}))
+    assert plan.target.normalisation.kind in ("linear", "asinh")
 
 
 def test_hot_spots_are_compressed_where_another_modality_predicts_them():

@@ -3,6 +3,7 @@ import pytest
 
 from nmsynth.core import geometry
 from nmsynth.core.errors import InputError
+from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import ConditionPlan
 from nmsynth.core.units import Unit
 from nmsynth.data.fingerprint import take_fingerprint
@@ -121,6 +122,27 @@ def test_case_has_every_level_with_what_is_told_of_it(tmp_path):
     for level, seed in enumerate((0, 1)):
         assert np.allclose(case.source(level)[0], pet(seed).array / 2, atol=1e-6)
     assert np.allclose(case.target_normalisation().invert(case.target), pet(2).array, atol=1e-5)
+
+
+def spect_rows(folder, unit):
+    """A SPECT image, and beside it one of three times the values as the target."""
+    source = pet(0, unit=unit, modality="NM", array=200 * pet(0).array)
+    write_nifti(source, folder / "spect.nii.gz")
+    write_nifti(source.with_array(3 * source.array), folder / "target.nii.gz")
+    return [
+        ManifestRow("c", "s", "train", "source", "spect", "spect.nii.gz", None, "NM", unit.value),
+        ManifestRow("c", "s", "train", "target", "", "target.nii.gz", None, "NM", unit.value),
+    ]
+
+
+@pytest.mark.parametrize(("unit", "ratio"), [(Unit.BQML, 3.0), (Unit.COUNTS, 1.0)])
+def test_levels_keep_the_ratio_of_what_is_calibrated_alone(tmp_path, unit, ratio):
+    level = Normalisation(kind="level", scale=2.0)
+    images = [image_plan(name, modality="NM", unit=unit, normalisation=level) for name in ("spect", "target")]
+    case = prepared(tmp_path, spect_rows(tmp_path, unit), sources=(images[0],), target=images[1], conditions=())
+    assert np.allclose(case.target, ratio * case.source(0)[0], rtol=1e-5)
+    assert case.source(0).max() < 2
+    assert np.allclose(case.target_normalisation().invert(case.target), 600 * pet(0).array, rtol=1e-4)
 
 
 def test_weight_and_labels_say_what_counts(tmp_path):

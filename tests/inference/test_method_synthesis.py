@@ -10,13 +10,16 @@ import torch
 
 from nmsynth.core.errors import EnvelopeError, InputError, UnsafeInputError
 from nmsynth.core.geometry import affine_from_axes
-from nmsynth.core.normalisation import Normalisation
-from nmsynth.core.plan import ConditionPlan
+from nmsynth.core.normalisation import Normalisation, activity_level
+from nmsynth.core.plan import ConditionPlan, ImagePlan
 from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
 from nmsynth.inference import MethodModel, load_model, synthesize
 from nmsynth.inference.guard import ALL_ZERO
+from nmsynth.inference.method_inputs import method_inputs
 from nmsynth.inference.method_synthesis import back_on_grid
+from nmsynth.inference.settings import SynthesisSettings
+from nmsynth.models.plan_envelope import envelope_from_plan
 from tests.helpers import make_volume
 from tests.models.method_packages import COUNTS, CT, PET, make_method_card, make_plan, save_tiny_method, tiny_method
 from tests.models.packages import FDG, make_pet
@@ -83,6 +86,33 @@ def test_twice_the_activity_of_twice_the_injection_is_twice_the_image(model):
     twice = once.with_array(2 * once.array, acquisition=replace(GIVEN, injected_activity_bq=6e8))
     first, second = (synthesize(volume, model, settings=SETTINGS).image for volume in (once, twice))
     np.testing.assert_allclose(second.array, 2 * first.array, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("unit", [Unit.BQML, Unit.COUNTS, Unit.RELATIVE])
+def test_a_level_takes_any_scale_and_gives_it_back(unit):
+    level = ImagePlan(name="spect", modality="NM", unit=Unit.BQML, normalisation=Normalisation(kind="level", scale=3.0))
+    plan = make_plan(sources=(level,), target=level, conditions=())
+    model = model_of(make_method_card(plan, envelope=envelope_from_plan(plan)))
+    volume = pet(modality="NM", unit=unit, suv_rule=None)
+    once, thousandfold = (
+        synthesize(volume.with_array(f * volume.array), model, settings={"threads": 1}).image for f in (1.0, 1000.0)
+    )
+    assert (once.unit, thousandfold.unit) == (unit, unit)
+    np.testing.assert_allclose(thousandfold.array, 1000 * once.array, rtol=1e-3, atol=1e-3 * float(once.array.max()))
+
+
+def test_a_target_on_another_scale_of_the_level_is_undone_by_it():
+    scaled = Normalisation(kind="level", scale=6.0)
+    source = ImagePlan(
+        name="spect", modality="NM", unit=Unit.BQML, normalisation=Normalisation(kind="level", scale=3.0)
+    )
+    plan = make_plan(
+        sources=(source,), target=source.model_copy(update={"normalisation": scaled}), conditions=(), residual=False
+    )
+    model = model_of(make_method_card(plan, envelope=envelope_from_plan(plan)))
+    volume = pet(modality="NM", suv_rule=None)
+    inputs = method_inputs(volume, model, SynthesisSettings(threads=1))
+    assert inputs.target_scale.scale == pytest.approx(6.0 * activity_level(volume.array, volume.spacing_mm))
 
 
 def test_factors_of_slices_go_back_slice_by_slice(identity):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +19,10 @@ FloatImage = npt.NDArray[np.float32]
 FOREGROUND_SHARE = 0.05
 """Share of the 99th percentile above which a voxel of an image without a scale belongs to the body."""
 
-Kind = Literal["linear", "asinh", "window", "robust"]
+LEVEL_CUBE_MM = 20.0
+"""Side of the cubes whose means tell the level of an image of activity: large enough that noise hardly moves them."""
+
+Kind = Literal["linear", "asinh", "window", "robust", "level"]
 
 
 class Normalisation(Settings):
@@ -35,13 +39,17 @@ class Normalisation(Settings):
     ``robust``
         ``y = x / scale`` with the scale of **each image**, the 95th percentile of its body, for MR, which has no scale
         of its own. An image that is synthesised comes back on the scale of the plan.
+    ``level``
+        ``y = x / (scale L)`` with the level ``L`` of **each image** (:func:`activity_level`), for SPECT and planar
+        images, which seldom are calibrated: what is proportional to activity may come in any unit, and an image that is
+        synthesised comes back on the scale of its source.
     """
 
     kind: Kind
     offset: float = 0.0
     """Unit of the image."""
     scale: float = 1.0
-    """Unit of the image; positive."""
+    """Unit of the image, of ``level`` a multiple of it; positive."""
     knee: float = 1.0
     """Of ``asinh``, unit of the image; positive."""
     low: float | None = None
@@ -58,22 +66,26 @@ class Normalisation(Settings):
             raise ValueError("a window needs low < high")
         return self
 
-    def fit(self, image: npt.ArrayLike) -> FittedNormalisation:
+    def fit(self, image: npt.ArrayLike, spacing_mm: Sequence[float] = ()) -> FittedNormalisation:
         """The normalisation of one image.
 
         Parameters
         ----------
         image
-            Any shape, unit of this normalisation; only ``robust`` looks at it.
+            Axes ``(z, y, x)``, unit of this normalisation; only ``robust`` and ``level`` look at it.
+        spacing_mm
+            Voxel size along its axes [mm], for ``level``.
 
         Raises
         ------
         InputError
             If the image is empty, where it sets its own scale.
         """
-        if self.kind != "robust":
-            return FittedNormalisation(self.kind, self.offset, self.scale, self.knee, self.low, self.high)
-        return FittedNormalisation("robust", 0.0, bright_level(image))
+        if self.kind == "robust":
+            return FittedNormalisation("robust", 0.0, bright_level(image))
+        if self.kind == "level":
+            return FittedNormalisation("level", 0.0, self.scale * activity_level(image, spacing_mm))
+        return self.typical()
 
     def typical(self) -> FittedNormalisation:
         """The normalisation of the plan, by which a synthetic image gets its scale."""
@@ -152,3 +164,43 @@ def bright_level(image: npt.ArrayLike) -> float:
             "Leave the image out."
         )
     return high
+
+
+def activity_level(image: npt.ArrayLike, spacing_mm: Sequence[float]) -> float:
+    """How bright an image of activity is, in its own unit; noise and the field of view hardly move it.
+
+    With the means ``b`` over cubes of about 20 mm around every voxel, as far as they are positive, it is
+    ``sum(b^2) / sum(b)``, the mean that a unit of activity sees: what is empty does not count, and it hangs on no
+    threshold. Twice the image has twice the level.
+
+    Parameters
+    ----------
+    image
+        Axes ``(z, y, x)``, any unit that is proportional to activity or counts.
+    spacing_mm
+        Voxel size along ``(z, y, x)`` [mm].
+
+    Raises
+    ------
+    InputError
+        If the mean of no cube is positive.
+
+    Examples
+    --------
+    >>> activity_level(np.full((4, 9, 9), 8.0), (5.0, 4.0, 4.0))
+    8.0
+    """
+    values = np.asarray(image, dtype=np.float64)
+    for axis, (n, side) in enumerate(zip(values.shape, spacing_mm, strict=True)):
+        half = round((LEVEL_CUBE_MM / side - 1) / 2)
+        first, last = np.clip(np.arange(n) - half, 0, None), np.clip(np.arange(n) + half + 1, None, n)
+        sums = np.cumsum(np.insert(values, 0, 0.0, axis=axis), axis=axis)
+        width = (last - first).reshape([-1 if k == axis else 1 for k in range(values.ndim)])
+        values = (sums.take(last, axis=axis) - sums.take(first, axis=axis)) / width
+    positive = values[values > 0]
+    if not positive.size:
+        raise InputError(
+            "An image of activity is normalised by its own level; it has none, as no cube of 20 mm has a positive "
+            "mean. Leave the image out."
+        )
+    return float(np.square(positive).sum() / positive.sum())

@@ -177,10 +177,21 @@ class Plan(Settings):
             raise ValueError("only a 2.5d plan has a context of slices")
         if self.residual and self.sources[0].normalisation != self.target.normalisation:
             raise ValueError("a residual needs the first source on the target's scale: give both one normalisation")
+        if self.target.normalisation.kind == "level" and self.sources[0].normalisation.kind != "level":
+            raise ValueError("a target with a level of its own needs a first source with one, whose scale it is given")
         names = [s.name for s in self.sources]
         if len(set(names)) != len(names):
             raise ValueError("sources must have different names")
         return self
+
+    @property
+    def target_level_of_source(self) -> bool:
+        """Whether the target is normalised by the level of the first source.
+
+        So it is where both are calibrated, and their ratio is learned; else each has its own level, as that ratio means
+        nothing.
+        """
+        return self.target.normalisation.kind == "level" and self.target.unit not in (Unit.COUNTS, Unit.RELATIVE)
 
     @property
     def spatial_dims(self) -> int:

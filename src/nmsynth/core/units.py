@@ -46,6 +46,11 @@ class Unit(StrEnum):
         """Whether the unit is one of the standardised uptake values."""
         return self.name.startswith("SUV_")
 
+    @property
+    def is_proportional(self) -> bool:
+        """Whether values are proportional to activity or detected events, zero being none."""
+        return self.is_suv or self in (Unit.BQML, Unit.BECQUEREL, Unit.COUNTS, Unit.RELATIVE)
+
     @classmethod
     def parse(cls, text: str) -> Unit:
         """Return the unit of that text, in small letters or capitals; what stands in brackets may be left out.

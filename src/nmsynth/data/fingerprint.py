@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.normalisation import activity_level
 from nmsynth.core.progress import Progress, silent
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
@@ -41,6 +42,8 @@ class ImageStatistics:
     """Radionuclide and radiopharmaceutical that images state, each pair once."""
     percentiles: list[list[float]] = field(default_factory=list)
     """Of the values in the body, one list an image; see :data:`PERCENTILES`."""
+    levels: list[float] = field(default_factory=list)
+    """Of images of SPECT and planar cameras, which have no scale of their own."""
 
     def median(self, name: str) -> tuple[float, float, float]:
         """Median over the images of ``spacings_mm``, ``shapes`` or ``extents_mm``."""
@@ -50,6 +53,11 @@ class ImageStatistics:
     def percentile(self, which: float) -> float:
         """Median over the images of a percentile in the body."""
         return float(np.median([p[PERCENTILES.index(which)] for p in self.percentiles]))
+
+    def peak_over_level(self) -> float:
+        """Median over the images of the 99.5th percentile in the body over the level."""
+        highest = [p[PERCENTILES.index(99.5)] for p in self.percentiles]
+        return float(np.median(np.asarray(highest) / np.asarray(self.levels)))
 
     @property
     def attenuation_corrected(self) -> bool | None:
@@ -177,4 +185,6 @@ def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> 
     known.shapes.append(volume.spatial_shape)
     z, y, x = (n * s for n, s in zip(volume.spatial_shape, volume.spacing_mm, strict=True))
     known.extents_mm.append((z, y, x))
+    if volume.modality == "NM":
+        known.levels.append(activity_level(volume.array, volume.spacing_mm))
     known.percentiles.append([float(v) for v in np.percentile(values, PERCENTILES)])

@@ -107,7 +107,8 @@ class MethodBatches(IterableDataset[Batch]):
         stack, inner = _read_inside(case.layers, layers, start, wide)
         # where the middle of the patch lies in what was read; beyond its border the sampler goes on by itself
         middle = [c + (n - 1) / 2 - a for c, n, (a, _) in zip(corner, size, inner, strict=True)]
-        return warp_stack(stack, warp, middle, size)
+        # of what is not a source, a network for slices sees the middle one alone
+        return warp_stack(stack, warp, middle, size, target_slices=1 if self.plan.spatial_dims == 2 else None)
 
     def _corner(self, case: PreparedCase, size: tuple[int, ...], rng: np.random.Generator) -> list[int]:
         """Where a patch starts: at a labelled region, or anywhere that its centre is in the body."""

@@ -53,7 +53,8 @@ def plan_from_fingerprint(
     - **Normalisation**: SUV and activity linear with zero kept, by the 99.5th percentile of the body, or where they are
       predicted from another modality and reach beyond eight times their median, by asinh with the median as its knee;
       HU by a window of -1024 to what the 99.5th percentile needs, in thousands; MR by the 95th percentile of each
-      image's own body.
+      image's own body; SPECT and planar images by each image's own level, which is the source's also for the target
+      where both are calibrated.
     - **Residual**: where the first source is the target's modality and unit.
 
     Parameters
@@ -73,6 +74,11 @@ def plan_from_fingerprint(
     sources = [
         _image(name, s, optional=s.n_cases < fingerprint.n_cases) for name, s in _ordered(fingerprint, target.modality)
     ]
+    if target.normalisation.kind == "level" and sources[0].normalisation.kind != "level":
+        target = target.model_copy(update={"normalisation": _linear(fingerprint.target)})  # no level to come back to
+    elif target.normalisation.kind == "level" and sources[0].unit is not target.unit:
+        # that one of the two has an unknown scale leaves their ratio unknown
+        sources[0], target = (image.model_copy(update={"unit": Unit.RELATIVE}) for image in (sources[0], target))
     residual = sources[0].modality == target.modality and sources[0].unit is target.unit
     if residual:
         sources[0] = sources[0].model_copy(update={"normalisation": target.normalisation})
@@ -172,8 +178,10 @@ def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePl
         normalisation = Normalisation(kind="window", scale=1000.0, low=AIR_HU, high=high)
     elif statistics.modality == "MR":
         normalisation = Normalisation(kind="robust", scale=_digits(max(statistics.percentile(95.0), 1e-6)))
+    elif statistics.levels:
+        normalisation = Normalisation(kind="level", scale=_digits(max(statistics.peak_over_level(), 1e-6)))
     else:
-        normalisation = Normalisation(kind="linear", scale=_digits(max(statistics.percentile(99.5), 1e-6)))
+        normalisation = _linear(statistics)
     return ImagePlan(
         name=name,
         modality=statistics.modality,
@@ -184,6 +192,11 @@ def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePl
         tracers=tuple(sorted(statistics.tracers)),
         optional=optional,
     )
+
+
+def _linear(statistics: ImageStatistics) -> Normalisation:
+    """Divided by the 99.5th percentile of the body."""
+    return Normalisation(kind="linear", scale=_digits(max(statistics.percentile(99.5), 1e-6)))
 
 
 def _compressed(normalisation: Normalisation, statistics: ImageStatistics) -> Normalisation:

@@ -9,7 +9,7 @@ from nmsynth.core.volume import Volume
 
 
 def as_planned(volume: Volume, image: ImagePlan, *, where: str = "", remedy: str) -> Volume:
-    """Convert an image to the unit of a plan.
+    """Convert an image to the unit of a plan, or leave it in its own where it is normalised by its level.
 
     Parameters
     ----------
@@ -33,6 +33,8 @@ def as_planned(volume: Volume, image: ImagePlan, *, where: str = "", remedy: str
         raise InputError(
             f"{where}the plan wants {image.modality} as {image.name}; the image is {volume.modality:.16}. {remedy}"
         )
+    if image.normalisation.kind == "level" and volume.unit.is_proportional:
+        return volume  # its level stands for any scale
     if image.unit.is_suv and volume.unit is not image.unit:
         volume = volume.to_suv(next(kind for kind in SuvKind if kind.unit is image.unit))
     if volume.unit is not image.unit:

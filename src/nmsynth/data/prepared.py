@@ -141,10 +141,10 @@ def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Pl
             "plan with dimensions 2d."
         )
     target = _checked(resample(target, affine, shape, fill=plan.target.fill), target_row)
-    fitted = plan.target.normalisation.fit(target.array)
     sources = _Sources([], [], {}, np.ones(shape, dtype=bool), np.ones(shape, dtype=bool))
     for image in plan.sources:
         _add_source(sources, image, rows, root, affine)
+    fitted = _target_scale(plan, target, sources)
     body = _body(rows, root, target, affine, shape)
     weight = np.where(body, sources.seen, OUTSIDE_WEIGHT) * sources.field
     labels = _labels(rows, root, affine, shape)
@@ -180,6 +180,16 @@ class _Sources:
     """Voxels where every source has values and not the fill of an image that was cut or turned."""
 
 
+def _target_scale(plan: Plan, target: Volume, sources: _Sources) -> FittedNormalisation:
+    """By which the target is normalised: its own, or that of the first source, the median of its levels."""
+    if not plan.target_level_of_source:
+        return plan.target.normalisation.fit(target.array, target.spacing_mm)
+    first = [row for _, row in sources.channels[0] if row is not None]
+    scales = [sources.normalisations[row.name or plan.sources[0].name]["scale"] for row in first]
+    ratio = plan.target.normalisation.scale / plan.sources[0].normalisation.scale
+    return FittedNormalisation("level", 0.0, ratio * float(np.median(scales)))
+
+
 def _add_source(
     sources: _Sources, image: ImagePlan, rows: Sequence[ManifestRow], root: Path, affine: npt.NDArray[np.float64]
 ) -> None:
@@ -198,7 +208,7 @@ def _add_source(
             mask = volume.with_array(seen.astype(np.float32))
             sources.seen[...] &= resample(mask, affine, (n_z, n_y, n_x), order=0).array > 0
         moved = _checked(resample(volume, affine, (n_z, n_y, n_x), fill=image.fill), row)
-        scale = image.normalisation.fit(moved.array)
+        scale = image.normalisation.fit(moved.array, moved.spacing_mm)
         sources.normalisations[row.name or image.name] = scale.to_json()
         alternatives.append((len(sources.layers), row))
         sources.layers.append(scale.apply(moved.array))

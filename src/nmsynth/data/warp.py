@@ -89,7 +89,9 @@ def is_warped(plan: Plan) -> bool:
     return a.rotation_degrees > 0 or a.zoom > 0 or a.shift_mm > 0
 
 
-def warp_stack(stack: FloatArray, warp: Warp, middle: Sequence[float], size: Sequence[int]) -> FloatArray:
+def warp_stack(
+    stack: FloatArray, warp: Warp, middle: Sequence[float], size: Sequence[int], *, target_slices: int | None = None
+) -> FloatArray:
     """Layers of a patch: sources and target interpolated, weight and labels by the nearest voxel.
 
     Parameters
@@ -102,23 +104,31 @@ def warp_stack(stack: FloatArray, warp: Warp, middle: Sequence[float], size: Seq
         Where the middle of the patch lies in it, along ``(z, y, x)`` [voxels].
     size
         Of the patch, along ``(z, y, x)``.
+    target_slices
+        How many slices of target, weight and labels are wanted around the middle one, where the sources have more
+        (2.5D); the others are 0. An even number less than those of the patch; all of them where not given.
 
     Returns
     -------
         Shape ``(layer, *size)``; beyond the border images go on, weight and labels are 0.
     """
-    n_sources = len(stack) - 1 - N_LABELLED
-    still = np.zeros(3)
-    if warp.shift.any():
-        parts = [(slice(0, n_sources), warp.shift, True), (slice(n_sources, n_sources + 1), still, True)]
+    n, n_sources, n_images = len(stack), len(stack) - 1 - N_LABELLED, len(stack) - N_LABELLED
+    wanted = size[0] if target_slices is None else target_slices
+    still = np.asarray(middle, dtype=np.float64)
+    grid = _grid(stack.shape[2:], warp.plane, still[1:], size[1:])
+    labels = (slice(n_images, n), wanted, still[0], grid, False)
+    if wanted == size[0] and not warp.shift.any():
+        parts = [(slice(0, n_images), size[0], still[0], grid, True), labels]
     else:
-        parts = [(slice(0, n_sources + 1), still, True)]
-    parts.append((slice(n_sources + 1, None), still, False))
-    out = np.empty((len(stack), *size), dtype=np.float32)
-    for layers, shift, smooth in parts:
-        centre = np.asarray(middle) + shift
-        deep = _along_z(stack[layers], warp.depth, centre[0], size[0], smooth=smooth)
-        out[layers] = _in_plane(deep, warp.plane, centre[1:], size[1:], smooth=smooth)
+        moved = still + warp.shift
+        moved_grid = _grid(stack.shape[2:], warp.plane, moved[1:], size[1:]) if warp.shift.any() else grid
+        sources = (slice(0, n_sources), size[0], moved[0], moved_grid, True)
+        parts = [sources, (slice(n_sources, n_images), wanted, still[0], grid, True), labels]
+    out = np.zeros((len(stack), *size), dtype=np.float32)
+    for layers, n_slices, depth, places, smooth in parts:
+        skipped = (size[0] - n_slices) // 2
+        deep = _along_z(stack[layers], warp.depth, depth, n_slices, smooth=smooth)
+        out[layers, skipped : skipped + n_slices] = _in_plane(deep, places, smooth=smooth)
     return out
 
 
@@ -141,26 +151,27 @@ def _along_z(stack: FloatArray, step: float, centre: float, n: int, *, smooth: b
     return out
 
 
-def _in_plane(
-    stack: FloatArray,
-    plane: npt.NDArray[np.float64],
-    centre: npt.NDArray[np.float64],
-    size: Sequence[int],
-    *,
-    smooth: bool,
-) -> FloatArray:
-    """Slices at the places that a matrix ``(y, x)`` gives around a centre, by torch's sampler of axes ``(x, y)``."""
-    (n_y, n_x), (rows, columns) = size, stack.shape[2:]
+def _grid(
+    whole: Sequence[int], plane: npt.NDArray[np.float64], centre: npt.NDArray[np.float64], size: Sequence[int]
+) -> torch.Tensor:
+    """Places that a matrix ``(y, x)`` gives around a centre, for torch's sampler of axes ``(x, y)``."""
+    (n_y, n_x), (rows, columns) = size, whole
     y, x = np.arange(n_y)[:, None] - (n_y - 1) / 2, np.arange(n_x)[None] - (n_x - 1) / 2
-    place_y = centre[0] + plane[0, 0] * y + plane[0, 1] * x
-    place_x = centre[1] + plane[1, 0] * y + plane[1, 1] * x
     # with align_corners=False the first voxel's centre lies at -1 + 1/n
-    grid = np.stack([(2 * place_x + 1) / columns - 1, (2 * place_y + 1) / rows - 1], axis=-1).astype(np.float32)
+    grid = np.empty((1, n_y, n_x, 2), dtype=np.float32)
+    grid[0, ..., 0] = (2 * (centre[1] + plane[1, 0] * y + plane[1, 1] * x) + 1) / columns - 1
+    grid[0, ..., 1] = (2 * (centre[0] + plane[0, 0] * y + plane[0, 1] * x) + 1) / rows - 1
+    return torch.from_numpy(grid)
+
+
+def _in_plane(stack: FloatArray, grid: torch.Tensor, *, smooth: bool) -> FloatArray:
+    """Slices at the places of a grid."""
+    rows, columns = stack.shape[2:]
     sampled = F.grid_sample(
         torch.from_numpy(np.ascontiguousarray(stack)).reshape(1, -1, rows, columns),
-        torch.from_numpy(grid)[None],
+        grid,
         mode="bilinear" if smooth else "nearest",
         padding_mode="border" if smooth else "zeros",
         align_corners=False,
     )
-    return np.asarray(sampled.numpy().reshape(*stack.shape[:2], n_y, n_x))
+    return np.asarray(sampled.numpy().reshape(*stack.shape[:2], *grid.shape[1:3]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.config import nearest
 from nmsynth.core.errors import EnvelopeError, InputError
+from nmsynth.core.normalisation import FittedNormalisation
 from nmsynth.core.plan import ImagePlan, Plan
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.data.planned_image import as_planned
@@ -44,6 +45,8 @@ class MethodInputs:
         What a reader of the image should know.
     is_zero
         Whether the first source is zero everywhere.
+    target_scale
+        By which an answer becomes an image.
     """
 
     volumes: dict[str, Volume]
@@ -54,6 +57,7 @@ class MethodInputs:
     shape: tuple[int, int, int]
     flags: tuple[str, ...]
     is_zero: bool
+    target_scale: FittedNormalisation
 
 
 def method_inputs(
@@ -82,6 +86,7 @@ def method_inputs(
     flags += state.flags
     affine, shape = plan_grid(first, plan.spacing_mm)
     arrays = []
+    target_scale = plan.target.normalisation.typical()
     for image in plan.sources:
         if image.name not in volumes:
             arrays.append(image.normalisation.typical().apply(np.full(shape, image.fill, dtype=np.float32)))
@@ -92,9 +97,14 @@ def method_inputs(
             flags += _further(volume, image, affine, shape)
         planned = as_planned(volume, image, remedy="Give the image that the model's card names.")
         moved = resample(planned, affine, shape, fill=image.fill)
-        fitted = image.normalisation.typical() if state.is_zero else image.normalisation.fit(moved.array)
+        typical = image.normalisation.typical()
+        fitted = typical if state.is_zero else image.normalisation.fit(moved.array, moved.spacing_mm)
         arrays.append(fitted.apply(moved.array))
-    return MethodInputs(volumes, np.stack(arrays), condition, facts, affine, shape, tuple(flags), state.is_zero)
+        if volume is first and plan.target.normalisation.kind == "level":
+            target_scale = replace(target_scale, scale=target_scale.scale * fitted.scale / typical.scale)
+    return MethodInputs(
+        volumes, np.stack(arrays), condition, facts, affine, shape, tuple(flags), state.is_zero, target_scale
+    )
 
 
 def _by_role(given: Volume | Mapping[str, Volume], plan: Plan) -> dict[str, Volume]:

@@ -140,8 +140,7 @@ def _answers(
         threads=settings.threads,
         progress=progress,
     )
-    scale = plan.target.normalisation.typical()
-    return [scale.invert(answer) for answer in samples or [image]], dict(model.last_run)
+    return [inputs.target_scale.invert(answer) for answer in samples or [image]], dict(model.last_run)
 
 
 def _provenance(
@@ -175,7 +174,8 @@ def _placed(array: FloatImage, inputs: MethodInputs, plan: Plan, provenance: Pro
         )
     on_plan = Volume(array, inputs.affine, target.unit, target.modality)
     values = back_on_grid(on_plan, first).array
-    return first.with_array(values / _factor(first, target.unit), provenance=provenance)
+    factor = 1.0 if target.normalisation.kind == "level" else _factor(first, target.unit)
+    return first.with_array(values / factor, provenance=provenance)
 
 
 def _factor(first: Volume, unit: Unit) -> float | npt.NDArray[np.float32]:

@@ -16,7 +16,9 @@ _FDG = ("fdg", "fluorodeoxyglucose", "fludeoxyglucose")
 
 
 def planned_units(image: ImagePlan) -> tuple[Unit, ...]:
-    """Units in which an image may come: the plan's, and the activity that an SUV is made of."""
+    """Units in which an image may come: the plan's, and what can be made that, whatever its scale for a level."""
+    if image.normalisation.kind == "level":
+        return tuple(dict.fromkeys((image.unit, Unit.BQML, Unit.COUNTS, Unit.RELATIVE)))
     return (image.unit, Unit.BQML) if image.unit.is_suv else (image.unit,)
 
 

@@ -62,7 +62,7 @@ class MethodModule(lightning.LightningModule):
         """AdamW for each group of parameters, with the method's momentum; the learning rate is set at every step."""
         s, betas = self.schedule, (self.method.momentum, 0.99)
         self._optimisers = [
-            torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=betas)
+            torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=betas, fused=True)
             for parameters in self.method.groups(self.stage).values()
         ]
         for optimiser, state in zip(self._optimisers, self._restored or [], strict=self._restored is not None):
@@ -74,7 +74,7 @@ class MethodModule(lightning.LightningModule):
         """One batch; every ``accumulate``-th steps the optimisers."""
         s = self.schedule
         micro = index % s.accumulate
-        torch.manual_seed(hash_of(s.seed, self.step, micro, self.global_rank))
+        self._seed(hash_of(s.seed, self.step, micro, self.global_rank))
         groups = self.method.groups(self.stage)
         for (name, parameters), optimiser in zip(groups.items(), self._optimisers, strict=True):
             if len(groups) > 1:
@@ -89,6 +89,14 @@ class MethodModule(lightning.LightningModule):
         if micro == s.accumulate - 1:
             self.step += 1
             update_average(self.average, self.method, decay=average_decay(self.step, s.average_decay))
+
+    def _seed(self, number: int) -> None:
+        """Seed what draws on the device of the training."""
+        if self.device.type == "cpu":
+            # the same numbers as `torch.manual_seed`, which besides keeps a traceback a call for a GPU to come
+            torch.default_generator.manual_seed(number)
+        else:
+            torch.manual_seed(number)
 
     def _step(self, name: str, parameters: list[nn.Parameter], optimiser: torch.optim.Optimizer) -> None:
         """Step the optimiser of a group by its clipped gradient."""

@@ -221,7 +221,11 @@ def plan_summary(plan: Plan) -> dict[str, str]:
     def image(kind: Any) -> str:
         """An image and its normalisation."""
         n = kind.normalisation
-        how = {"robust": "by each image's body", "window": f"{n.low} to {n.high}, in {n.scale:g}"}
+        how = {
+            "robust": "by each image's body",
+            "level": f"in {n.scale:g} of each image's level",
+            "window": f"{n.low} to {n.high}, in {n.scale:g}",
+        }
         return f"{kind.modality} [{kind.unit.value}], {n.kind} {how.get(n.kind, f'in {n.scale:g}')}"
 
     s = plan.schedule
