@@ -78,3 +78,23 @@ def test_normal_limits_come_back_from_their_file(tmp_path, capsys):
     assert run(command) == 2
     with pytest.raises(InputError, match="this is another file"):
         NormalLimits.from_json({"mean": 3})
+
+
+def test_correction_is_measured_organ_by_organ():
+    labels = np.zeros((12, 30, 30))
+    labels[2:10, 3:27, 3:27], labels[4:8, 5:10, 5:10], labels[4:8, 15:20, 5:10] = 1, 2, 3
+    expected = np.choose(labels.astype(int), [0.0, 1.0, 4.0, 6.0])
+    masks = {"body": labels > 0, "liver": labels == 2, "brain": labels == 3}
+    reference = make_volume(array=expected, spacing_mm=(4.0, 4.0, 4.0), unit=Unit.SUV_BODY_WEIGHT, modality="PT")
+    wrong = reference.with_array(np.where(labels == 2, 3.6, np.where(labels == 3, 6.36, expected)))
+    found = evaluate(wrong, reference, masks=masks, task="nac-to-ac-pet")
+    assert found.value("organ error, median") == pytest.approx(0.08)
+    assert found.value("organ error, largest") == pytest.approx(0.1)
+    assert [found.value(f"voxels beyond {limit} %", mask="brain") for limit in (5, 10, 15)] == [1.0, 0.0, 0.0]
+    n = [(labels == k).sum() for k in range(4)]
+    assert found.value("error over mean") == pytest.approx(
+        (0.4 * n[2] + 0.36 * n[3]) / (n[1] + 4 * n[2] + 6 * n[3]), rel=1e-4
+    )
+    assert not any("Nothing regional" in warning for warning in found.warnings)
+    bare = evaluate(wrong, reference, task="nac-to-ac-pet")
+    assert any("takes masks of organs" in warning for warning in bare.warnings)

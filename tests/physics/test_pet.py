@@ -10,7 +10,15 @@ from nmsynth.data.scan import ReferenceScan
 from nmsynth.data.simulation import FINE, fine_grid
 from nmsynth.physics.attenuation import attenuation_factors
 from nmsynth.physics.noise import poisson, thin
-from nmsynth.physics.pet import ExpectedScan, Mismatch, PetProtocol, PetScanner, expected_scan, reconstruct_fractions
+from nmsynth.physics.pet import (
+    ExpectedScan,
+    Mismatch,
+    PetProtocol,
+    PetScanner,
+    expected_scan,
+    reconstruct_fractions,
+    with_attenuation,
+)
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector
 from nmsynth.physics.psf import GaussianBlur, PlaneMixing
 from nmsynth.physics.reconstruction import OsemSettings, osem
@@ -288,3 +296,29 @@ def test_without_attenuation_correction_the_middle_is_low_and_the_counts_are_the
     corrected, plain = ((float(centre_of(i, 40.0).mean()) / level, float(i[..., rim].mean()) / level) for i in both)
     assert corrected[0] == pytest.approx(2.0, rel=0.05)
     assert plain[0] < 0.6 * plain[1] < 0.6 * corrected[1]
+
+
+def test_another_map_misleads_the_same_counts():
+    mismatch = Mismatch(mu_shift_mm=(2.0, -1.0, 0.0))
+    given, coarse = scan(mismatch), 0.096 * cylinder(100.0, 48, 6.0)[..., ::2]
+    settings = {"settings": SETTINGS, "mismatch": mismatch}
+
+    def image(believed):
+        """Mean of the middle by what is believed, the counts being the same."""
+        found = reconstruct_fractions(believed, (1.0,), SETTINGS, torch.Generator().manual_seed(5))
+        return float(centre_of(found[0], 30.0).mean())
+
+    own, half = image(given), image(with_attenuation(given, coarse / 2, **settings))
+    # the reconstruction's own idea of the edge, pixel by pixel, is not the mean over fine ones
+    assert image(with_attenuation(given, coarse, **settings)) == pytest.approx(own, rel=0.02)
+    # a line through the middle passes 20 cm, of which half the attenuation is not corrected for
+    assert half < 0.5 * own
+    assert image(with_attenuation(given, coarse, **settings)) > half
+
+
+def test_a_map_of_another_grid_or_below_zero_is_refused():
+    given = scan()
+    with pytest.raises(InputError, match=r"must have the shape .48, 48, 4. of the reconstruction; found .8, 8, 4."):
+        with_attenuation(given, torch.zeros(8, 8, 4), settings=SETTINGS, mismatch=Mismatch())
+    with pytest.raises(InputError, match="not negative"):
+        with_attenuation(given, -torch.ones(48, 48, 4), settings=SETTINGS, mismatch=Mismatch())

@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +42,39 @@ def test_the_error_of_a_job_reaches_the_caller(tmp_path, workers):
     with pytest.raises(InputError, match="found -1"):
         run_jobs(write_square, [(tmp_path, 2), (tmp_path, -1)], workers=workers)
     assert (tmp_path / "2").exists()
+
+
+def wait_long(folder):
+    (folder / f"{os.getpid()}.pid").touch()
+    time.sleep(60)
+
+
+def is_alive(pid):
+    """Whether a process runs; one that has ended but was not yet reaped does not."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_processes_end_with_the_one_that_is_killed(tmp_path):
+    words = f"from tests.workflows.test_jobs import *; run_jobs(wait_long, [Path({str(tmp_path)!r})] * 2, workers=2)"
+    owner = subprocess.Popen([sys.executable, "-c", words], cwd=Path(__file__).parents[2])
+    try:
+        wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    finally:
+        owner.send_signal(signal.SIGKILL)
+        owner.wait()
+    pids = [int(path.stem) for path in tmp_path.iterdir()]
+    wait_until(lambda: not any(map(is_alive, pids)), longest_s=30)
+
+
+def wait_until(condition, longest_s=120):
+    ends = time.monotonic() + longest_s
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.1)
 
 
 def test_no_workers_are_refused(tmp_path):

@@ -221,6 +221,34 @@ def test_uncorrected_images_are_a_series_of_the_same_study(tmp_path):
     assert without.unit is Unit.RELATIVE
 
 
+@pytest.mark.parametrize("beds", [False, True])
+def test_the_same_counts_are_corrected_by_other_maps(tmp_path, beds):
+    settings = SimulatePetSettings(
+        phantom="cylinder", voxel_mm=8.0, length_mm=96.0, file_format="nifti", seed=3, beds=beds
+    )
+    plain = simulate_pet(settings, tmp_path / "plain")
+    own = read(tmp_path / "plain" / "reference" / "mu_map.nii.gz")
+    write_nifti(own.with_array(0.8 * own.array), tmp_path / "thin.nii.gz")
+    maps = {"own": tmp_path / "plain" / "reference" / "mu_map.nii.gz", "thin": tmp_path / "thin.nii.gz"}
+    record = simulate_pet(settings.model_copy(update={"attenuation": maps}), tmp_path / "out")
+    images = {name: read(tmp_path / "out" / f"{name}.nii.gz") for name in ("scan", "own", "thin")}
+    assert np.array_equal(images["scan"].array, read(tmp_path / "plain" / "scan.nii.gz").array)
+    middle = (slice(4, 8), slice(22, 28), slice(22, 28))
+    level = {name: float(image.array[middle].mean()) for name, image in images.items()}
+    assert level["own"] == pytest.approx(level["scan"], rel=0.01)
+    assert level["thin"] < 0.85 * level["scan"]
+    assert images["own"].acquisition == images["scan"].acquisition
+    assert (record["attenuation"], plain.get("attenuation")) == (["own", "thin"], None)
+    assert str(tmp_path) not in (tmp_path / "out" / "reference" / "simulation.json").read_text()
+
+
+@pytest.mark.parametrize("name", ["scan", "reference", "../out", "Own map"])
+def test_a_map_needs_a_name_that_is_free(tmp_path, name):
+    settings = SimulatePetSettings(phantom="cylinder", attenuation={name: tmp_path / "map.nii.gz"})
+    with pytest.raises(InputError, match="needs a name of small letters"):
+        simulate_pet(settings, tmp_path / "out")
+
+
 def test_time_of_flight_is_asked_for_by_its_resolution(tmp_path):
     settings = SimulatePetSettings(
         phantom="cylinder", voxel_mm=8.0, length_mm=64.0, file_format="nifti", timing_ps=400.0

@@ -19,6 +19,8 @@ from nmsynth.core.units import SuvKind, Unit
 
 SPATIAL_AXES = ("z", "y", "x")
 """Names of the axes of a volume in space."""
+PLANAR_AXES = ("view", "y", "x")
+"""Names of the axes of planar views: rows from the head down, columns as the camera sees them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -34,6 +34,7 @@ def scan_beds(
     start_mm: float,
     generator: torch.Generator,
     also: Sequence[OtherImage] = (),
+    maps: Mapping[str, Callable[[Grid], npt.NDArray[np.float32]]] | None = None,
     motion: BodyMotion | None = None,
     progress: Progress = silent,
 ) -> SimulatedCase:
@@ -54,6 +55,8 @@ def scan_beds(
         First plane [mm].
     also
         What else is made of the same counts.
+    maps
+        Attenuation maps, by name, with each of which the same counts are reconstructed once more.
     motion
         Of the body between CT and emission, in heights of the phantom.
     """
@@ -66,7 +69,7 @@ def scan_beds(
         start = start_mm + bed.first_plane * draw.osem.plane_mm
         own = moved_about(own, motion, start + plan.n_planes * draw.osem.plane_mm / 2)
         phantom = render(fine_grid(draw, n_planes=plan.n_planes, start_mm=start))
-        cases.append(simulate_case(phantom, own, generator=generator, calibrate=False, also=also))
+        cases.append(simulate_case(phantom, own, generator=generator, calibrate=False, also=also, maps=maps))
         progress("scanning the phantom", (k + 1) / len(beds))
 
     def joined(images: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
@@ -94,6 +97,6 @@ def scan_beds(
         measured_cov=soft_tissue_cov(scans[0], noise_free),
         others={
             name: np.stack([joined([case.others[name][k] for case in cases]) for k in range(1 + len(draw.fractions))])
-            for name in also
+            for name in (*also, *(maps or {}))
         },
     )

@@ -19,7 +19,7 @@ from nmsynth.core.progress import Progress, silent
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.radionuclide import find_radionuclide
 from nmsynth.core.units import Unit
-from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.core.volume import PLANAR_AXES, SPATIAL_AXES, Volume
 from nmsynth.data.planar_projection import PlanarLayout, decay_of_planes, lay_out, project
 from nmsynth.data.planar_study import PlanarStudy
 from nmsynth.data.scan import INJECTION_TIME
@@ -27,9 +27,6 @@ from nmsynth.physics.gamma_camera import GammaGrid, effective_scatter
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.phantom import Grid, Lesion, Organ, Phantom
 from nmsynth.physics.planar import VIEWS, planar_views
-
-PLANAR_AXES = ("view", "y", "x")
-"""Axes of planar images: views, rows from the head down, columns as the camera sees them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,6 +21,7 @@ from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.bed_scan import scan_beds
+from nmsynth.data.known_attenuation import Attenuation
 from nmsynth.data.simulation import (
     FINE,
     PRIOR_STRENGTH,
@@ -200,6 +201,7 @@ def scan_phantom(
     fractions: tuple[float, ...],
     seed: int,
     also: tuple[OtherImage, ...] = (),
+    maps: Mapping[str, Attenuation] | None = None,
     motion: BodyMotion | None = None,
     progress: Progress = silent,
 ) -> ScannedPhantom:
@@ -219,6 +221,8 @@ def scan_phantom(
         Of the imperfections and of the counting noise.
     also
         What else is made of the same counts.
+    maps
+        Attenuation maps, by name, with each of which the same counts are reconstructed once more.
     motion
         Of the body between CT and emission, in heights of the phantom; that of nobody when unset.
     """
@@ -237,14 +241,15 @@ def scan_phantom(
         return phantom
 
     if plan is None:
-        cases = _scan_blocks(drawn, draw, n_planes, start_mm, generator, also, motion, progress)
+        cases = _scan_blocks(drawn, draw, n_planes, start_mm, generator, also, maps, motion, progress)
     else:
         n_beds = plan.n_beds(n_planes)
         start_mm -= (plan.total_planes(n_beds) - n_planes) / 2 * reference.plane_mm
         beds = plan.positions(n_beds, duration_s=reference.duration_s, half_life_s=draw.protocol.half_life_s)
         joined = scan_beds(
-            drawn, draw, plan, beds, start_mm=start_mm, generator=generator, also=also, motion=motion, progress=progress
-        )
+            drawn, draw, plan, beds, start_mm=start_mm, generator=generator, also=also, maps=maps, motion=motion,
+            progress=progress,
+        )  # fmt: skip
         cases = [joined]
     acquisition = scan_acquisition(
         draw, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex,
@@ -297,7 +302,9 @@ def assemble_scan(
         """Another image of the same counts: noise-free for ``k = 0``, then of each scan."""
         fraction = None if k == 0 else draw.fractions[k - 1]
         image = volume([c.others[name][k] for c in cases], f"{name}{' (T1)' if k == 0 else ''}", fraction)
-        return uncorrected(image) if name == "uncorrected" else _penalised(image)
+        if name == "penalised":
+            return _penalised(image)
+        return uncorrected(image) if name == "uncorrected" else image
 
     return ScannedPhantom(
         scans=tuple(volume([c.scans[k] for c in cases], "scan", f) for k, f in enumerate(draw.fractions)),
@@ -334,6 +341,7 @@ def _scan_blocks(
     start_mm: float,
     generator: torch.Generator,
     also: Sequence[OtherImage],
+    maps: Mapping[str, Attenuation] | None,
     motion: BodyMotion | None,
     progress: Progress,
 ) -> list[SimulatedCase]:
@@ -345,7 +353,7 @@ def _scan_blocks(
         start = start_mm + first * draw.osem.plane_mm
         own = moved_about(draw, motion, start + count * draw.osem.plane_mm / 2)
         grid = fine_grid(draw, n_planes=count, start_mm=start)
-        cases.append(simulate_case(render(grid), own, generator=generator, calibrate=False, also=also))
+        cases.append(simulate_case(render(grid), own, generator=generator, calibrate=False, also=also, maps=maps))
         progress("scanning the phantom", (k + 1) / len(starts))
     return cases
 

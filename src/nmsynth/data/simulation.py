@@ -20,6 +20,7 @@ from nmsynth.physics.pet import (
     PetScanner,
     expected_scan,
     reconstruct_fractions,
+    with_attenuation,
 )
 from nmsynth.physics.pet_penalised import reconstruct_penalised
 from nmsynth.physics.phantom.grid import Grid, Phantom
@@ -153,6 +154,14 @@ def moved_about(draw: ScanDraw, motion: BodyMotion | None, middle_mm: float) -> 
     return replace(draw, mismatch=replace(draw.mismatch, mu_motion=motion.about(middle_mm)))
 
 
+def coarse_grid(fine: Grid) -> Grid:
+    """The reconstruction's grid under a fine one, guard planes included."""
+    z, y, x = (n // FINE for n in fine.shape)
+    spacing = tuple(s * FINE for s in fine.spacing_mm)
+    origin = tuple(o + (FINE - 1) / 2 * s for o, s in zip(fine.origin_mm, fine.spacing_mm, strict=True))
+    return Grid((z, y, x), (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]))
+
+
 def fine_grid(draw: ScanDraw, *, n_planes: int, start_mm: float) -> Grid:
     """Grid on which the phantom is drawn: guard planes included, ``FINE`` times as fine as the reconstruction's."""
     fine_pixel = draw.osem.pixel_mm / FINE
@@ -229,6 +238,7 @@ def simulate_case(
     generator: torch.Generator,
     calibrate: bool = True,
     also: Sequence[OtherImage] = (),
+    maps: Mapping[str, Callable[[Grid], FloatArray]] | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> SimulatedCase:
     """Scan a phantom at every count fraction of the draw.
@@ -246,6 +256,8 @@ def simulate_case(
         counts are taken.
     also
         What else is made of the same counts.
+    maps
+        Attenuation maps, by name, with each of which the same counts are reconstructed once more.
     """
     activity = planes_last(phantom.activity)
     mu_map = planes_last(phantom.mu_map)
@@ -274,9 +286,16 @@ def simulate_case(
     before = generator.get_state()
     images = reconstruct_fractions(scan, (None, *levels), draw.osem, generator).numpy()[:, inner] * to_suv
     others: dict[str, FloatArray] = {}
-    for name in also:
-        other = _other_image(name, scan, (None, *levels), draw, before)
-        others[name] = other.numpy()[:, inner] * to_suv
+    for kind in also:
+        other = _other_image(kind, scan, (None, *levels), draw, before)
+        others[kind] = other.numpy()[:, inner] * to_suv
+    for name, attenuation in (maps or {}).items():
+        believed = planes_last(attenuation(coarse_grid(phantom.grid)))
+        misled = with_attenuation(scan, believed, settings=draw.osem, mismatch=draw.mismatch)
+        again = torch.Generator()
+        again.set_state(before)
+        image = reconstruct_fractions(misled, (None, *levels), draw.osem, again)
+        others[name] = image.numpy()[:, inner] * to_suv
     fine_inner = slice(GUARD_PLANES * FINE, -GUARD_PLANES * FINE)
     return SimulatedCase(
         truth=block_mean(phantom.activity[fine_inner]),

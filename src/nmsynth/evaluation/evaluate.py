@@ -12,8 +12,9 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
 from nmsynth.evaluation import arm as arms_module
 from nmsynth.evaluation.anatomy import evaluate_anatomy
+from nmsynth.evaluation.planar import evaluate_planar
 from nmsynth.evaluation.preparation import Image, Scene, as_mask_array, check_images, prepare_scene, to_one_unit
-from nmsynth.evaluation.regional import DEFINITIONS, STRIATAL_NAMES, UNBOUND_NAME, WALL_NAME, regional_measure
+from nmsynth.evaluation.regional import DEFINITIONS, MASKS_WANTED, regional_measure
 from nmsynth.evaluation.schema import LesionResult, Metrics, image_facts
 from nmsynth.evaluation.settings import EvaluationSettings, definitions, resolve_settings
 from nmsynth.evaluation.tasks import TaskEvaluation, task_evaluation
@@ -122,6 +123,9 @@ def evaluate_arms(
         own = {name: volume for name, volume in arms.items() if volume is not source}
         return evaluate_anatomy(own, reference, source=source, masks=masks, task=kind.name, settings=resolved)
     volumes = _all_volumes(arms, reference, source, full_counts)
+    if kind.images == "planar":
+        own = {name: volume for name, volume in volumes.items() if name != REFERENCE}
+        return evaluate_planar(own, reference, source=source, masks=masks, task=kind.name, settings=resolved)
     check_images(volumes)
     volumes, unit_warnings = to_one_unit(volumes, resolved)
     scene = prepare_scene(volumes[REFERENCE], masks, resolved)
@@ -207,11 +211,8 @@ def _measure_regions(
         found += [item.of_arm(name) for name, array in images.items() for item in measure(array)]
     if not missing or found:
         return found, []
-    wanted = " or ".join(
-        {"perfusion": f"'{WALL_NAME}'", "binding": f"'{UNBOUND_NAME}' and '{STRIATAL_NAMES[1]}'"}[part]
-        for part in missing
-    )
-    return [], [f"Nothing regional was measured: the task {kind.name} takes masks named {wanted}."]
+    wanted = " or ".join(MASKS_WANTED[part] for part in missing)
+    return [], [f"Nothing regional was measured: the task {kind.name} takes masks {wanted}."]
 
 
 def _add_best_gaussian(

@@ -1,4 +1,4 @@
-"""What tasks measure beside images and lesions: perfusion of the heart's wall, specific binding in the brain."""
+"""What tasks measure beside images and lesions: the heart's wall, binding in the brain, correction organ by organ."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy.typing as npt
 from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
 from nmsynth.metrics.binding_ratio import binding_ratios
+from nmsynth.metrics.correction import BEYOND, error_over_mean, organ_errors, share_beyond
 from nmsynth.metrics.measurement import Measurement
 from nmsynth.metrics.perfusion import NormalLimits, perfusion_deficit, scaled_segments
 from nmsynth.metrics.polar_map import LongAxis, WallRays
+from nmsynth.metrics.regions import body_mask
 
 Image = npt.NDArray[np.float32]
 Measure = Callable[[Image], list[Measurement]]
@@ -26,7 +28,24 @@ STRIATAL_NAMES = ("caudate", "putamen", "striatum")
 UNBOUND_NAME = "occipital"
 """Mask of the region without it."""
 
+BRAIN_NAME = "brain"
+"""Mask of the brain, of which voxels with an error are counted."""
+_NO_ORGANS = ("body", "lesion", UNBOUND_NAME, WALL_NAME)
+"""Masks whose name begins so are no organs."""
+
+MASKS_WANTED = {
+    "perfusion": f"named '{WALL_NAME}'",
+    "binding": f"named '{UNBOUND_NAME}' and '{STRIATAL_NAMES[1]}'",
+    "correction": "of organs",
+}
+"""What each measure needs."""
+
 DEFINITIONS = {
+    "correction": {
+        "organ error": "relative difference to the reference of the mean of each organ: median and largest of its size",
+        "error over mean": "mean absolute error over the mean of the reference, in the body",
+        "voxels beyond": f"share of the voxels of the mask '{BRAIN_NAME}' whose relative error is larger",
+    },
     "binding": {
         "specific binding ratio": (
             f"(region - {UNBOUND_NAME}) over {UNBOUND_NAME}, of means; {', '.join(STRIATAL_NAMES)} as masks name them"
@@ -56,7 +75,7 @@ def regional_measure(
     Parameters
     ----------
     kind
-        ``perfusion`` or ``binding``.
+        ``perfusion``, ``binding`` or ``correction``.
     reference
         Whose grid all images have, and to whose regions theirs are compared.
     masks
@@ -71,7 +90,12 @@ def regional_measure(
     if kind == "binding":
         regions = {name: m for name, m in masks.items() if name.startswith(STRIATAL_NAMES)}
         return _binding(reference, regions, masks[UNBOUND_NAME], against) if regions and UNBOUND_NAME in masks else None
-    raise InputError(f"A regional measure is 'perfusion' or 'binding'; found '{kind}'.")
+    if kind == "correction":
+        organs = {n: np.asarray(m > 0) for n, m in masks.items() if not n.startswith(_NO_ORGANS)}
+        body = masks.get("body")
+        inside = body_mask(reference.array, reference.spacing_mm) if body is None else np.asarray(body > 0)
+        return _correction(reference, organs, inside, against) if organs else None
+    raise InputError(f"A regional measure is 'perfusion', 'binding' or 'correction'; found '{kind}'.")
 
 
 def _perfusion(
@@ -105,6 +129,34 @@ def _perfusion(
                 "summed score error", float(shown.summed_score - deficit.summed_score), "1", WALL_NAME, against
             ),
         ]
+
+    return measure
+
+
+def _correction(
+    reference: Volume, organs: dict[str, npt.NDArray[np.bool_]], body: npt.NDArray[np.bool_], against: str
+) -> Measure:
+    """Errors of organs, of the body, and of the brain's voxels."""
+
+    def measure(image: Image) -> list[Measurement]:
+        """Of one image."""
+        errors = [abs(error) for error in organ_errors(image, reference.array, organs).values()]
+        where, n = f"{len(errors)} organs", len(errors)
+        rows = [
+            Measurement("organ error, median", float(np.median(errors)) if errors else None, "1", where, against, n=n),
+            Measurement("organ error, largest", max(errors, default=None), "1", where, against, n=n),
+            Measurement("error over mean", error_over_mean(image, reference.array, body), "1", "body", against),
+        ]
+        brain = organs.get(BRAIN_NAME)
+        if brain is not None:
+            rows += [
+                Measurement(
+                    f"voxels beyond {100 * limit:g} %", share_beyond(image, reference.array, brain, limit), "1",
+                    BRAIN_NAME, against,
+                )
+                for limit in BEYOND
+            ]  # fmt: skip
+        return rows
 
     return measure
 

@@ -56,6 +56,9 @@ class EvaluationSettings(BaseModel):
     """Relative threshold of MTV and TLG."""
     fixed_threshold_suv: float = Field(default=4.0, gt=0)
     """Fixed threshold of MTV and TLG [SUV]."""
+    reference_scale: float | None = Field(default=None, gt=0)
+    """What counts of a reference are multiplied by before planar views are compared with it; when unset by the count
+    fractions that the images state."""
     with_best_gaussian: bool = True
     """Put the source's best Gaussian beside the prediction."""
     with_equal_noise_gaussian: bool = True

@@ -13,9 +13,10 @@ class TaskEvaluation:
     """How the images of a task are compared."""
 
     name: str
-    images: Literal["activity", "ct"]
-    """``activity``: PET or SPECT, with lesions, organs and noise; ``ct``: Hounsfield units and what follows of them."""
-    regional: tuple[Literal["perfusion", "binding"], ...] = ()
+    images: Literal["activity", "ct", "planar"]
+    """``activity``: PET or SPECT, with lesions, organs and noise; ``ct``: Hounsfield units and what follows of them;
+    ``planar``: counts of views."""
+    regional: tuple[Literal["perfusion", "binding", "correction"], ...] = ()
     """What is measured besides where the masks of it are given."""
 
 
@@ -27,7 +28,8 @@ TASKS = {
         TaskEvaluation("sparse-spect", "activity", ("binding",)),
         TaskEvaluation("lowcount-mpi", "activity", ("perfusion",)),
         TaskEvaluation("ac-spect", "activity", ("perfusion", "binding")),
-        TaskEvaluation("nac-to-ac-pet", "activity"),
+        TaskEvaluation("lowcount-planar", "planar"),
+        TaskEvaluation("nac-to-ac-pet", "activity", ("correction",)),
         TaskEvaluation("mr-to-ct", "ct"),
         TaskEvaluation("nac-to-ct", "ct"),
     )

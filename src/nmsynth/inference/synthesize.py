@@ -67,8 +67,10 @@ def synthesize(
     load_s = time.perf_counter() - started
     if isinstance(loaded, MethodModel):
         from nmsynth.inference.method_synthesis import synthesize_with_method
+        from nmsynth.inference.planar_synthesis import is_planar, synthesize_views
 
-        synthesis = synthesize_with_method(source, loaded, chosen, progress=progress)
+        compute = synthesize_views if is_planar(source, loaded) else synthesize_with_method
+        synthesis = compute(source, loaded, chosen, progress=progress)
     else:
         synthesis = _with_network(source, loaded, chosen, progress)
     total_s = time.perf_counter() - started

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.errors import UnsafeInputError
 from nmsynth.core.units import Unit
+from nmsynth.core.volume import PLANAR_AXES
 from nmsynth.io.dicom_geometry import orientation_of, pixel_spacing_of, position_of
 from nmsynth.io.dicom_header import Header
 from nmsynth.io.dicom_pixels import PixelFormat, pixel_format, stored_values
@@ -76,7 +77,7 @@ def read_nm(header: Header) -> NmImage:
     rows, columns = pixel_spacing_of(header, where=f"File {header.label}")
     affine = np.zeros((4, 4))
     affine[1, 0], affine[2, 1], affine[0, 2], affine[3, 3] = 1.0, -rows, columns, 1.0
-    return NmImage(values, ("view", "y", "x"), affine, unit, acquisition, warnings)
+    return NmImage(values, PLANAR_AXES, affine, unit, acquisition, warnings)
 
 
 def _check_vectors(header: Header, layout: PixelFormat) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from nmsynth.core.errors import InputError
 from nmsynth.core.provenance import Provenance, SourceReference
 from nmsynth.core.units import Unit
-from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.core.volume import PLANAR_AXES, SPATIAL_AXES, Volume
 from nmsynth.io.atomic import check_finite
 from nmsynth.io.dicom_derived import copy_public, mark
 from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_number
@@ -128,7 +128,7 @@ def write_derived_planar(
     """
     values = np.asarray(volume.array)
     check_finite(values)
-    if volume.axes != ("view", "y", "x") or volume.unit is not Unit.COUNTS:
+    if volume.axes != PLANAR_AXES or volume.unit is not Unit.COUNTS:
         raise InputError(f"Planar views are counts with axes (view, y, x); found {volume.unit.value}, {volume.axes}.")
     _, header = _nm_source(volume, source, "Planar views derive")
     dataset = _derived(

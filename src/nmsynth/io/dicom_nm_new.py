@@ -15,7 +15,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import directions_of, is_orthogonal, spacing_of
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import Unit
-from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.core.volume import PLANAR_AXES, SPATIAL_AXES, Volume
 from nmsynth.io.atomic import check_finite
 from nmsynth.io.dicom_derived import mark
 from nmsynth.io.dicom_marks import ascii_text, marks_of, plain, software_version
@@ -115,7 +115,7 @@ def write_new_planar(
     InputError
         If the output exists, values are no counts from 0 to 65535, or views and frames differ in number.
     """
-    if volume.modality != "NM" or volume.axes != ("view", "y", "x") or volume.unit is not Unit.COUNTS:
+    if volume.modality != "NM" or volume.axes != PLANAR_AXES or volume.unit is not Unit.COUNTS:
         raise InputError(
             f"A planar object needs NM counts with axes (view, y, x); found {volume.modality} in {volume.unit.value}, "
             f"axes {volume.axes}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nmsynth.core.errors import InputError
-from nmsynth.core.volume import Volume
+from nmsynth.core.volume import PLANAR_AXES, Volume
 
 
 def write(
@@ -54,7 +54,7 @@ def write(
         from nmsynth.io.dicom_new import write_new_pet_series
 
         return write_new_pet_series(volume, path, seed_uid=volume.sha256, overwrite=overwrite)
-    if volume.modality == "NM" and volume.axes == ("view", "y", "x"):
+    if volume.modality == "NM" and volume.axes == PLANAR_AXES:
         from nmsynth.io.dicom_nm_derived import write_derived_planar
 
         return write_derived_planar(volume, path, source=source, overwrite=overwrite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -253,6 +253,41 @@ def expected_scan(
         scanner=scanner,
         resolution_fwhm_mm=scanner.fwhm_mm * mismatch.resolution_scale,
     )
+
+
+def with_attenuation(
+    scan: ExpectedScan, mu_planes: torch.Tensor, *, settings: OsemSettings, mismatch: Mismatch
+) -> ExpectedScan:
+    """The same counts, whose reconstruction believes another attenuation map.
+
+    The estimate of scatter stays: a scanner would compute it from the same map, with an error that is left out here.
+
+    Parameters
+    ----------
+    scan
+        Expected counts.
+    mu_planes
+        Believed attenuation at 511 keV on the reconstruction's grid [1/cm], shape ``(y, x, plane)``; displaced as the
+        first one was.
+    settings, mismatch
+        As given to :func:`expected_scan`.
+
+    Raises
+    ------
+    InputError
+        If the map has another shape, is not finite, or negative.
+    """
+    expected = (settings.n_pixels, settings.n_pixels, scan.prompts.shape[-1])
+    if tuple(mu_planes.shape) != expected:
+        raise InputError(
+            f"An attenuation map must have the shape {expected} of the reconstruction; found {tuple(mu_planes.shape)}."
+        )
+    if not bool(torch.isfinite(mu_planes).all()) or bool((mu_planes < 0).any()):
+        raise InputError("An attenuation map must be finite and not negative; found NaN, infinity or less.")
+    survival = _believed_survival(mu_planes, scanner=scan.scanner, settings=settings, mismatch=mismatch)
+    if scan.scanner.time_of_flight is not None:
+        survival = survival[:, None]
+    return replace(scan, efficiency=scan.counts_per_line * survival)
 
 
 def _check_grids(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -11,6 +13,11 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
 
 Argument = TypeVar("Argument")
+
+_WATCH = "owner"
+"""Name of the thread that looks for the owner of a process."""
+_WATCH_S = 1.0
+"""How often it does [s]."""
 
 
 def run_jobs(
@@ -26,6 +33,7 @@ def run_jobs(
 
     Each call has one thread, so that its result does not depend on the number of workers. Where one fails, no further
     ones are begun, and its error is raised; a job that writes its result whole or not at all can be taken up again.
+    Where this process is killed, the others end within a second.
 
     The processes are those of joblib: inside ``with joblib.parallel_config(backend="dask")``, or another backend that
     is registered with it, the same call runs on a cluster.
@@ -58,15 +66,25 @@ def run_jobs(
     parallel = joblib.Parallel(
         n_jobs=min(workers or os.cpu_count() or 1, len(arguments)), return_as="generator_unordered"
     )
-    for _ in parallel(joblib.delayed(_one_thread)(job, argument) for argument in arguments):
+    owner = os.getpid()
+    for _ in parallel(joblib.delayed(_one_thread)(job, argument, owner) for argument in arguments):
         done += 1
         progress(stage, done / total)
 
 
-def _one_thread(job: Callable[[Argument], None], argument: Argument) -> None:
-    """One call with one thread."""
+def _one_thread(job: Callable[[Argument], None], argument: Argument, owner: int) -> None:
+    """One call with one thread, in a process that ends with its owner."""
+    if os.getppid() == owner and not any(thread.name == _WATCH for thread in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(owner,), name=_WATCH, daemon=True).start()
     with single_thread():
         job(argument)
+
+
+def _end_with(owner: int) -> None:
+    """End this process when the one that began it has gone, killed perhaps, so that nobody works on unasked."""
+    while os.getppid() == owner:
+        time.sleep(_WATCH_S)
+    os._exit(1)
 
 
 @contextmanager

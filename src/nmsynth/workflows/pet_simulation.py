@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -32,8 +34,13 @@ from nmsynth.workflows.study_output import (
 
 if TYPE_CHECKING:
     from nmsynth.data.anatomical_images import AnatomicalSubject
+    from nmsynth.data.known_attenuation import Attenuation
     from nmsynth.data.scan import ScannedPhantom
     from nmsynth.workflows.scan_subject import ScanSubject
+
+
+_TAKEN = ("pet", "scan", "ct", "mr", "uncorrected", "penalised", REFERENCE_FOLDER)
+"""Names of folders and images of a study."""
 
 
 class SimulatePetSettings(BrainSettings):
@@ -80,13 +87,17 @@ class SimulatePetSettings(BrainSettings):
     """Further images of the same counts: without correction for attenuation and scatter, or by penalised likelihood."""
     timing_ps: float | None = Field(default=None, ge=50, le=2000)
     """Timing resolution of time of flight, FWHM [ps]; without time of flight when unset."""
+    attenuation: dict[str, Path] = Field(default_factory=dict)
+    """Images by name with each of whose attenuation the same counts are reconstructed once more: CT [HU] of 120 kVp, or
+    maps at 511 keV [1/cm], in the frame of the scan."""
     companions: tuple[Companion, ...] = ()
     """CT and MR beside the scan of a phantom, the couch under it, CT and MR displaced against it."""
 
     @property
     def unused(self) -> set[str]:
-        """Fields that are left out of records and UIDs while nothing is asked for by them."""
-        return {name for name in ("companions", "beds", "also", "timing_ps") if not getattr(self, name)}
+        """Fields that are left out of records and UIDs while nothing is asked for by them; of maps it is always so."""
+        empty = {name for name in ("companions", "beds", "also", "timing_ps") if not getattr(self, name)}
+        return {*empty, "attenuation"}
 
     @property
     def study_seed(self) -> str:
@@ -121,13 +132,42 @@ def simulate_pet(
     -------
         What ``simulation.json`` holds.
     """
-    inputs = (settings.source, settings.labels, settings.ct)
+    inputs = (settings.source, settings.labels, settings.ct, *settings.attenuation.values())
     if check_companions(settings.companions) and settings.source:
         raise InputError("CT and MR are made beside the scan of a phantom; a series was given. Leave them out.")
-    if settings.source and (settings.also or settings.timing_ps):
+    if settings.source and (settings.also or settings.timing_ps or settings.attenuation):
         raise InputError("Other reconstructions and time of flight need the counts of a phantom. Leave them out.")
+    _check_names(settings.attenuation)
     with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
         return reduce_series(settings, work, progress) if settings.source else _scan_phantom(settings, work, progress)
+
+
+def _check_names(attenuation: Mapping[str, Path]) -> None:
+    """Refuse names of images that are taken, or that are no names of folders."""
+    for name in attenuation:
+        if name in _TAKEN or not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+            raise InputError(
+                "An attenuation map needs a name of small letters, digits and hyphens that is not one of "
+                f"{', '.join(_TAKEN)}; found '{name:.30}'. Name it otherwise."
+            )
+
+
+def _attenuation_maps(settings: SimulatePetSettings) -> dict[str, Attenuation]:
+    """The maps of the settings, as a scan takes them."""
+    from nmsynth.data.known_attenuation import attenuation_of
+    from nmsynth.io import read
+
+    maps = {}
+    for name, path in settings.attenuation.items():
+        bare = path.name.lower().endswith((".nii", ".nii.gz"))
+        try:
+            image = read(path)
+        except InputError:
+            if not bare:
+                raise
+            image = read(path, unit="HU", modality="CT")  # NIfTI without a sidecar
+        maps[name] = attenuation_of(image)
+    return maps
 
 
 def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress) -> dict[str, Any]:
@@ -159,6 +199,8 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
         "beds": [{"first_plane": bed.first_plane, "delay_s": bed.delay_s, "decay": bed.decay} for bed in study.beds],
         "lesions": describe_lesions(study.lesions),
     }
+    if settings.attenuation:
+        record["attenuation"] = sorted(settings.attenuation)
     brain = scanned.subject.brain
     if brain is not None:
         write_mask(brain_regions_on(brain, scan), scan, folder / "regions.nii.gz")
@@ -229,9 +271,10 @@ def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
         subject.render, check_companions(settings.companions), seed=settings.seed, z_range_mm=subject.z_range_mm,
         field_mm=subject.field_mm, tissues=subject.painted,
     )  # fmt: skip
+    maps = _attenuation_maps(settings)
     study = scan_phantom(
         subject.render if anatomy is None else anatomy.render, reference=reference, z_range_mm=subject.z_range_mm,
         fractions=scan_fractions(settings.count_fraction), seed=settings.seed,
-        also=settings.also, motion=subject.motion(settings.seed), progress=progress, **subject.habitus,
+        also=settings.also, maps=maps, motion=subject.motion(settings.seed), progress=progress, **subject.habitus,
     )  # fmt: skip
     return _Scanned(study, subject, anatomy)

@@ -168,6 +168,15 @@ def pet(
             show_default="no time of flight",
         ),
     ] = None,
+    attenuation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=IMAGE",
+            rich_help_panel=_SCAN,
+            help="Reconstruct the same counts once more with the attenuation of this CT (HU) or map (1/cm), such as a "
+            "synthetic one, and write it as NAME. Repeatable.",
+        ),
+    ] = None,
     timestamp: Annotated[
         bool, typer.Option("--timestamp", help="Write the time of creation; else a seed always gives the same files.")
     ] = False,
@@ -215,6 +224,7 @@ def pet(
         "companions": companions,
         "also": also,
         "timing_ps": timing_ps,
+        "attenuation": options.named_paths(attenuation, option="--attenuation") or None,
     }
     values = {name: value for name, value in given.items() if value is not None}
     values |= {

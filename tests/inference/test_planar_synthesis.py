@@ -1,0 +1,103 @@
+"""Planar views go through a model of single slices one by one."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.normalisation import Normalisation
+from nmsynth.core.plan import ImagePlan
+from nmsynth.core.units import Unit
+from nmsynth.core.volume import PLANAR_AXES
+from nmsynth.inference import MethodModel, synthesize
+from nmsynth.io import read
+from nmsynth.io.dicom_nm_new import write_new_planar
+from nmsynth.models.plan_envelope import envelope_from_plan
+from nmsynth.workflows.synthesis import synthesize_study
+from tests.helpers import make_volume
+from tests.io.test_dicom_nm import ACQUISITION, CAMERA, SERIES, SIMULATED
+from tests.models.method_packages import make_method_card, make_plan, save_tiny_method, tiny_method
+
+SETTINGS = {"threads": 1}
+VIEW = ImagePlan(name="view", modality="NM", unit=Unit.COUNTS, normalisation=Normalisation(kind="level", scale=3.0))
+
+
+def card_of(**changes):
+    fields = {"sources": (VIEW,), "target": VIEW, "conditions": (), "spacing_mm": (1.0, 4.0, 4.0), "dimensions": "2d"}
+    plan = make_plan(**(fields | {"patch": (1, 16, 16)} | changes))
+    return make_method_card(plan, envelope=envelope_from_plan(plan))
+
+
+def model_of(card, *, silent=False):
+    """A model with random weights, or one that gives back its source."""
+    method = tiny_method(card, for_training=False)
+    if silent:
+        with torch.no_grad():
+            for parameter in method.parameters():
+                parameter.zero_()
+    return MethodModel(card.model_copy(update={"sha256": "0" * 64}), method)
+
+
+def planar(n_views=2):
+    """A body in counts, brighter from behind."""
+    y, x = np.ogrid[-1:1:32j, -1:1:24j]
+    body = np.exp(-3 * (y**2 + x**2))
+    array = np.stack([np.random.default_rng(k).poisson(20 * (k + 1) * body) for k in range(n_views)])
+    affine = np.zeros((4, 4))
+    affine[1, 0], affine[2, 1], affine[0, 2], affine[3, 3] = 1.0, -4.0, 4.0, 1.0
+    return make_volume(array=array, affine=affine, axes=PLANAR_AXES, modality="NM", unit=Unit.COUNTS)
+
+
+def test_views_keep_counts_grid_and_order():
+    source = planar()
+    result = synthesize(source, model_of(card_of(residual=True), silent=True), settings=SETTINGS)
+    np.testing.assert_allclose(result.image.array, source.array, rtol=1e-4, atol=1e-3)
+    assert (result.image.axes, result.image.unit) == (PLANAR_AXES, Unit.COUNTS)
+    assert result.image.provenance.synthetic
+    assert result.record["output"]["shape"] == [2, 32, 24]
+    assert set(result.record["checks"]) == {"view 1", "view 2"}
+
+
+def test_a_view_is_synthesised_as_if_it_were_alone():
+    source, model = planar(), model_of(card_of())
+    both = synthesize(source, model, settings=SETTINGS).image
+    for k in range(2):
+        alone = synthesize(source.with_array(source.array[k : k + 1]), model, settings=SETTINGS).image
+        np.testing.assert_allclose(both.array[k : k + 1], alone.array, rtol=1e-5, atol=1e-5)
+
+
+def test_an_empty_view_stays_empty():
+    source = planar()
+    source = source.with_array(source.array * np.array([1, 0]).reshape(2, 1, 1))
+    image = synthesize(source, model_of(card_of()), settings=SETTINGS).image
+    assert not image.array[1].any()
+    assert image.array[0].any()
+
+
+def test_samples_are_of_all_views():
+    card = make_method_card(card_of().plan, family="ddpm", envelope=card_of().envelope)
+    settings = {**SETTINGS, "n_samples": 2, "sampling_steps": 2}
+    result = synthesize(planar(), model_of(card), settings=settings)
+    assert [sample.shape for sample in result.samples] == [(2, 32, 24)] * 2
+    np.testing.assert_allclose(
+        result.image.array, np.mean([s.array for s in result.samples], axis=0), rtol=1e-4, atol=1e-3
+    )
+
+
+def test_a_model_of_volumes_is_refused():
+    model = model_of(card_of(dimensions="3d", patch=(8, 16, 16)))
+    with pytest.raises(InputError, match=r"need a model of single slices .2d.; tiny-method is 3d"):
+        synthesize(planar(), model, settings=SETTINGS)
+
+
+def test_a_planar_object_is_derived_from_its_source(tmp_path):
+    source = replace(planar(), acquisition=ACQUISITION, provenance=SIMULATED)
+    write_new_planar(source, tmp_path / "scan", camera=CAMERA, series=SERIES, faces_mm=(150.0, 160.0))
+    package = save_tiny_method(tmp_path / "models", card_of())
+    result = synthesize_study(tmp_path / "scan", tmp_path / "out", model=package, settings=SETTINGS)
+    written = read(tmp_path / "out")
+    assert (written.axes, written.unit) == (PLANAR_AXES, Unit.COUNTS)
+    assert written.provenance.synthetic
+    np.testing.assert_allclose(written.array, result.image.array, atol=float(result.image.array.max()) / 3e4)
