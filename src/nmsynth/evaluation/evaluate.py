@@ -13,7 +13,15 @@ from nmsynth.core.volume import Volume
 from nmsynth.evaluation import arm as arms_module
 from nmsynth.evaluation.anatomy import evaluate_anatomy
 from nmsynth.evaluation.planar import evaluate_planar
-from nmsynth.evaluation.preparation import Image, Scene, as_mask_array, check_images, prepare_scene, to_one_unit
+from nmsynth.evaluation.preparation import (
+    Image,
+    Scene,
+    as_mask_array,
+    check_images,
+    on_scale_of,
+    prepare_scene,
+    to_one_unit,
+)
 from nmsynth.evaluation.regional import DEFINITIONS, MASKS_WANTED, regional_measure
 from nmsynth.evaluation.schema import LesionResult, Metrics, image_facts
 from nmsynth.evaluation.settings import EvaluationSettings, definitions, resolve_settings
@@ -127,6 +135,9 @@ def evaluate_arms(
         own = {name: volume for name, volume in volumes.items() if name != REFERENCE}
         return evaluate_planar(own, reference, source=source, masks=masks, task=kind.name, settings=resolved)
     check_images(volumes)
+    scale_warnings: tuple[str, ...] = ()
+    if kind.scaled:
+        volumes, scale_warnings = on_scale_of(volumes, volumes[REFERENCE])
     volumes, unit_warnings = to_one_unit(volumes, resolved)
     scene = prepare_scene(volumes[REFERENCE], masks, resolved)
     images = {name: volume.array for name, volume in volumes.items() if name != REFERENCE}
@@ -154,7 +165,7 @@ def evaluate_arms(
         | {name: text for part in kind.regional for name, text in DEFINITIONS[part].items()},
         images=facts,
         places=_places(scene),
-        warnings=(*unit_warnings, *scene.warnings, *regional_warnings),
+        warnings=(*scale_warnings, *unit_warnings, *scene.warnings, *regional_warnings),
     )
 
 

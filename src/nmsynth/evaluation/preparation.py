@@ -103,6 +103,35 @@ def _round(values: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(round(value, 3) for value in values)
 
 
+def on_scale_of(volumes: Mapping[str, Volume], reference: Volume) -> tuple[dict[str, Volume], tuple[str, ...]]:
+    """Images of another unit, or of an unknown scale, multiplied so that they differ least from a reference.
+
+    The factor is that of least squares over the voxels where the reference is positive; numbers that follow speak of
+    the distribution alone.
+
+    Returns
+    -------
+        The images, and a warning that names those that were scaled.
+    """
+    scaled, names = {}, []
+    expected = np.asarray(reference.array, dtype=np.float64)
+    inside = expected > 0
+    for name, volume in volumes.items():
+        scaled[name] = volume
+        if volume is reference or (volume.unit is reference.unit and volume.unit is not Unit.RELATIVE):
+            continue
+        values = np.asarray(volume.array, dtype=np.float64)[inside]
+        square = float(np.square(values).sum())
+        if square > 0 and volume.unit.is_proportional:
+            factor = float((values * expected[inside]).sum()) / square
+            scaled[name] = volume.with_array(volume.array * np.float32(factor), unit=reference.unit, suv_rule=None)
+            names.append(name)
+    if not names:
+        return scaled, ()
+    told = f"Of unknown scale and brought to the reference's by least squares: {', '.join(names)}; no number of them "
+    return scaled, (f"{told}speaks of the level.",)
+
+
 def to_one_unit(
     volumes: Mapping[str, Volume], settings: EvaluationSettings
 ) -> tuple[dict[str, Volume], tuple[str, ...]]:

@@ -16,6 +16,8 @@ class TaskEvaluation:
     images: Literal["activity", "ct", "planar"]
     """``activity``: PET or SPECT, with lesions, organs and noise; ``ct``: Hounsfield units and what follows of them;
     ``planar``: counts of views."""
+    scaled: bool = False
+    """Whether images of an unknown scale are brought to the reference's, by least squares in the body."""
     regional: tuple[Literal["perfusion", "binding", "correction"], ...] = ()
     """What is measured besides where the masks of it are given."""
 
@@ -24,12 +26,12 @@ TASKS = {
     task.name: task
     for task in (
         TaskEvaluation("lowcount-pet", "activity"),
-        TaskEvaluation("lowcount-spect", "activity", ("binding",)),
-        TaskEvaluation("sparse-spect", "activity", ("binding",)),
-        TaskEvaluation("lowcount-mpi", "activity", ("perfusion",)),
-        TaskEvaluation("ac-spect", "activity", ("perfusion", "binding")),
+        TaskEvaluation("lowcount-spect", "activity", regional=("binding",)),
+        TaskEvaluation("sparse-spect", "activity", regional=("binding",)),
+        TaskEvaluation("lowcount-mpi", "activity", regional=("perfusion",)),
+        TaskEvaluation("ac-spect", "activity", scaled=True, regional=("perfusion", "binding")),
         TaskEvaluation("lowcount-planar", "planar"),
-        TaskEvaluation("nac-to-ac-pet", "activity", ("correction",)),
+        TaskEvaluation("nac-to-ac-pet", "activity", regional=("correction",)),
         TaskEvaluation("mr-to-ct", "ct"),
         TaskEvaluation("nac-to-ct", "ct"),
     )

@@ -163,6 +163,12 @@ def prepare_scene(
     )
 
 
+def is_comparable(source: Volume, image: Volume) -> bool:
+    """Whether a source is of an image's kind: of its modality, and not of an unknown scale beside a known one."""
+    unknown = (Unit.RELATIVE, Unit.COUNTS)
+    return source.modality == image.modality and (source.unit not in unknown or source.unit is image.unit)
+
+
 def _titled(name: str) -> str:
     """Name of a lesion in a sentence."""
     return f"lesion {name}" if name.isdigit() else name
@@ -178,8 +184,10 @@ def _units(images: Mapping[str, Volume], names: Sequence[str], main: str | None,
 
     Refuse images of its modality in other units, and all but a source in another modality.
     """
-    kind = images[main or names[0]].modality
-    alike = [name for name in names if images[name].modality == kind]
+    first = images[main or names[0]]
+    kind = first.modality
+    apart = "source" in images and not is_comparable(images["source"], first)
+    alike = [name for name in names if images[name].modality == kind and not (apart and name == "source")]
     other = [name for name in names if name not in alike and name != "source"]
     if other:
         raise InputError(

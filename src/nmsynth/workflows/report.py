@@ -153,8 +153,10 @@ def _measure(
     how: _Measuring,
 ) -> dict[str, Any]:
     """What the page shows besides the images: numbers, lesions, curves, notes, and the sentence that closes it."""
+    from nmsynth.report.scene import is_comparable
+
     progress("evaluating", 0.2)
-    alike = {name: v for name, v in images.items() if name != "source" or v.modality == images["synthetic"].modality}
+    alike = {name: v for name, v in images.items() if name != "source" or is_comparable(v, images["synthetic"])}
     metrics = _evaluate(images if images["synthetic"].modality == "CT" else alike, regions, kind, how)
     progress("drawing curves", 0.5)
     drawn = with_curves and images["synthetic"].modality == "PT"
@@ -217,9 +219,10 @@ def _evaluate(
 ) -> dict[str, Any]:
     """Metrics of all images as JSON; without a reference those that need no truth, against a source of the kind."""
     from nmsynth.evaluation.evaluate import FULL_COUNTS, PREDICTION, REFERENCE, SOURCE, evaluate_arms
+    from nmsynth.report.scene import is_comparable
     from nmsynth.workflows.evaluation import read_normal_limits
 
-    if kind is None and ("source" not in images or images["source"].modality != images["synthetic"].modality):
+    if kind is None and ("source" not in images or not is_comparable(images["source"], images["synthetic"])):
         return {}
     against = images["reference"] if kind is not None else images["source"]
     of_ct = images["synthetic"].modality == "CT"

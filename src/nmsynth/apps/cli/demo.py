@@ -1,29 +1,42 @@
-"""``nmsynth demo``: a simulated patient from scan to report."""
+"""``nmsynth demo``: a simulated patient from scan to report, for any task."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nmsynth.apps.cli import options
 from nmsynth.apps.cli.terminal import terminal_of
+from nmsynth.core.errors import InputError
+
+if TYPE_CHECKING:
+    from nmsynth.core.progress import Progress
+    from nmsynth.workflows.demo import DemoResult
+    from nmsynth.workflows.task_demo import TaskDemoResult
+
+MAIN = "lowcount-pet"
+"""Task whose demonstration has count levels, tuned filters and curves."""
 
 
 def demo(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(metavar="[OUT]", help="Folder to write to.")] = Path("demo"),
+    task: Annotated[str, typer.Option(help="What is shown; 'nmsynth tasks' lists them.")] = MAIN,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Name or folder of a model for the task, such as your own.", show_default="the task's"),
+    ] = None,
     seed: options.Seed = 0,
+    set_: options.Assignments = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
-    """Scan a simulated patient at full and at 1/20 counts, synthesise, evaluate, and write the report to OUT."""
-    from nmsynth.workflows.demo import run_demo
-
+    """Scan a simulated patient, synthesise, evaluate, and write the report to OUT; low-count PET at 1/20 counts."""
     terminal = terminal_of(context)
     with terminal.progress() as progress:
-        result = run_demo(output, seed=seed, overwrite=overwrite, progress=progress)
+        result = _run(task, output, model, seed, set_, progress, overwrite=overwrite)
     if as_json:
         terminal.print_json(result.to_json())
         return
@@ -31,3 +44,31 @@ def demo(
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     terminal.print_table(columns, [[row.get(column) for column in columns] for row in rows], title=result.title)
     terminal.print_line(f"Report: {result.report}")
+
+
+def _run(
+    task: str,
+    output: Path,
+    model: str | None,
+    seed: int,
+    changes: list[str] | None,
+    progress: Progress,
+    *,
+    overwrite: bool,
+) -> DemoResult | TaskDemoResult:
+    """The demonstration of a task."""
+    if task == MAIN:
+        from nmsynth.workflows.demo import run_demo
+
+        if model is not None or changes:
+            raise InputError(
+                "The demonstration of low-count PET has a model and scan of its own; leave --model and --set."
+            )
+        return run_demo(output, seed=seed, overwrite=overwrite, progress=progress)
+    from nmsynth.workflows.task_demo import run_task_demo
+    from nmsynth.workflows.tasks import load_task
+
+    return run_task_demo(
+        load_task(task), output, model=model, seed=seed, changes=options.assignments(changes), overwrite=overwrite,
+        progress=progress,
+    )  # fmt: skip

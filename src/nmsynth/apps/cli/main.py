@@ -24,6 +24,7 @@ from nmsynth.apps.cli import (
     report,
     simulate,
     synthesize,
+    tasks,
     train,
 )  # fmt: skip
 from nmsynth.apps.cli.terminal import Terminal
@@ -56,6 +57,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(benchmark.benchmark)
 app.command("report")(report.report)
 app.add_typer(models.app, name="models")
+app.command("tasks")(tasks.tasks)
 app.command("demo")(demo.demo)
 
 

@@ -1,0 +1,1 @@
+"""Tasks: what goes in and comes out, whom it is shown on, and by which numbers it is judged."""

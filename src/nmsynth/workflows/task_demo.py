@@ -1,0 +1,252 @@
+"""The demonstration of any task: a simulated study that no model was trained on, synthesised, evaluated, reported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.progress import Progress, silent
+from nmsynth.workflows.tasks import TaskSpec
+
+if TYPE_CHECKING:
+    from nmsynth.core.volume import Volume
+    from nmsynth.data.manifest import ManifestRow
+    from nmsynth.evaluation.schema import Metrics
+    from nmsynth.inference.synthesize import Synthesis
+
+SCHEMA_VERSION = 1
+SEEDS_FROM = 7000
+"""Seeds of the studies of demonstrations; datasets for training have smaller ones."""
+RECORD = "demo.json"
+LEAST_VOXELS = 100
+"""Of an organ that is measured."""
+FULL_COUNTS = "full_count"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDemoResult:
+    """What the demonstration of a task found."""
+
+    task: TaskSpec
+    metrics: Metrics
+    report: Path
+    model: str
+
+    @property
+    def title(self) -> str:
+        """Of the table."""
+        return f"{self.task.title}: one simulated study"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row an arm, with the numbers by which the task is judged."""
+        table = []
+        for arm in self.metrics.arms:
+            values = [self.metrics.value(p.measure, mask=p.mask, arm=arm) for p in self.task.proof]
+            if all(value is None for value in values):
+                continue
+            row: dict[str, Any] = {"method": f"synthetic ({self.model})" if arm == "prediction" else arm}
+            for proof, value in zip(self.task.proof, values, strict=True):
+                row[proof.heading] = "–" if value is None else f"{value:.3g}"
+            table.append(row)
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """All measurements, and where the report is."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "task": self.task.name,
+            "model": self.model,
+            "report": str(self.report),
+            "metrics": self.metrics.to_json(),
+        }
+
+
+def run_task_demo(
+    task: TaskSpec,
+    output: Path,
+    *,
+    model: str | None = None,
+    seed: int = 0,
+    changes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> TaskDemoResult:
+    """Simulate a study of a task, synthesise, evaluate beside the controls, and write the report.
+
+    Parameters
+    ----------
+    task
+        Which.
+    output
+        Folder: ``study`` (its images, and in ``study/reference`` what is known of it), ``synthetic.nii.gz``,
+        ``metrics.json``, ``report.html``, ``demo.json``.
+    model
+        Name or folder of a model; the task's own when unset.
+    seed
+        Of the study.
+    changes
+        Values of the recipe of studies by dotted key, such as a shorter scan.
+    overwrite
+        Whether an output that a demonstration wrote is replaced.
+
+    Raises
+    ------
+    InputError
+        If the task has no model yet and none is named, or the output may not be replaced.
+    """
+    from nmsynth.io.atomic import atomic_directory
+
+    chosen = model or task.model
+    if not chosen:
+        raise InputError(
+            f"The task {task.name} has no model yet; name one of your own with --model. To train one: nmsynth simulate "
+            f"cohort DATA --recipe {task.study}, then nmsynth train unet --data DATA -o RUN."
+        )
+    output = Path(output)
+    if output.exists() and not overwrite:
+        raise InputError(f"The output '{output.name}' must not exist; it does. Choose another, or allow overwriting.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_directory(output, overwrite=overwrite, may_replace=lambda path: (path / RECORD).is_file()) as work:
+        metrics = _run(task, Path(work), chosen, seed, changes or {}, progress)
+    return TaskDemoResult(task, metrics, output / "report.html", chosen)
+
+
+def _run(task: TaskSpec, work: Path, model: str, seed: int, changes: Mapping[str, Any], progress: Progress) -> Metrics:
+    """All steps, written below a folder."""
+    from nmsynth.io import read
+    from nmsynth.workflows.evaluation import write_metrics
+
+    progress("simulating a study", 0.0)
+    rows = _study(task, work, seed, changes)
+    target = read(work / next(row for row in rows if row.role == "target").path)
+    progress("synthesising", 0.5)
+    synthesis, source = _synthesize(rows, work, model)
+    progress("evaluating", 0.7)
+    masks = _masks(task, rows, work, target)
+    metrics = _evaluate(task, rows, work, synthesis.image, target, source, masks)
+    write_metrics(metrics, work / "metrics.json")
+    progress("writing the report", 0.85)
+    _write_report(task, work, metrics, synthesis, target, source)
+    record = {"schema_version": SCHEMA_VERSION, "task": task.name, "model": model, "seed": seed}
+    (work / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    progress("done", 1.0)
+    return metrics
+
+
+def _study(task: TaskSpec, work: Path, seed: int, changes: Mapping[str, Any]) -> list[ManifestRow]:
+    """Simulate the study that is shown."""
+    from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies, simulate_study
+
+    recipe = load_study_recipe(task.study, {**task.demo, **changes})
+    if recipe is None:
+        raise InputError(f"The task {task.name} names the recipe of studies '{task.study}', which is none.")
+    plan = plan_studies(recipe, 1, SEEDS_FROM + seed)[0]
+    rows, _ = simulate_study(plan, work, file_format="nifti")
+    return rows
+
+
+def _synthesize(rows: list[ManifestRow], work: Path, model: str) -> tuple[Synthesis, Volume]:
+    """Synthesis from the sources that the model takes, and the first of them."""
+    from nmsynth.io import read
+    from nmsynth.models.registry import show_model
+    from nmsynth.workflows.synthesis import synthesize_study
+
+    sources = {row.channel: work / row.path for row in rows if row.role in ("source", "condition")}
+    roles = show_model(model).inputs
+    first = sources.get(roles[0]) or next(iter(sources.values()))
+    further = {role: sources[role] for role in roles[1:] if role in sources}
+    synthesis = synthesize_study(first, work / "synthetic.nii.gz", model=model, inputs=further)
+    return synthesis, read(first)
+
+
+def _masks(task: TaskSpec, rows: list[ManifestRow], work: Path, target: Volume) -> dict[str, Any]:
+    """Masks of the evaluation on the grid of the target."""
+    import numpy as np
+
+    from nmsynth.data.resampling import resample
+    from nmsynth.physics.phantom import Organ
+    from nmsynth.workflows.evaluation import read_mask
+
+    paths = {row.name: work / row.path for row in rows if row.role == "mask"}
+
+    def labels(name: str) -> Any:
+        """Labels of an image of the study on the grid of the target."""
+        found = resample(read_mask(paths[name]), target.affine, target.spatial_shape, order=0)
+        return np.rint(found.array).astype(np.int32)
+
+    masks = {name: labels(known) for name, known in task.masks.items() if known in paths}
+    if task.organs and "organs" in paths:
+        numbers = labels("organs")
+        for organ in Organ:
+            inside = numbers == organ
+            if organ is not Organ.OUTSIDE and inside.sum() >= LEAST_VOXELS:
+                masks.setdefault(organ.name.lower(), inside)
+    return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def _evaluate(
+    task: TaskSpec,
+    rows: list[ManifestRow],
+    work: Path,
+    image: Volume,
+    target: Volume,
+    source: Volume,
+    masks: Mapping[str, Any],
+) -> Metrics:
+    """Measure the image beside its controls."""
+    from nmsynth.data.resampling import resample
+    from nmsynth.evaluation.evaluate import evaluate_arms
+    from nmsynth.evaluation.tasks import task_evaluation
+    from nmsynth.io import read
+    from nmsynth.report.scene import is_comparable
+
+    if not image.has_grid_of(target):
+        image = resample(image, target.affine, target.spatial_shape, fill=-1024.0 if image.modality == "CT" else 0.0)
+    full = next((work / row.path for row in rows if row.name == FULL_COUNTS), None)
+    alike = is_comparable(source, target) or task_evaluation(task.name).scaled
+    return evaluate_arms(
+        {"prediction": image},
+        target,
+        source=source if alike or target.modality == "CT" else None,
+        full_counts=read(full) if full is not None and alike and source.unit is target.unit else None,
+        masks=masks,
+        task=task.name,
+        settings={"reference_kind": task.reference_kind},
+    )
+
+
+def _write_report(
+    task: TaskSpec, work: Path, metrics: Metrics, synthesis: Synthesis, target: Volume, source: Volume
+) -> None:
+    """Write the page."""
+    from nmsynth.evaluation.preparation import on_scale_of
+    from nmsynth.evaluation.tasks import task_evaluation
+    from nmsynth.models.registry import list_models
+    from nmsynth.report.claim import claim_sentence
+    from nmsynth.report.html import write_report
+
+    images = {"source": source, "synthetic": synthesis.image, "reference": target}
+    notes: tuple[str, ...] = ()
+    if task_evaluation(task.name).scaled:
+        images, notes = on_scale_of(images, target)
+    documents = {"synthetic": metrics.to_json()}
+    claim = claim_sentence(
+        documents, main="synthetic", subject="this one simulated study", reference_kind=task.reference_kind
+    )
+    named = (synthesis.image.provenance.model or "").split()
+    card = next((entry.card for entry in list_models() if named and entry.name == named[0]), None)
+    write_report(
+        work / "report.html",
+        images=images,
+        metrics=documents,
+        card=None if card is None else card.model_dump(mode="json"),
+        record=synthesis.record,
+        title=f"{task.title}: a simulated study",
+        reference_kind=task.reference_kind,
+        claim=claim or "No error was measured: this page supports no claim.",
+        flags=(*synthesis.flags, *notes),
+    )

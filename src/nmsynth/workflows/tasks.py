@@ -1,0 +1,82 @@
+"""Tasks as data: what goes in and comes out, the study that shows it, its model, the numbers that judge it."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from nmsynth.core.config import nearest, read_config
+from nmsynth.core.errors import InputError
+
+TASKS = "nmsynth.recipes"
+"""Package whose folder ``tasks`` holds them."""
+
+
+class Proof(BaseModel):
+    """A number by which a task is judged, as an evaluation measures it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    measure: str
+    """Name of the measurement."""
+    mask: str | None = None
+    """Where it is measured; the first place where it is, when unset."""
+    title: str = ""
+    """Heading of its column; the name when empty."""
+
+    @property
+    def heading(self) -> str:
+        """Of its column."""
+        return self.title or self.measure
+
+
+class TaskSpec(BaseModel):
+    """A task, as in ``recipes/tasks``; ``nmsynth evaluate --task`` knows it by the same name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    name: str
+    title: str
+    source: str
+    """What goes in, in words."""
+    target: str
+    """What comes out, in words."""
+    study: str = ""
+    """Recipe of the simulated studies that it is trained and shown on; empty for low-count PET, which has its own."""
+    model: str = ""
+    """That is taken where none is named; none has been trained yet where this is empty."""
+    reference_kind: Literal["T1", "T2"]
+    """What the target of a study is: noise-free, or one scan."""
+    organs: bool = False
+    """Whether organs are measured."""
+    masks: dict[str, str] = {}
+    """Masks of an evaluation, by name, from the images that are known of a study, by theirs."""
+    demo: dict[str, Any] = {}
+    """Values of the recipe of studies for the one that is shown, by dotted key."""
+    proof: tuple[Proof, ...] = Field(min_length=1)
+
+
+def task_names() -> list[str]:
+    """Names of the tasks that come with nmsynth."""
+    folder = resources.files(TASKS) / "tasks"
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def load_task(name: str) -> TaskSpec:
+    """The task of a name.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    known = task_names()
+    if name not in known:
+        close = nearest(name, known)
+        remedy = f"Did you mean '{close}'?" if close else f"There are: {', '.join(known)}."
+        raise InputError(f"A task must be one of nmsynth's; found '{name:.40}'. {remedy}")
+    with resources.as_file(resources.files(TASKS) / "tasks" / f"{name}.toml") as path:
+        return read_config(path, TaskSpec)

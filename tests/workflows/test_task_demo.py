@@ -1,0 +1,121 @@
+"""The demonstration of a task goes from a simulated study to a report, with a model of the user's."""
+
+import json
+
+import pytest
+import torch
+
+from nmsynth.apps.cli.main import run
+from nmsynth.core.errors import InputError
+from nmsynth.core.normalisation import Normalisation
+from nmsynth.core.plan import ImagePlan
+from nmsynth.core.units import Unit
+from nmsynth.evaluation.tasks import TASKS
+from nmsynth.models.method_package import save_method_package
+from nmsynth.models.plan_envelope import envelope_from_plan
+from nmsynth.workflows.study_recipe import load_study_recipe, study_recipe_names
+from nmsynth.workflows.task_demo import run_task_demo
+from nmsynth.workflows.tasks import load_task, task_names
+from tests.models.method_packages import make_method_card, make_plan, tiny_method
+
+SHORT = {"settings.length_mm": 64.0, "settings.voxel_mm": 8.0}
+
+
+def package_of(folder, first, target):
+    """A model that gives back its first source where it is residual, or nearly nothing."""
+    residual = (first.modality, first.unit) == (target.modality, target.unit)
+    plan = make_plan(
+        sources=(first,), target=target, conditions=(), residual=residual, spacing_mm=(8.0, 8.0, 8.0), patch=(8, 16, 16)
+    )
+    card = make_method_card(plan, envelope=envelope_from_plan(plan))
+    method = tiny_method(card)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.zero_()
+    save_method_package(folder / "tiny-method", method=method, card=card)
+    return folder / "tiny-method"
+
+
+def image(name, modality, unit, kind, **normalisation):
+    return ImagePlan(
+        name=name,
+        modality=modality,
+        unit=unit,
+        normalisation=Normalisation(kind=kind, **({"scale": 3.0} | normalisation)),
+    )
+
+
+def test_every_task_is_evaluated_under_its_name_and_has_a_study():
+    for name in task_names():
+        task = load_task(name)
+        assert task.name == name
+        assert name in TASKS
+        if task.study:
+            assert task.study in study_recipe_names()
+            load_study_recipe(task.study, task.demo)
+
+
+def test_a_task_without_a_model_says_how_to_get_one(tmp_path):
+    with pytest.raises(InputError, match=r"has no model yet; name one of your own with --model. To train one"):
+        run_task_demo(load_task("lowcount-mpi"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_task_is_answered_with_the_nearest():
+    with pytest.raises(InputError, match=r"found 'lowcount-mpl'. Did you mean 'lowcount-mpi'"):
+        load_task("lowcount-mpl")
+
+
+def test_a_heart_is_shown_with_its_segments(tmp_path):
+    spect = image("nm", "NM", Unit.BQML, "level")
+    package = package_of(tmp_path, spect, spect)
+    out = tmp_path / "out"
+    result = run_task_demo(
+        load_task("lowcount-mpi"), out, model=str(package), changes={"settings.voxel_mm": 8.0, "settings.n_views": 16}
+    )
+    value = result.metrics.value
+    # the model gives back its source, so both have the same errors
+    assert value("NRMSE") == pytest.approx(value("NRMSE", arm="source"), rel=1e-4)
+    assert 0 < value("segment error, mean") < 100
+    assert {"prediction", "source", "full counts", "best Gaussian of the source"} <= set(result.metrics.arms)
+    assert result.rows()[0]["method"].startswith("synthetic")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "segment error" in page
+    assert json.loads((out / "demo.json").read_text())["task"] == "lowcount-mpi"
+    with pytest.raises(InputError, match="must not exist; it does"):
+        run_task_demo(load_task("lowcount-mpi"), out, model=str(package))
+
+
+def test_attenuation_is_corrected_on_the_scale_of_the_source(tmp_path):
+    spect = image("uncorrected", "NM", Unit.RELATIVE, "level")
+    package = package_of(tmp_path, spect, spect)
+    changes = {"settings.voxel_mm": 8.0, "settings.n_views": 16}
+    result = run_task_demo(load_task("ac-spect"), tmp_path / "out", model=str(package), changes=changes)
+    assert any("brought to the reference's by least squares" in warning for warning in result.metrics.warnings)
+    assert result.metrics.value("segment error, mean") > 0
+
+
+def test_a_ct_is_shown_with_its_tissues(tmp_path, capsys):
+    mr = image("mr", "MR", Unit.RELATIVE, "robust")
+    ct = image("ct", "CT", Unit.HOUNSFIELD, "window", scale=1000.0, low=-1024.0, high=2000.0)
+    package = package_of(tmp_path, mr, ct)
+    words = ["demo", str(tmp_path / "out"), "--task", "mr-to-ct", "--model", str(package), "--json"]
+    assert run([*words, *(w for key, value in SHORT.items() for w in ("--set", f"{key}={value}"))]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["task"], found["metrics"]["task"]) == ("mr-to-ct", "mr-to-ct")
+    assert any(row["name"] == "bone Dice" for row in found["metrics"]["measurements"])
+
+
+def test_pet_is_shown_with_its_organs(tmp_path):
+    nac = image("uncorrected", "PT", Unit.RELATIVE, "linear").model_copy(update={"attenuation_corrected": False})
+    package = package_of(tmp_path, nac, image("pet", "PT", Unit.SUV_BODY_WEIGHT, "linear"))
+    result = run_task_demo(load_task("nac-to-ac-pet"), tmp_path / "out", model=str(package), changes=SHORT)
+    assert result.metrics.value("organ error, median") == pytest.approx(1.0, abs=0.05)  # it gives nothing
+
+
+def test_tasks_are_listed(capsys):
+    assert run(["tasks", "--json"]) == 0
+    listed = {task["name"]: task for task in json.loads(capsys.readouterr().out)["tasks"]}
+    assert listed["lowcount-pet"]["model"] == "lowcount-pet"
+    assert listed["mr-to-ct"]["study"] == "mr-ct"
+    assert run(["demo", "--task", "lowcount-pet", "--model", "own"]) == 2
