@@ -13,6 +13,7 @@ from tests.workflows.methods_dataset import SMALL, make_dataset
 
 pytest.importorskip("lightning")
 
+from nmsynth.training import speed
 from nmsynth.workflows.method_training import prepare_dataset, remove_trainings, train_on_dataset, training_options
 
 
@@ -151,6 +152,19 @@ def test_minutes_become_steps_and_validations_that_fit(plan):
     assert windows_of(plan) == 2 * 4 * 4
     with pytest.raises(InputError, match="more than no time"):
         plan_for_minutes(plan, 0)
+
+
+def test_speed_is_timed_with_the_threads_of_the_training(monkeypatch, plan):
+    seen, build, before = [], speed.build_method, torch.get_num_threads()
+
+    def noted(*arguments, **options):
+        seen.append(torch.get_num_threads())
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(speed, "build_method", noted)
+    plan_for_minutes(plan, 0.05, threads=1)
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == before
 
 
 def test_optional_source_is_filled_and_told(tmp_path):

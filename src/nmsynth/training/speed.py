@@ -28,7 +28,7 @@ class Speed:
     """Of the answer for one patch, as two are computed together, or for one slice of a patch's size in 2D [s]."""
 
 
-def measure_speed(spec: MethodSpec, plan: Plan, *, device: str = "cpu") -> Speed:
+def measure_speed(spec: MethodSpec, plan: Plan, *, device: str = "cpu", threads: int | None = None) -> Speed:
     """Time a few steps and answers on random patches; of several stages the last.
 
     Parameters
@@ -37,7 +37,16 @@ def measure_speed(spec: MethodSpec, plan: Plan, *, device: str = "cpu") -> Speed
         Method and plan.
     device
         Where it is to be trained.
+    threads
+        With which; torch's own choice when unset. On a busy machine two take several times as long as one.
     """
+    if threads is not None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            return measure_speed(spec, plan, device=device)
+        finally:
+            torch.set_num_threads(before)
     method = build_method(spec, plan, allow_import=True).to(device)
     batch = random_batch(plan, device=device)
     stage = method.stages[-1]

@@ -120,7 +120,7 @@ def train_on_dataset(
     if options.is_first:
         given = read_plan(plan) if isinstance(plan, Path) else plan
         told = part_of(progress, 0.0, 0.02)
-        resolved = _settled_plan(recipe, dataset, output, given, minutes, overrides, started, told)
+        resolved = _settled_plan(recipe, dataset, output, given, minutes, overrides, started, options, told)
     else:
         resolved = read_plan(output / PLAN_FILE)
     folder = output / PREPARED
@@ -334,6 +334,7 @@ def _settled_plan(
     minutes: float | None,
     overrides: Mapping[str, Any] | None,
     started: StartingModel | None,
+    options: TrainingOptions,
     progress: Progress,
 ) -> Plan:
     """The plan of a run: the one it was begun with, the one given, or one made now."""
@@ -362,7 +363,9 @@ def _settled_plan(
         check_same_inputs(made, started.plan)
     if minutes is not None:
         wished = plan is not None or "patch" in {**recipe.plan, **(overrides or {})}
-        made = plan_for_minutes(made, minutes, method=recipe.method, keep_patch=wished)
+        made = plan_for_minutes(
+            made, minutes, method=recipe.method, device=options.device, threads=options.threads, keep_patch=wished
+        )
     if path.is_file() and read_plan(path) != made:
         raise InputError(
             "A run keeps the plan that it was begun with; another is asked for. Give another output folder, or leave "

@@ -107,6 +107,7 @@ def plan_for_minutes(
     method: MethodSpec | None = None,
     family: str = "unet",
     device: str = "auto",
+    threads: int | None = None,
     keep_patch: bool = False,
 ) -> Plan:
     """A plan whose steps and validations take about a time on this machine, by timing a few.
@@ -123,6 +124,8 @@ def plan_for_minutes(
         A family, or an import path.
     device
         Where it is to be trained.
+    threads
+        Of torch, with which it is to be trained; its own choice when unset.
     keep_patch
         Keep the patch in any case.
     """
@@ -133,10 +136,11 @@ def plan_for_minutes(
     if minutes <= 0:
         raise InputError(f"A training takes more than no time; found {minutes:g} minutes. Give a positive number.")
     spec = method or MethodSpec(name=family)
-    speed = measure_speed(spec, plan, device=resolve_device(device))
+    where = resolve_device(device)
+    speed = measure_speed(spec, plan, device=where, threads=threads)
     while not keep_patch and minutes * 60 * MINUTES_SHARE < LEAST_STEPS * speed.step_s and _may_shrink(plan):
         plan = _with_half_the_patch(plan)
-        speed = measure_speed(spec, plan, device=resolve_device(device))
+        speed = measure_speed(spec, plan, device=where, threads=threads)
     image_s = speed.answer_s * windows_of(plan)
     n_validations, n_cases = next(
         (
