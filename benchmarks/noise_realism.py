@@ -31,7 +31,8 @@ from scipy import ndimage, stats
 from nmsynth import read
 from nmsynth.core.volume import Volume
 from nmsynth.data.protocols import BGO_WITH_SEPTA, in_the_middle_of_a_bed
-from nmsynth.data.scan import ReferenceScan, ScannedPhantom, scan_phantom
+from nmsynth.data.scan import ReferenceScan, scan_phantom
+from nmsynth.data.scanned_phantom import ScannedPhantom
 from nmsynth.data.simulation import planes_last
 from nmsynth.metrics.homogeneous import find_homogeneous_sphere, grow_region
 from nmsynth.metrics.regions import sphere_mask

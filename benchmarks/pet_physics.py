@@ -36,8 +36,9 @@ from nmsynth.data.simulation import (
     planes_last,
 )
 from nmsynth.physics.displacement import BodyMotion
-from nmsynth.physics.pet import ExpectedScan, Mismatch, expected_scan, reconstruct_fractions
+from nmsynth.physics.pet import ExpectedScan, Mismatch, expected_scan
 from nmsynth.physics.pet_penalised import reconstruct_penalised
+from nmsynth.physics.pet_reconstruction import reconstruct_fractions
 from nmsynth.physics.phantom import LesionPlan, Organ, Phantom, WholeBodySettings, whole_body_patient
 from nmsynth.physics.phantom.quality import SPHERE_DIAMETERS_MM, image_quality, uniform_cylinder
 

@@ -6,7 +6,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from nmsynth.data.scan import INJECTION_TIME, ReferenceScan, ScannedPhantom, scan_phantom
+from nmsynth.data.scan import ReferenceScan, scan_phantom
+from nmsynth.data.scanned_phantom import INJECTION_TIME, ScannedPhantom
 from nmsynth.physics.beds import BedPlan
 from nmsynth.physics.phantom.quality import uniform_cylinder
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nmsynth.data.scan import ReferenceScan, ScannedPhantom, scan_phantom
+from nmsynth.data.scan import ReferenceScan, scan_phantom
+from nmsynth.data.scanned_phantom import ScannedPhantom
 from nmsynth.data.simulation import ScanRanges, draw_scan, moved_about
 from nmsynth.metrics.regions import sphere_mask
 from nmsynth.physics.displacement import BodyMotion, draw_body_motion

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from nmsynth.physics import attenuation, gamma_camera, pet
+from nmsynth.physics import attenuation, gamma_camera, pet, pet_reconstruction
 from nmsynth.physics.projector import SliceProjector
 from nmsynth.physics.psf import GaussianBlur
 from nmsynth.physics.spect import SpectProjector
@@ -22,7 +22,8 @@ GENERATION, RECONSTRUCTION = "generation", "reconstruction"
 class SystemProbe:
     """Notes what runs while data are generated and while they are reconstructed; objects are kept, so ids stay theirs.
 
-    PET: data are made in ``pet._expected_trues``; the reconstruction is ``pet._believed_survival`` and ``pet.osem``.
+    PET: data are made in ``pet._expected_trues``; the reconstruction is ``pet._believed_survival`` and
+    ``pet_reconstruction.osem``.
     SPECT: ``gamma_camera._projected``, and whatever runs within :meth:`reconstructing`.
     """
 
@@ -41,7 +42,7 @@ class SystemProbe:
         monkeypatch.setattr(pet, "attenuation_factors", self._keeping(factors))
         monkeypatch.setattr(pet, "_expected_trues", self._within(pet._expected_trues, GENERATION))
         monkeypatch.setattr(pet, "_believed_survival", self._within(pet._believed_survival, RECONSTRUCTION))
-        monkeypatch.setattr(pet, "osem", self._within(pet.osem, RECONSTRUCTION))
+        monkeypatch.setattr(pet_reconstruction, "osem", self._within(pet_reconstruction.osem, RECONSTRUCTION))
         monkeypatch.setattr(gamma_camera, "_projected", self._within(gamma_camera._projected, GENERATION))
 
     @contextmanager

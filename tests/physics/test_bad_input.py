@@ -20,8 +20,9 @@ from nmsynth.physics.gamma_camera import (
     reconstruct_spect,
 )
 from nmsynth.physics.noise import thin
-from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner, expected_scan, reconstruct_fractions
+from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner, expected_scan
 from nmsynth.physics.pet_penalised import reconstruct_penalised
+from nmsynth.physics.pet_reconstruction import reconstruct_fractions
 from nmsynth.physics.planar import conjugate_view_activity, planar_views
 from nmsynth.physics.projector import SinogramGeometry
 from nmsynth.physics.reconstruction import OsemSettings, osem

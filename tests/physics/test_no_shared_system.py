@@ -22,7 +22,8 @@ from nmsynth.physics.gamma_camera import (
     expected_gamma_scan,
     reconstruct_spect,
 )
-from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner, expected_scan, reconstruct_fractions
+from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner, expected_scan
+from nmsynth.physics.pet_reconstruction import reconstruct_fractions
 from nmsynth.physics.phantom.quality import uniform_cylinder
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector
 from nmsynth.physics.reconstruction import OsemSettings

@@ -10,15 +10,8 @@ from nmsynth.data.scan import ReferenceScan
 from nmsynth.data.simulation import FINE, fine_grid
 from nmsynth.physics.attenuation import attenuation_factors
 from nmsynth.physics.noise import poisson, thin
-from nmsynth.physics.pet import (
-    ExpectedScan,
-    Mismatch,
-    PetProtocol,
-    PetScanner,
-    expected_scan,
-    reconstruct_fractions,
-    with_attenuation,
-)
+from nmsynth.physics.pet import ExpectedScan, Mismatch, PetProtocol, PetScanner, expected_scan, with_attenuation
+from nmsynth.physics.pet_reconstruction import reconstruct_fractions
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector
 from nmsynth.physics.psf import GaussianBlur, PlaneMixing
 from nmsynth.physics.reconstruction import OsemSettings, osem

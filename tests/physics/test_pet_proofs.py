@@ -13,15 +13,9 @@ from nmsynth.physics.attenuation import attenuation_factors
 from nmsynth.physics.displacement import BodyMotion
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.ordered_subsets import log_likelihood, ordered_subsets
-from nmsynth.physics.pet import (
-    Mismatch,
-    PetProtocol,
-    PetScanner,
-    expected_scan,
-    measured_counts,
-    reconstruct_fractions,
-)
+from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner, expected_scan
 from nmsynth.physics.pet_penalised import reconstruct_penalised
+from nmsynth.physics.pet_reconstruction import measured_counts, reconstruct_fractions
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector
 from nmsynth.physics.reconstruction import OsemSettings, subset_problem
 from tests.physics.test_projector import disc

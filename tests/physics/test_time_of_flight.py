@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from nmsynth.core.errors import InputError
-from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner, expected_scan, reconstruct_fractions
+from nmsynth.physics.pet import Mismatch, PetProtocol, PetScanner, expected_scan
+from nmsynth.physics.pet_reconstruction import reconstruct_fractions
 from nmsynth.physics.projector import SinogramGeometry, SliceProjector
 from nmsynth.physics.psf import FWHM_PER_SIGMA
 from nmsynth.physics.reconstruction import OsemSettings

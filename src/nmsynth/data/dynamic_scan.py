@@ -18,12 +18,14 @@ from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.dynamic_head import DynamicHead, coarse_mean, labelled_head, procedural_head
-from nmsynth.data.scan import INJECTION_TIME, ReferenceScan
+from nmsynth.data.scan import ReferenceScan
+from nmsynth.data.scanned_phantom import INJECTION_TIME
 from nmsynth.data.simulation import FINE, ScanDraw, block_mean, planes_last
 from nmsynth.physics.dynamic_tracers import FDG_HOUR_S, DynamicTracer, dynamic_tracer
 from nmsynth.physics.input_function import FloatArray, InputFunction, fine_minutes
 from nmsynth.physics.kinetics import RateConstants, frame_means, late_frames, tissue_curve
-from nmsynth.physics.pet import PetProtocol, expected_scan, reconstruct_fractions
+from nmsynth.physics.pet import PetProtocol, expected_scan
+from nmsynth.physics.pet_reconstruction import reconstruct_fractions
 from nmsynth.physics.phantom import WholeBodyPatient
 from nmsynth.physics.rate_constants import subject_rates, varied
 

@@ -22,7 +22,7 @@ from nmsynth.core.units import Unit
 from nmsynth.core.volume import PLANAR_AXES, SPATIAL_AXES, Volume
 from nmsynth.data.planar_projection import PlanarLayout, decay_of_planes, lay_out, project
 from nmsynth.data.planar_study import PlanarStudy
-from nmsynth.data.scan import INJECTION_TIME
+from nmsynth.data.scanned_phantom import INJECTION_TIME
 from nmsynth.physics.gamma_camera import GammaGrid, effective_scatter
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.phantom import Grid, Lesion, Organ, Phantom

@@ -13,16 +13,9 @@ import torch
 from scipy import ndimage
 
 from nmsynth.physics.displacement import BodyMotion
-from nmsynth.physics.pet import (
-    ExpectedScan,
-    Mismatch,
-    PetProtocol,
-    PetScanner,
-    expected_scan,
-    reconstruct_fractions,
-    with_attenuation,
-)
+from nmsynth.physics.pet import ExpectedScan, Mismatch, PetProtocol, PetScanner, expected_scan, with_attenuation
 from nmsynth.physics.pet_penalised import reconstruct_penalised
+from nmsynth.physics.pet_reconstruction import reconstruct_fractions
 from nmsynth.physics.phantom.grid import Grid, Phantom
 from nmsynth.physics.projector import SinogramGeometry
 from nmsynth.physics.psf import PlaneMixing

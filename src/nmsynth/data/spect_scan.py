@@ -20,7 +20,7 @@ from nmsynth.core.radionuclide import find_radionuclide
 from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
-from nmsynth.data.scan import INJECTION_TIME, uncorrected
+from nmsynth.data.scanned_phantom import INJECTION_TIME, uncorrected
 from nmsynth.data.simulation import FINE, block_mean, majority_label, planes_last
 from nmsynth.physics.displacement import BodyMotion
 from nmsynth.physics.gamma_camera import (

@@ -7,7 +7,8 @@ import torch
 from nmsynth.core.errors import InputError
 from nmsynth.physics.ordered_subsets import ordered_subsets
 from nmsynth.physics.penalised import RelativeDifferencePrior, penalised_likelihood
-from nmsynth.physics.pet import ExpectedScan, measured_counts, stack_of_scans
+from nmsynth.physics.pet import ExpectedScan
+from nmsynth.physics.pet_reconstruction import measured_counts, stack_of_scans
 from nmsynth.physics.reconstruction import OsemSettings, subset_problem
 
 

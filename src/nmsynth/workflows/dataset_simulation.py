@@ -197,7 +197,7 @@ def _simulate_scans(job: _Job, work: Path) -> tuple[list[ManifestRow], dict[str,
     """A slab of a subject at every count level of a recipe of a model."""
     from nmsynth.core.units import Unit
     from nmsynth.data.manifest import ManifestRow
-    from nmsynth.data.scan import assemble_scan, scan_acquisition
+    from nmsynth.data.scanned_phantom import assemble_scan, scan_acquisition
     from nmsynth.io.nifti import write_nifti
     from nmsynth.workflows.cohort import CasePlan, scan_case
 

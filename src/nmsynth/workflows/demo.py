@@ -15,7 +15,7 @@ from nmsynth.core.progress import Progress, part_of, silent
 
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
-    from nmsynth.data.scan import ScannedPhantom
+    from nmsynth.data.scanned_phantom import ScannedPhantom
     from nmsynth.evaluation.curves import Curves
     from nmsynth.evaluation.schema import Metrics
     from nmsynth.inference.predictor import Model

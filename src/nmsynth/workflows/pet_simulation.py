@@ -35,7 +35,7 @@ from nmsynth.workflows.study_output import (
 if TYPE_CHECKING:
     from nmsynth.data.anatomical_images import AnatomicalSubject
     from nmsynth.data.known_attenuation import Attenuation
-    from nmsynth.data.scan import ScannedPhantom
+    from nmsynth.data.scanned_phantom import ScannedPhantom
     from nmsynth.workflows.scan_subject import ScanSubject
 
 
