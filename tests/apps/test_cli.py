@@ -269,7 +269,13 @@ def test_info_of_nothing_is_one_line(tmp_path, capsys):
 
 def test_models_are_listed(capsys):
     assert run(["models", "list", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["schema_version"] == 1
+    shipped = next(model for model in listed["models"] if model["name"] == "lowcount-pet")
+    assert (shipped["task"], shipped["licence"], len(shipped["sha256"])) == ("lowcount-pet", "Apache-2.0", 64)
+    assert 1e6 < shipped["size_bytes"] < 3e6
+    assert run(["models", "list"]) == 0
+    assert "lowcount-pet" in capsys.readouterr().out
 
 
 def test_a_closed_pipe_is_no_traceback():

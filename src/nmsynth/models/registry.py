@@ -35,6 +35,11 @@ class ModelEntry:
     problem: str | None = None
     """Why the card does not hold."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
 
 def model_folders() -> tuple[Path, ...]:
     """Folders that are searched for packages, in order; the shipped ones come first and cannot be replaced."""
