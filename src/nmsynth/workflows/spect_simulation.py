@@ -127,9 +127,19 @@ def _write_scan(settings: SimulateSpectSettings, study: ScannedSpect, work: Path
     )  # fmt: skip
 
 
-def scan_spect_study(settings: SimulateSpectSettings, *, progress: Progress = silent) -> ScannedSpect:
-    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
-    return _scan(settings, progress=progress).study
+def scan_spect_study(
+    settings: SimulateSpectSettings, *, fractions: tuple[float, ...] = (), progress: Progress = silent
+) -> ScannedSpect:
+    """Scan the phantom of the settings at full counts and at the fraction asked for, in memory.
+
+    Parameters
+    ----------
+    settings
+        What is scanned.
+    fractions
+        Further counts, over those of the study; their scans come last. Of a phantom that nmsynth draws.
+    """
+    return _scan(settings, fractions, progress=progress).study
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +153,7 @@ class _Scanned:
     """The subject as other scanners see it, where that was asked for."""
 
 
-def _scan(settings: SimulateSpectSettings, *, progress: Progress) -> _Scanned:
+def _scan(settings: SimulateSpectSettings, further: tuple[float, ...] = (), *, progress: Progress) -> _Scanned:
     """Scan the subject of the settings."""
     from nmsynth.data.spect_scan import scan_spect
 
@@ -162,7 +172,11 @@ def _scan(settings: SimulateSpectSettings, *, progress: Progress) -> _Scanned:
     scanned = scan_spect(
         subject.render if anatomy is None else anatomy.render,
         study=replace(study, field_mm=subject.field_mm),
-        z_range_mm=subject.z_range_mm, fractions=scan_fractions(settings.count_fraction, subject.count_share),
+        z_range_mm=subject.z_range_mm,
+        fractions=(
+            *scan_fractions(settings.count_fraction, subject.count_share),
+            *(subject.count_share * fraction for fraction in further),
+        ),
         seed=settings.seed, repeat=subject.repeat, motion=subject.motion(settings.seed), progress=progress,
         **subject.habitus,
     )  # fmt: skip
