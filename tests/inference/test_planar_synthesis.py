@@ -15,6 +15,7 @@ from nmsynth.inference import MethodModel, synthesize
 from nmsynth.io import read
 from nmsynth.io.dicom_nm_new import write_new_planar
 from nmsynth.models.plan_envelope import envelope_from_plan
+from nmsynth.workflows.report import report_study
 from nmsynth.workflows.synthesis import synthesize_study
 from tests.helpers import make_volume
 from tests.io.test_dicom_nm import ACQUISITION, CAMERA, SERIES, SIMULATED
@@ -101,3 +102,20 @@ def test_a_planar_object_is_derived_from_its_source(tmp_path):
     assert (written.axes, written.unit) == (PLANAR_AXES, Unit.COUNTS)
     assert written.provenance.synthetic
     np.testing.assert_allclose(written.array, result.image.array, atol=float(result.image.array.max()) / 3e4)
+
+
+def test_a_report_shows_the_views_beside_their_source_and_a_reference(tmp_path):
+    source = replace(planar(), acquisition=ACQUISITION, provenance=SIMULATED)
+    write_new_planar(source, tmp_path / "scan", camera=CAMERA, series=SERIES, faces_mm=(150.0, 160.0))
+    package = save_tiny_method(tmp_path / "models", card_of())
+    synthesize_study(tmp_path / "scan", tmp_path / "out", model=package, settings=SETTINGS)
+    bare = report_study(tmp_path / "out", tmp_path / "bare.html", source=tmp_path / "scan").read_text(encoding="utf-8")
+    assert "<h2>Views</h2>" in bare
+    assert "supports no claim of accuracy" in bare
+    paths = {"source": tmp_path / "scan", "reference": tmp_path / "scan"}
+    page = report_study(tmp_path / "out", tmp_path / "page.html", **paths, title="Two views").read_text(
+        encoding="utf-8"
+    )
+    assert "hot spots missed" in page
+    assert "Two views" in page
+    assert "data:image/png" in page

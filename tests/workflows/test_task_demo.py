@@ -113,6 +113,29 @@ def test_pet_is_shown_with_its_organs(tmp_path):
     assert result.metrics.value("organ error, median") == pytest.approx(1.0, abs=0.05)  # it gives nothing
 
 
+def test_a_planar_view_is_shown_with_its_hot_spots(tmp_path):
+    view = image("nm", "NM", Unit.COUNTS, "level")
+    plan = make_plan(
+        sources=(view,), target=view, conditions=(), residual=True, spacing_mm=(1.0, 9.6, 9.6), patch=(1, 16, 16),
+        dimensions="2d",
+    )  # fmt: skip
+    card = make_method_card(plan, envelope=envelope_from_plan(plan))
+    method = tiny_method(card)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.zero_()
+    save_method_package(tmp_path / "tiny-method", method=method, card=card)
+    changes = {"settings.region": "pelvis", "settings.pixel_mm": 9.6, "settings.lesions": 4}
+    task = load_task("lowcount-planar")
+    result = run_task_demo(task, tmp_path / "out", model=str(tmp_path / "tiny-method"), changes=changes)
+    assert result.metrics.value("NRMSE") == pytest.approx(result.metrics.value("NRMSE", arm="source"), rel=0.2)
+    assert result.metrics.value("total counts") == pytest.approx(0.0, abs=0.05)
+    assert result.metrics.definitions["scale of the reference"] == "0.125"
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "hot spots missed" in page
+    assert "<h2>Views</h2>" in page
+
+
 def test_tasks_are_listed(capsys):
     assert run(["tasks", "--json"]) == 0
     listed = {task["name"]: task for task in json.loads(capsys.readouterr().out)["tasks"]}

@@ -91,12 +91,13 @@ def evaluate_planar(
     images = {name: (volume.array, _scale(volume, reference, settings)) for name, volume in arms.items()}
     facts = {name: image_facts(volume) for name, volume in volumes.items()}
     found: list[Measurement] = []
+    widths: list[Measurement] = []
     if source is not None and settings.with_best_gaussian and body.any() and reference.array[body].any():
         scale = _scale(source, reference, settings)
         best, width_mm = _best_gaussian(source, reference.array * np.float32(scale), body, spacing_mm)
         images[BEST] = (best, scale)
         facts[BEST] = {**image_facts(source), "filter": f"Gaussian {width_mm:.1f} mm FWHM, chosen on this reference"}
-        found.append(Measurement("width", width_mm, "mm FWHM", body_name, settings.reference_kind, arm=BEST))
+        widths.append(Measurement("width", width_mm, "mm FWHM", body_name, settings.reference_kind, arm=BEST))
     expected_spots = hot_spots(reference.array, body, pixel_mm)
     for name, (array, scale) in images.items():
         expected = reference.array * np.float32(scale)
@@ -113,7 +114,7 @@ def evaluate_planar(
         task=task,
         unit=reference.unit.value,
         reference_kind=settings.reference_kind,
-        measurements=tuple(found),
+        measurements=(*found, *widths),
         settings=settings.model_dump(mode="json"),
         definitions={"scale of the reference": ", ".join(f"{s:g}" for s in scales), **DEFINITIONS},
         images=facts,

@@ -104,11 +104,11 @@ def write_report(
     context = {
         "title": title,
         "claim": claim,
-        "claim_class": claim_class or _claim_class(scene, reference_kind, images),
+        "claim_class": claim_class or claim_class_of(scene, reference_kind, images),
         **_page_context(scene, images, metrics, curves, card, reference_kind),
-        **_study_context(scene, images, metrics, card, record, flags),
+        **study_context(scene, images, metrics, card, record, flags),
     }
-    context["sections"] = _sections(context)
+    context["sections"] = sections_of(context)
     page = render(context)
     with atomic_file(target, overwrite=overwrite) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
@@ -129,9 +129,9 @@ def _page_context(
         "banner": BANNER,
         "noisy": reference_kind == "T2",
         "reference_name": reference_name,
-        "facts": _facts(scene, images, card, reference_name),
+        "facts": facts_of(scene, images, card, reference_name),
         **_picture_context(scene, metrics, curves, reference_name),
-        **_table_context(scene, metrics),
+        **table_context(scene, metrics),
     }
 
 
@@ -149,7 +149,7 @@ def render(context: Mapping[str, Any]) -> str:
     return environment.get_template("report.html.j2").render(**context, style=style).lstrip()
 
 
-def _embedded(picture: Picture | None) -> dict[str, Any] | None:
+def embedded(picture: Picture | None) -> dict[str, Any] | None:
     """Picture for the template, its bytes as a data URI."""
     if picture is None:
         return None
@@ -179,18 +179,19 @@ def _picture_context(
     arms = tables.order_methods(arms, main)[:MAX_LESION_ARMS]
     trade = trade_off(curves, main=scene.main) if curves else None
     return {
-        "projections": _embedded(painter.projections()),
-        "planes": _embedded(painter.planes()),
-        "differences": [_embedded(item) for item in painter.differences()],
+        "projections": embedded(painter.projections()),
+        "planes_title": "Three planes",
+        "planes": embedded(painter.planes()),
+        "differences": [embedded(item) for item in painter.differences()],
         "lesion_pictures": (
-            [_embedded(item) for item in lesion_pictures(scene, plotted, reference_name)] if scene.is_activity else []
+            [embedded(item) for item in lesion_pictures(scene, plotted, reference_name)] if scene.is_activity else []
         ),
         "lesions": lesion_tables.lesion_table(rows, arms),
         "decisions": lesion_tables.decision_table(rows, arms),
         "lesion_arms": arms,
         "lesion_main": main,
-        "histogram": _embedded(histogram_picture(scene, reference_name)),
-        "trade_off": None if trade is None else _embedded(_trade_off_picture(trade, reference_name)),
+        "histogram": embedded(histogram_picture(scene, reference_name)),
+        "trade_off": None if trade is None else embedded(_trade_off_picture(trade, reference_name)),
     }
 
 
@@ -206,7 +207,7 @@ def _trade_off_picture(png: bytes, reference_name: str) -> Picture:
     )
 
 
-def _table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
+def table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
     """Verdict, tables of measurements, definitions."""
     collected = tables.collect(metrics)
     main = scene.main if scene.main in collected else next(iter(collected), None)
@@ -235,7 +236,7 @@ def _table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None
     }
 
 
-def _study_context(
+def study_context(
     scene: Scene,
     images: Mapping[str, Volume],
     metrics: Mapping[str, Mapping[str, Any]] | None,
@@ -301,7 +302,7 @@ def _reference_name(scene: Scene, kind: str | None) -> str:
     return tables.REFERENCE_NAMES.get(str(kind), str(kind or "the reference, of a kind not stated"))
 
 
-def _claim_class(scene: Scene, kind: str | None, images: Mapping[str, Volume]) -> str:
+def claim_class_of(scene: Scene, kind: str | None, images: Mapping[str, Volume]) -> str:
     """RELAINCE class that the kind of reference supports at most."""
     if not scene.has_truth:
         return "proof of concept"
@@ -311,7 +312,7 @@ def _claim_class(scene: Scene, kind: str | None, images: Mapping[str, Volume]) -
     return f"technical evaluation on {data}{against}"
 
 
-def _facts(
+def facts_of(
     scene: Scene, images: Mapping[str, Volume], card: Mapping[str, Any] | None, reference_name: str
 ) -> list[tuple[str, str]]:
     """Line of facts under the title."""
@@ -329,7 +330,7 @@ def _facts(
     return found
 
 
-def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+def sections_of(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Anchors and names of the sections that the page has."""
     every = [
         ("verdict", "Verdict", True),

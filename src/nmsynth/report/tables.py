@@ -49,10 +49,20 @@ VERDICT: tuple[tuple[str, str, str | None, str], ...] = (
     ("total perfusion deficit error", "total perfusion deficit", None, "nearer 0"),
     ("summed score error", "summed score", None, "nearer 0"),
     ("specific binding ratio error", "specific binding ratio", None, "nearer 0"),
+    ("organ error, median", "error of organs, median", None, "0"),
+    ("organ error, largest", "error of organs, largest", None, "0"),
+    ("total counts", "counts of the body", "body", "nearer 0"),
+    ("contrast recovery", "contrast of lesions", None, "nearer 1"),
+    ("missed hot spots", "hot spots missed", None, "0"),
+    ("false hot spots", "false hot spots", None, "0"),
+    ("hot-spot index error", "hot-spot index", None, "nearer 0"),
 )
 """Measurement, its name in the verdict, a part of its region's name, and what to aim at."""
 
-RATIOS = ("bias", "NRMSE", "COV", "noise reduction", "relative bias")
+RATIOS = (
+    *("bias", "NRMSE", "COV", "noise reduction", "relative bias", "total counts", "lesion counts"),
+    *("organ error, median", "organ error, largest", "error over mean", "hot-spot index", "hot-spot index error"),
+)
 """Names of measurements in unit 1 that are printed as per cent."""
 
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -61,11 +71,15 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Bone, body and attenuation", ("bone Dice", "body Dice", "attenuation MAE", "attenuation bias")),
     ("Perfusion of the heart", ("segment error, mean", "segment error, largest", "total perfusion", "summed score")),
     ("Specific binding", ("specific binding",)),
+    ("Correction", ("organ error", "error over mean", "voxels beyond")),
+    ("Counts and hot spots", ("total counts", "hot spots", "missed hot", "false hot", "hot-spot index")),
     ("False and missing structures", ("false structures", "missing structures", "fabrication")),
     (
         "Lesions, summary",
         (
             "recovery",
+            "contrast recovery",
+            "lesion counts",
             "SUVmean bias",
             "SUVmax bias",
             "SUVpeak bias",

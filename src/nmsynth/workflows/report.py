@@ -13,6 +13,7 @@ import numpy as np
 from nmsynth.core.errors import InputError, NmsynthError
 from nmsynth.core.geometry import to_indices, to_world
 from nmsynth.core.progress import Progress, silent
+from nmsynth.core.volume import PLANAR_AXES
 
 if TYPE_CHECKING:
     from nmsynth.core.units import Unit
@@ -28,6 +29,10 @@ WITHOUT_TRUTH = ("COV", "SD", "noise reduction", "noise autocorrelation", "SUVme
 
 NO_CLAIM = "This page shows what the model changed in one study; without a reference it supports no claim of accuracy."
 """Sentence that closes a report without a reference."""
+
+
+PLANAR_CLAIM = "The numbers of this page hold for this one study against this reference, and for no other."
+"""Sentence that closes a report on planar views with a reference."""
 
 
 def report_study(
@@ -106,6 +111,11 @@ def report_study(
     progress("reading", 0.0)
     images, regions = _load(paths, masks or {}, unit=unit, modality=modality, resample=resample)
     card = _card(model, images["synthetic"])
+    if images["synthetic"].axes == PLANAR_AXES or (task or "").endswith("planar"):
+        return _planar(
+            images, regions, kind, output, card=card, record=shown_record, title=title, claim=claim,
+            overwrite=overwrite, progress=progress,
+        )  # fmt: skip
     return write_report(
         output,
         images=images,
@@ -120,6 +130,34 @@ def report_study(
             how=_Measuring(task or _TASKS.get(images["synthetic"].modality), normals),
         ),
     )  # fmt: skip
+
+
+def _planar(
+    images: Mapping[str, Volume],
+    regions: Mapping[str, Volume],
+    kind: str | None,
+    output: Path,
+    *,
+    claim: str | None,
+    title: str | None,
+    progress: Progress,
+    **page: Any,
+) -> Path:
+    """The page on planar views."""
+    from nmsynth.report.planar import write_planar_report
+
+    progress("evaluating", 0.2)
+    metrics = _evaluate(images, regions, kind, _Measuring("lowcount-planar", None)) if kind is not None else {}
+    progress("drawing the page", 0.8)
+    return write_planar_report(
+        output,
+        images=images,
+        metrics={"synthetic": metrics} if metrics else None,
+        reference_kind=kind,
+        title=title or "Synthetic planar views beside their " + ("source" if kind is None else "reference"),
+        claim=claim or NO_CLAIM if kind is None else claim or PLANAR_CLAIM,
+        **page,
+    )
 
 
 @dataclass(frozen=True, slots=True)

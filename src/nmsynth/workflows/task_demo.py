@@ -83,7 +83,7 @@ def run_task_demo(
         Which.
     output
         Folder: ``study`` (its images, and in ``study/reference`` what is known of it), ``synthetic.nii.gz``,
-        ``metrics.json``, ``report.html``, ``demo.json``.
+        ``metrics.json``, ``report.html``, ``demo.json``. Of planar views the anterior one.
     model
         Name or folder of a model; the task's own when unset.
     seed
@@ -146,7 +146,7 @@ def _study(task: TaskSpec, work: Path, seed: int, changes: Mapping[str, Any]) ->
         raise InputError(f"The task {task.name} names the recipe of studies '{task.study}', which is none.")
     plan = plan_studies(recipe, 1, SEEDS_FROM + seed)[0]
     rows, _ = simulate_study(plan, work, file_format="nifti")
-    return rows
+    return [row for row in rows if row.case == rows[0].case]  # views are cases of their own, the anterior one first
 
 
 def _synthesize(rows: list[ManifestRow], work: Path, model: str) -> tuple[Synthesis, Volume]:
@@ -208,6 +208,8 @@ def _evaluate(
         image = resample(image, target.affine, target.spatial_shape, fill=-1024.0 if image.modality == "CT" else 0.0)
     full = next((work / row.path for row in rows if row.name == FULL_COUNTS), None)
     alike = is_comparable(source, target) or task_evaluation(task.name).scaled
+    if task_evaluation(task.name).images == "planar":
+        full = None  # its counts are those of another scan, which the task does not scale
     return evaluate_arms(
         {"prediction": image},
         target,
@@ -228,6 +230,7 @@ def _write_report(
     from nmsynth.models.registry import list_models
     from nmsynth.report.claim import claim_sentence
     from nmsynth.report.html import write_report
+    from nmsynth.report.planar import write_planar_report
 
     images = {"source": source, "synthetic": synthesis.image, "reference": target}
     notes: tuple[str, ...] = ()
@@ -239,7 +242,8 @@ def _write_report(
     )
     named = (synthesis.image.provenance.model or "").split()
     card = next((entry.card for entry in list_models() if named and entry.name == named[0]), None)
-    write_report(
+    write = write_planar_report if task_evaluation(task.name).images == "planar" else write_report
+    write(
         work / "report.html",
         images=images,
         metrics=documents,
