@@ -13,6 +13,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.report.html import write_report
 from nmsynth.report.pictures import BANNER
+from nmsynth.report.scene import prepare_scene
 from tests.helpers import require_peer
 from tests.report.scenes import LESIONS, body, images, turned, volume
 
@@ -206,10 +207,19 @@ def test_existing_file_is_kept_unless_overwrite(tmp_path):
 
 
 def test_failure_leaves_nothing_behind(tmp_path):
-    mixed = {"source": volume(body(), unit=Unit.COUNTS), "synthetic": images()["synthetic"]}
+    mixed = {**images(), "another": volume(body(), unit=Unit.COUNTS)}
     with pytest.raises(InputError, match="share one unit"):
         write(tmp_path / "report.html", images=mixed)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("unit", [Unit.COUNTS, Unit.RELATIVE])
+def test_a_source_of_unknown_scale_is_shown_in_its_own_window(tmp_path, unit):
+    apart = {**images(), "source": volume(100 * body(), unit=unit)}
+    scene = prepare_scene(apart, None, None)
+    assert "source" not in scene.alike
+    assert scene.scales["source"].high > 10 * scene.scales["synthetic"].high
+    assert "Three planes" in write(tmp_path / "report.html", images=apart)
 
 
 def test_image_without_suv_gets_its_own_window(tmp_path):
