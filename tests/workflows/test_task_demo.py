@@ -18,14 +18,15 @@ from nmsynth.workflows.task_demo import run_task_demo
 from nmsynth.workflows.tasks import load_task, task_names
 from tests.models.method_packages import make_method_card, make_plan, tiny_method
 
+HEART = {"settings.voxel_mm": 9.6, "settings.n_views": 12}
 SHORT = {"settings.length_mm": 64.0, "settings.voxel_mm": 8.0}
 
 
-def package_of(folder, first, target):
+def package_of(folder, first, target, voxel_mm=8.0):
     """A model that gives back its first source where it is residual, or nearly nothing."""
     residual = (first.modality, first.unit) == (target.modality, target.unit)
     plan = make_plan(
-        sources=(first,), target=target, conditions=(), residual=residual, spacing_mm=(8.0, 8.0, 8.0), patch=(8, 16, 16)
+        sources=(first,), target=target, conditions=(), residual=residual, spacing_mm=(voxel_mm,) * 3, patch=(8, 16, 16)
     )
     card = make_method_card(plan, envelope=envelope_from_plan(plan))
     method = tiny_method(card)
@@ -68,11 +69,9 @@ def test_an_unknown_task_is_answered_with_the_nearest():
 
 def test_a_heart_is_shown_with_its_segments(tmp_path):
     spect = image("nm", "NM", Unit.BQML, "level")
-    package = package_of(tmp_path, spect, spect)
+    package = package_of(tmp_path, spect, spect, 9.6)
     out = tmp_path / "out"
-    result = run_task_demo(
-        load_task("lowcount-mpi"), out, model=str(package), changes={"settings.voxel_mm": 8.0, "settings.n_views": 16}
-    )
+    result = run_task_demo(load_task("lowcount-mpi"), out, model=str(package), changes=HEART)
     value = result.metrics.value
     # the model gives back its source, so both have the same errors
     assert value("NRMSE") == pytest.approx(value("NRMSE", arm="source"), rel=1e-4)
@@ -88,8 +87,8 @@ def test_a_heart_is_shown_with_its_segments(tmp_path):
 
 def test_attenuation_is_corrected_on_the_scale_of_the_source(tmp_path):
     spect = image("uncorrected", "NM", Unit.RELATIVE, "level")
-    package = package_of(tmp_path, spect, spect)
-    changes = {"settings.voxel_mm": 8.0, "settings.n_views": 16}
+    package = package_of(tmp_path, spect, spect, 9.6)
+    changes = HEART
     result = run_task_demo(load_task("ac-spect"), tmp_path / "out", model=str(package), changes=changes)
     assert any("brought to the reference's by least squares" in warning for warning in result.metrics.warnings)
     assert result.metrics.value("segment error, mean") > 0
