@@ -6,6 +6,8 @@ import torch
 
 from nmsynth.core.errors import InputError
 from nmsynth.data.cohort import open_cohort
+from nmsynth.data.scan import ReferenceScan
+from nmsynth.physics.phantom import LesionPlan
 from nmsynth.training.calibration import CalibrationPoint, choose_thresholds
 from nmsynth.workflows.training import load_recipe, recipe_names, train_recipe
 
@@ -61,7 +63,11 @@ def test_unknown_key_names_the_nearest():
 def run(tmp_path_factory):
     pytest.importorskip("lightning")
     folder = tmp_path_factory.mktemp("run")
-    package = train_recipe("lowcount-pet", output=folder, overrides=SMALL)
+    with pytest.MonkeyPatch.context() as patched:
+        # a hundred isolated lesions take most of a minute to place
+        patched.setattr("nmsynth.data.reference.LesionPlan", lambda **plan: LesionPlan(**(plan | {"count": 12})))
+        patched.setattr("nmsynth.data.reference.ReferenceScan", lambda: ReferenceScan(voxel_mm=8.0, plane_mm=8.0))
+        package = train_recipe("lowcount-pet", output=folder, overrides=SMALL)
     return folder, package
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from nmsynth.core.errors import InputError
 from nmsynth.data.manifest import read_manifest
+from nmsynth.data.scan import ReferenceScan
 from nmsynth.io import read
+from nmsynth.physics.phantom import LesionPlan
 from nmsynth.workflows.cohort import import_cohort, plan_subjects
 from nmsynth.workflows.dataset_simulation import SimulateCohortSettings, simulate_dataset
 from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies, study_recipe_names
@@ -145,8 +147,11 @@ def test_cases_of_a_changed_manifest_are_refused(dataset, tmp_path):
         import_cohort(copy, tmp_path / "cases", workers=1)
 
 
-def test_training_takes_the_manifest(dataset, tmp_path):
+def test_training_takes_the_manifest(dataset, tmp_path, monkeypatch):
     pytest.importorskip("lightning")
+    # a hundred isolated lesions take most of a minute to place
+    monkeypatch.setattr("nmsynth.data.reference.LesionPlan", lambda **plan: LesionPlan(**(plan | {"count": 12})))
+    monkeypatch.setattr("nmsynth.data.reference.ReferenceScan", lambda: ReferenceScan(voxel_mm=8.0, plane_mm=8.0))
     from nmsynth.workflows.training import train_recipe
 
     small = {
