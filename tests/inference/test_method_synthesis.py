@@ -6,7 +6,6 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-import torch
 
 from nmsynth.core.errors import EnvelopeError, InputError, UnsafeInputError
 from nmsynth.core.geometry import affine_from_axes
@@ -21,7 +20,15 @@ from nmsynth.inference.method_synthesis import back_on_grid
 from nmsynth.inference.settings import SynthesisSettings
 from nmsynth.models.plan_envelope import envelope_from_plan
 from tests.helpers import make_volume
-from tests.models.method_packages import COUNTS, CT, PET, make_method_card, make_plan, save_tiny_method, tiny_method
+from tests.models.method_packages import (
+    COUNTS,
+    CT,
+    PET,
+    make_method_card,
+    make_plan,
+    save_tiny_method,
+    tiny_model,
+)
 from tests.models.packages import FDG, make_pet
 
 SETTINGS = {"threads": 1, "conditions": {"count_fraction": 0.25}}
@@ -49,26 +56,16 @@ def ct_of(volume, **fields):
     return make_volume(array=array, affine=volume.affine, unit=Unit.HOUNSFIELD, modality="CT", **fields)
 
 
-def model_of(card, *, silent=False):
-    """Model of a tiny method; a silent one answers with its first source where the plan is residual."""
-    method = tiny_method(card, for_training=False)
-    if silent:
-        with torch.no_grad():
-            for parameter in method.parameters():
-                parameter.zero_()
-    return MethodModel(card.model_copy(update={"sha256": "0" * 64}), method)
-
-
 @pytest.fixture
 def identity():
     """Model that gives back its source."""
-    return model_of(make_method_card(make_plan(residual=True)), silent=True)
+    return tiny_model(make_method_card(make_plan(residual=True)), silent=True)
 
 
 @pytest.fixture
 def model():
     """Deterministic model with random weights."""
-    return model_of(make_method_card())
+    return tiny_model(make_method_card())
 
 
 def test_grid_unit_acquisition_and_suv_survive(identity):
@@ -92,7 +89,7 @@ def test_twice_the_activity_of_twice_the_injection_is_twice_the_image(model):
 def test_a_level_takes_any_scale_and_gives_it_back(unit):
     level = ImagePlan(name="spect", modality="NM", unit=Unit.BQML, normalisation=Normalisation(kind="level", scale=3.0))
     plan = make_plan(sources=(level,), target=level, conditions=())
-    model = model_of(make_method_card(plan, envelope=envelope_from_plan(plan)))
+    model = tiny_model(make_method_card(plan, envelope=envelope_from_plan(plan)))
     volume = pet(modality="NM", unit=unit, suv_rule=None)
     once, thousandfold = (
         synthesize(volume.with_array(f * volume.array), model, settings={"threads": 1}).image for f in (1.0, 1000.0)
@@ -109,7 +106,7 @@ def test_a_target_on_another_scale_of_the_level_is_undone_by_it():
     plan = make_plan(
         sources=(source,), target=source.model_copy(update={"normalisation": scaled}), conditions=(), residual=False
     )
-    model = model_of(make_method_card(plan, envelope=envelope_from_plan(plan)))
+    model = tiny_model(make_method_card(plan, envelope=envelope_from_plan(plan)))
     volume = pet(modality="NM", suv_rule=None)
     inputs = method_inputs(volume, model, SynthesisSettings(threads=1))
     assert inputs.target_scale.scale == pytest.approx(6.0 * activity_level(volume.array, volume.spacing_mm))
@@ -149,7 +146,7 @@ def test_another_modality_stays_on_the_plans_grid_in_its_unit():
     source = make_volume(
         (8, 40, 40), spacing_mm=(4.0, 2.0, 2.0), modality="CT", unit=Unit.HOUNSFIELD, acquisition=GIVEN
     )
-    result = synthesize(source, model_of(card), settings={"threads": 1})
+    result = synthesize(source, tiny_model(card), settings={"threads": 1})
     image = result.image
     assert (image.modality, image.unit, image.shape) == ("PT", Unit.SUV_BODY_WEIGHT, (8, 20, 20))
     assert image.acquisition.body_mass_kg == 70.0
@@ -159,7 +156,7 @@ def test_another_modality_stays_on_the_plans_grid_in_its_unit():
 
 
 def test_several_inputs_are_taken_by_role_and_an_optional_one_may_be_missing():
-    model = model_of(make_method_card(make_plan(sources=(PET, CT))))
+    model = tiny_model(make_method_card(make_plan(sources=(PET, CT))))
     source = pet()
     both = synthesize({"pet": source, "ct": ct_of(source)}, model, settings=SETTINGS)
     alone = synthesize(source, model, settings=SETTINGS)
@@ -170,7 +167,7 @@ def test_several_inputs_are_taken_by_role_and_an_optional_one_may_be_missing():
 
 
 def test_a_further_input_must_show_the_same_place_in_the_planned_unit():
-    model = model_of(make_method_card(make_plan(sources=(PET, CT))))
+    model = tiny_model(make_method_card(make_plan(sources=(PET, CT))))
     source = pet()
     ct = ct_of(source)
     shifted = np.array(source.affine)
@@ -199,7 +196,7 @@ def test_a_condition_must_be_stated_and_known(model):
 
 def test_a_category_is_told_by_its_name():
     tracer = ConditionPlan(name="tracer", kind="category", categories=("FDG", "FES"))
-    model = model_of(make_method_card(make_plan(conditions=(COUNTS, tracer))))
+    model = tiny_model(make_method_card(make_plan(conditions=(COUNTS, tracer))))
     settings = SETTINGS | {"conditions": {"count_fraction": 0.25, "tracer": "FES"}}
     assert synthesize(pet(), model, settings=settings).record["conditions"]["tracer"] == "FES"
     with pytest.raises(InputError, match="must be one of FDG, FES; found 'PSMA'"):
@@ -208,7 +205,7 @@ def test_a_category_is_told_by_its_name():
 
 def test_a_stochastic_method_gives_samples_whose_mean_is_the_image():
     target = PET.model_copy(update={"normalisation": Normalisation(kind="asinh", scale=10.0, knee=0.5)})
-    model = model_of(make_method_card(make_plan(sources=(target,), target=target), family="cvae"))
+    model = tiny_model(make_method_card(make_plan(sources=(target,), target=target), family="cvae"))
     settings = SETTINGS | {"n_samples": 3, "seed": 5}
     first, again = (synthesize(pet(), model, settings=settings) for _ in range(2))
     other = synthesize(pet(), model, settings=settings | {"seed": 6})
@@ -225,7 +222,7 @@ def test_a_stochastic_method_gives_samples_whose_mean_is_the_image():
 
 
 def test_steps_of_sampling_are_set_for_one_synthesis():
-    model = model_of(make_method_card(family="flow"))
+    model = tiny_model(make_method_card(family="flow"))
     settings = SETTINGS | {"n_samples": 1}
     usual, short, again = (synthesize(pet(), model, settings=settings | s) for s in ({}, {"sampling_steps": 2}, {}))
     assert [r.record["run"]["sampling_steps"] for r in (usual, short, again)] == [4, 2, 4]
@@ -257,7 +254,7 @@ def test_an_empty_scan_is_empty_again_but_no_other_modality_comes_of_it(model):
     result = synthesize(zero, model, settings=SETTINGS)
     assert not result.image.array.any()
     assert ALL_ZERO in result.flags
-    ct = model_of(make_method_card(make_plan(target=CT.model_copy(update={"optional": False}))))
+    ct = tiny_model(make_method_card(make_plan(target=CT.model_copy(update={"optional": False}))))
     with pytest.raises(UnsafeInputError, match="zero everywhere"):
         synthesize(zero, ct, settings=SETTINGS)
 

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import ImagePlan
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import PLANAR_AXES
-from nmsynth.inference import MethodModel, synthesize
+from nmsynth.inference import synthesize
 from nmsynth.io import read
 from nmsynth.io.dicom_nm_new import write_new_planar
 from nmsynth.models.plan_envelope import envelope_from_plan
@@ -19,7 +18,7 @@ from nmsynth.workflows.report import report_study
 from nmsynth.workflows.synthesis import synthesize_study
 from tests.helpers import make_volume
 from tests.io.test_dicom_nm import ACQUISITION, CAMERA, SERIES, SIMULATED
-from tests.models.method_packages import make_method_card, make_plan, save_tiny_method, tiny_method
+from tests.models.method_packages import make_method_card, make_plan, save_tiny_method, tiny_model
 
 SETTINGS = {"threads": 1}
 VIEW = ImagePlan(name="view", modality="NM", unit=Unit.COUNTS, normalisation=Normalisation(kind="level", scale=3.0))
@@ -29,16 +28,6 @@ def card_of(**changes):
     fields = {"sources": (VIEW,), "target": VIEW, "conditions": (), "spacing_mm": (1.0, 4.0, 4.0), "dimensions": "2d"}
     plan = make_plan(**(fields | {"patch": (1, 16, 16)} | changes))
     return make_method_card(plan, envelope=envelope_from_plan(plan))
-
-
-def model_of(card, *, silent=False):
-    """A model with random weights, or one that gives back its source."""
-    method = tiny_method(card, for_training=False)
-    if silent:
-        with torch.no_grad():
-            for parameter in method.parameters():
-                parameter.zero_()
-    return MethodModel(card.model_copy(update={"sha256": "0" * 64}), method)
 
 
 def planar(n_views=2):
@@ -53,7 +42,7 @@ def planar(n_views=2):
 
 def test_views_keep_counts_grid_and_order():
     source = planar()
-    result = synthesize(source, model_of(card_of(residual=True), silent=True), settings=SETTINGS)
+    result = synthesize(source, tiny_model(card_of(residual=True), silent=True), settings=SETTINGS)
     np.testing.assert_allclose(result.image.array, source.array, rtol=1e-4, atol=1e-3)
     assert (result.image.axes, result.image.unit) == (PLANAR_AXES, Unit.COUNTS)
     assert result.image.provenance.synthetic
@@ -62,7 +51,7 @@ def test_views_keep_counts_grid_and_order():
 
 
 def test_a_view_is_synthesised_as_if_it_were_alone():
-    source, model = planar(), model_of(card_of())
+    source, model = planar(), tiny_model(card_of())
     both = synthesize(source, model, settings=SETTINGS).image
     for k in range(2):
         alone = synthesize(source.with_array(source.array[k : k + 1]), model, settings=SETTINGS).image
@@ -72,7 +61,7 @@ def test_a_view_is_synthesised_as_if_it_were_alone():
 def test_an_empty_view_stays_empty():
     source = planar()
     source = source.with_array(source.array * np.array([1, 0]).reshape(2, 1, 1))
-    image = synthesize(source, model_of(card_of()), settings=SETTINGS).image
+    image = synthesize(source, tiny_model(card_of()), settings=SETTINGS).image
     assert not image.array[1].any()
     assert image.array[0].any()
 
@@ -80,7 +69,7 @@ def test_an_empty_view_stays_empty():
 def test_samples_are_of_all_views():
     card = make_method_card(card_of().plan, family="ddpm", envelope=card_of().envelope)
     settings = {**SETTINGS, "n_samples": 2, "sampling_steps": 2}
-    result = synthesize(planar(), model_of(card), settings=settings)
+    result = synthesize(planar(), tiny_model(card), settings=settings)
     assert [sample.shape for sample in result.samples] == [(2, 32, 24)] * 2
     np.testing.assert_allclose(
         result.image.array, np.mean([s.array for s in result.samples], axis=0), rtol=1e-4, atol=1e-3
@@ -88,7 +77,7 @@ def test_samples_are_of_all_views():
 
 
 def test_a_model_of_volumes_is_refused():
-    model = model_of(card_of(dimensions="3d", patch=(8, 16, 16)))
+    model = tiny_model(card_of(dimensions="3d", patch=(8, 16, 16)))
     with pytest.raises(InputError, match=r"need a model of single slices .2d.; tiny-method is 3d"):
         synthesize(planar(), model, settings=SETTINGS)
 

@@ -8,6 +8,7 @@ import torch
 from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import ConditionPlan, ImagePlan, Plan
 from nmsynth.core.units import Unit
+from nmsynth.inference import MethodModel
 from nmsynth.models.card import Card
 from nmsynth.models.envelope import Tracer
 from nmsynth.models.method import Method
@@ -69,6 +70,20 @@ def tiny_method(card: Card, seed: int = 0, *, for_training: bool = True) -> Meth
         for parameter in method.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     return method.eval().requires_grad_(False)
+
+
+def silenced(method: Method) -> Method:
+    """The same method with weights of zero: it gives back its first source where its plan is residual."""
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.zero_()
+    return method
+
+
+def tiny_model(card: Card, *, silent: bool = False) -> MethodModel:
+    """Model of a tiny method with random weights, or a silenced one."""
+    method = tiny_method(card, for_training=False)
+    return MethodModel(card.model_copy(update={"sha256": "0" * 64}), silenced(method) if silent else method)
 
 
 def save_tiny_method(folder: Path, card: Card | None = None, **options: Any) -> Path:

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 
 from nmsynth.apps.cli.main import run
 from nmsynth.core.errors import InputError
@@ -16,24 +15,19 @@ from nmsynth.models.plan_envelope import envelope_from_plan
 from nmsynth.workflows.study_recipe import load_study_recipe, study_recipe_names
 from nmsynth.workflows.task_demo import run_task_demo
 from nmsynth.workflows.tasks import load_task, task_names
-from tests.models.method_packages import make_method_card, make_plan, tiny_method
+from tests.models.method_packages import make_method_card, make_plan, silenced, tiny_method
 
 HEART = {"settings.voxel_mm": 9.6, "settings.n_views": 12}
 SHORT = {"settings.length_mm": 64.0, "settings.voxel_mm": 8.0}
 
 
-def package_of(folder, first, target, voxel_mm=8.0):
+def package_of(folder, first, target, **grid):
     """A model that gives back its first source where it is residual, or nearly nothing."""
     residual = (first.modality, first.unit) == (target.modality, target.unit)
-    plan = make_plan(
-        sources=(first,), target=target, conditions=(), residual=residual, spacing_mm=(voxel_mm,) * 3, patch=(8, 16, 16)
-    )
+    grid = {"spacing_mm": (8.0, 8.0, 8.0), "patch": (8, 16, 16)} | grid
+    plan = make_plan(sources=(first,), target=target, conditions=(), residual=residual, **grid)
     card = make_method_card(plan, envelope=envelope_from_plan(plan))
-    method = tiny_method(card)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            parameter.zero_()
-    save_method_package(folder / "tiny-method", method=method, card=card)
+    save_method_package(folder / "tiny-method", method=silenced(tiny_method(card)), card=card)
     return folder / "tiny-method"
 
 
@@ -69,7 +63,7 @@ def test_an_unknown_task_is_answered_with_the_nearest():
 
 def test_a_heart_is_shown_with_its_segments(tmp_path):
     spect = image("nm", "NM", Unit.BQML, "level")
-    package = package_of(tmp_path, spect, spect, 9.6)
+    package = package_of(tmp_path, spect, spect, spacing_mm=(9.6, 9.6, 9.6))
     out = tmp_path / "out"
     result = run_task_demo(load_task("lowcount-mpi"), out, model=str(package), changes=HEART)
     value = result.metrics.value
@@ -87,7 +81,7 @@ def test_a_heart_is_shown_with_its_segments(tmp_path):
 
 def test_attenuation_is_corrected_on_the_scale_of_the_source(tmp_path):
     spect = image("uncorrected", "NM", Unit.RELATIVE, "level")
-    package = package_of(tmp_path, spect, spect, 9.6)
+    package = package_of(tmp_path, spect, spect, spacing_mm=(9.6, 9.6, 9.6))
     changes = HEART
     result = run_task_demo(load_task("ac-spect"), tmp_path / "out", model=str(package), changes=changes)
     assert any("brought to the reference's by least squares" in warning for warning in result.metrics.warnings)
@@ -114,19 +108,11 @@ def test_pet_is_shown_with_its_organs(tmp_path):
 
 def test_a_planar_view_is_shown_with_its_hot_spots(tmp_path):
     view = image("nm", "NM", Unit.COUNTS, "level")
-    plan = make_plan(
-        sources=(view,), target=view, conditions=(), residual=True, spacing_mm=(1.0, 9.6, 9.6), patch=(1, 16, 16),
-        dimensions="2d",
-    )  # fmt: skip
-    card = make_method_card(plan, envelope=envelope_from_plan(plan))
-    method = tiny_method(card)
-    with torch.no_grad():
-        for parameter in method.parameters():
-            parameter.zero_()
-    save_method_package(tmp_path / "tiny-method", method=method, card=card)
+    slices = {"spacing_mm": (1.0, 9.6, 9.6), "patch": (1, 16, 16), "dimensions": "2d"}
+    package = package_of(tmp_path, view, view, **slices)
     changes = {"settings.region": "pelvis", "settings.pixel_mm": 9.6, "settings.lesions": 4}
     task = load_task("lowcount-planar")
-    result = run_task_demo(task, tmp_path / "out", model=str(tmp_path / "tiny-method"), changes=changes)
+    result = run_task_demo(task, tmp_path / "out", model=str(package), changes=changes)
     assert result.metrics.value("NRMSE") == pytest.approx(result.metrics.value("NRMSE", arm="source"), rel=0.2)
     assert result.metrics.value("total counts") == pytest.approx(0.0, abs=0.05)
     assert result.metrics.definitions["scale of the reference"] == "0.125"

@@ -191,7 +191,7 @@ class Plan(Settings):
         So it is where both are calibrated, and their ratio is learned; else each has its own level, as that ratio means
         nothing.
         """
-        return self.target.normalisation.kind == "level" and self.target.unit not in (Unit.COUNTS, Unit.RELATIVE)
+        return self.target.normalisation.kind == "level" and not self.target.unit.has_unknown_scale
 
     @property
     def spatial_dims(self) -> int:

@@ -51,6 +51,11 @@ class Unit(StrEnum):
         """Whether values are proportional to activity or detected events, zero being none."""
         return self.is_suv or self in (Unit.BQML, Unit.BECQUEREL, Unit.COUNTS, Unit.RELATIVE)
 
+    @property
+    def has_unknown_scale(self) -> bool:
+        """Whether values are counts or proportional to something, so that levels of two images cannot be compared."""
+        return self in (Unit.COUNTS, Unit.RELATIVE)
+
     @classmethod
     def parse(cls, text: str) -> Unit:
         """Return the unit of that text, in small letters or capitals; what stands in brackets may be left out.

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from nmsynth.core.progress import Progress, silent
+from nmsynth.data.known_attenuation import Attenuation
 from nmsynth.data.simulation import (
     GUARD_PLANES,
     OtherImage,
@@ -34,7 +35,7 @@ def scan_beds(
     start_mm: float,
     generator: torch.Generator,
     also: Sequence[OtherImage] = (),
-    maps: Mapping[str, Callable[[Grid], npt.NDArray[np.float32]]] | None = None,
+    maps: Mapping[str, Attenuation] | None = None,
     motion: BodyMotion | None = None,
     progress: Progress = silent,
 ) -> SimulatedCase:

@@ -12,13 +12,12 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.data.resampling import resample
-from nmsynth.physics.materials import mu_from_hu
+from nmsynth.physics.materials import PHOTON_KEV, mu_from_hu
 from nmsynth.physics.phantom.grid import Grid
 
 FloatArray = npt.NDArray[np.float32]
 Attenuation = Callable[[Grid], FloatArray]
 """Attenuation at 511 keV on a grid, axes ``(z, y, x)`` [1/cm]."""
-PHOTON_KEV = 511.0
 _BEYOND_MM = 60.0
 """How far the end planes of an image go on [mm], for the planes that a scan needs beyond its own."""
 
@@ -47,7 +46,7 @@ def attenuation_of(image: Volume) -> Attenuation:
         )
     if not np.isfinite(image.array).all():
         raise InputError("An attenuation map must be finite; found NaN or infinite voxels. Make it again.")
-    mu = image.array if image.unit is Unit.PER_CENTIMETRE else mu_from_hu(image.array, energy_kev=PHOTON_KEV)
+    mu = image.array if image.unit is Unit.PER_CENTIMETRE else mu_from_hu(image.array, energy_kev=PHOTON_KEV["F-18"])
     n_beyond = int(np.ceil(_BEYOND_MM / image.spacing_mm[0]))
     padded = np.pad(np.maximum(mu, 0), ((n_beyond, n_beyond), (0, 0), (0, 0)), mode="edge")
     affine = np.array(image.affine)

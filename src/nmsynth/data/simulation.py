@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
+from nmsynth.data.known_attenuation import Attenuation
 from nmsynth.physics.displacement import BodyMotion
 from nmsynth.physics.pet import ExpectedScan, Mismatch, PetProtocol, PetScanner, expected_scan, with_attenuation
 from nmsynth.physics.pet_penalised import reconstruct_penalised
@@ -231,7 +232,7 @@ def simulate_case(
     generator: torch.Generator,
     calibrate: bool = True,
     also: Sequence[OtherImage] = (),
-    maps: Mapping[str, Callable[[Grid], FloatArray]] | None = None,
+    maps: Mapping[str, Attenuation] | None = None,
     progress: Callable[[str, float], None] | None = None,
 ) -> SimulatedCase:
     """Scan a phantom at every count fraction of the draw.
@@ -285,9 +286,7 @@ def simulate_case(
     for name, attenuation in (maps or {}).items():
         believed = planes_last(attenuation(coarse_grid(phantom.grid)))
         misled = with_attenuation(scan, believed, settings=draw.osem, mismatch=draw.mismatch)
-        again = torch.Generator()
-        again.set_state(before)
-        image = reconstruct_fractions(misled, (None, *levels), draw.osem, again)
+        image = reconstruct_fractions(misled, (None, *levels), draw.osem, _generator_at(before))
         others[name] = image.numpy()[:, inner] * to_suv
     fine_inner = slice(GUARD_PLANES * FINE, -GUARD_PLANES * FINE)
     return SimulatedCase(
@@ -305,6 +304,13 @@ def simulate_case(
     )
 
 
+def _generator_at(state: torch.Tensor) -> torch.Generator:
+    """A generator that draws what another drew from a state on."""
+    generator = torch.Generator()
+    generator.set_state(state)
+    return generator
+
+
 def _other_image(
     name: OtherImage,
     scan: ExpectedScan,
@@ -313,8 +319,7 @@ def _other_image(
     state: torch.Tensor,
 ) -> torch.Tensor:
     """Another image of the counts that a generator drew from a state on, shape ``(fraction, plane, y, x)`` [Bq/mL]."""
-    generator = torch.Generator()
-    generator.set_state(state)
+    generator = _generator_at(state)
     if name == "uncorrected":
         return reconstruct_fractions(scan, fractions, draw.osem, generator, attenuation_corrected=False)
     return reconstruct_penalised(

@@ -19,14 +19,12 @@ from nmsynth.metrics import image as image_measures
 from nmsynth.metrics.anatomy import BONE_HU, bone_dice, overlap, tissue_errors
 from nmsynth.metrics.measurement import Measurement
 from nmsynth.metrics.quantitative import region_mean
-from nmsynth.physics.materials import mu_from_hu
+from nmsynth.physics.materials import PHOTON_KEV, mu_from_hu
 
 HU_DATA_RANGE = 2000.0
 """Of PSNR and SSIM, -1000 to 1000 HU, the same for every patient."""
 LEAST_TOLD = 0.02
 """Share of the body outside the source that is worth a warning."""
-PHOTON_KEV = 511.0
-"""Of the attenuation maps that are compared; at the energies of SPECT errors are larger in proportion."""
 Mask = npt.NDArray[np.bool_]
 _KIND = "true CT"
 
@@ -161,7 +159,7 @@ def _attenuation(
     image: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], body: Mask, name: str
 ) -> list[Measurement]:
     """Errors of the attenuation map."""
-    own, true = (mu_from_hu(a, energy_kev=PHOTON_KEV) for a in (image, reference))
+    own, true = (mu_from_hu(a, energy_kev=PHOTON_KEV["F-18"]) for a in (image, reference))
     return [
         Measurement("attenuation MAE", image_measures.mae(own, true, body), "1/cm", name, _KIND),
         Measurement("attenuation bias", image_measures.relative_bias(own, true, body), "1", name, _KIND),

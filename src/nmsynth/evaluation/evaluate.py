@@ -14,6 +14,7 @@ from nmsynth.evaluation import arm as arms_module
 from nmsynth.evaluation.anatomy import evaluate_anatomy
 from nmsynth.evaluation.planar import evaluate_planar
 from nmsynth.evaluation.preparation import (
+    BEST_GAUSSIAN,
     Image,
     Scene,
     as_mask_array,
@@ -32,8 +33,6 @@ from nmsynth.metrics.perfusion import NormalLimits
 
 PREDICTION, REFERENCE, SOURCE = "prediction", "reference", "source"
 """Names of the arms that every evaluation may have."""
-BEST_GAUSSIAN = "best Gaussian of the source"
-"""Name of the oracle's arm."""
 EQUAL_NOISE_GAUSSIAN = "Gaussian of the source at equal noise"
 """Name of the arm that has the prediction's noise in the liver sphere."""
 FULL_COUNTS, BEST_FULL_GAUSSIAN = "full counts", "best Gaussian of full counts"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.volume import PLANAR_AXES, SPATIAL_AXES, Volume
-from nmsynth.evaluation.preparation import BODY_NAME, LESION_PREFIX, as_mask_array
+from nmsynth.evaluation.preparation import BEST_GAUSSIAN, BODY_NAME, LESION_PREFIX, as_mask_array
 from nmsynth.evaluation.schema import Metrics, image_facts
 from nmsynth.evaluation.settings import EvaluationSettings
 from nmsynth.metrics import image as image_measures
@@ -24,8 +24,6 @@ Image = npt.NDArray[np.float32]
 
 APART_MM = 1e6
 """Distance between views, so that none is smoothed into another [mm]."""
-BEST = "best Gaussian of the source"
-"""Name of that arm."""
 LEAST_REFERENCE_CONTRAST = 0.05
 """Of a lesion over its ring in the reference, below which its recovery means little."""
 DEFINITIONS = {
@@ -95,9 +93,12 @@ def evaluate_planar(
     if source is not None and settings.with_best_gaussian and body.any() and reference.array[body].any():
         scale = _scale(source, reference, settings)
         best, width_mm = _best_gaussian(source, reference.array * np.float32(scale), body, spacing_mm)
-        images[BEST] = (best, scale)
-        facts[BEST] = {**image_facts(source), "filter": f"Gaussian {width_mm:.1f} mm FWHM, chosen on this reference"}
-        widths.append(Measurement("width", width_mm, "mm FWHM", body_name, settings.reference_kind, arm=BEST))
+        images[BEST_GAUSSIAN] = (best, scale)
+        facts[BEST_GAUSSIAN] = {
+            **image_facts(source),
+            "filter": f"Gaussian {width_mm:.1f} mm FWHM, chosen on this reference",
+        }
+        widths.append(Measurement("width", width_mm, "mm FWHM", body_name, settings.reference_kind, arm=BEST_GAUSSIAN))
     expected_spots = hot_spots(reference.array, body, pixel_mm)
     for name, (array, scale) in images.items():
         expected = reference.array * np.float32(scale)
@@ -153,12 +154,17 @@ def _check(volumes: Mapping[str, Volume]) -> None:
             raise UnsafeInputError(f"Images to evaluate must be finite; the {name} has NaN or infinity.")
 
 
+def count_ratio(volume: Volume, other: Volume) -> float:
+    """Counts of an image over those of another of the same scan, by the fractions that both state; all where not."""
+    own, of_other = (v.acquisition.simulated_count_fraction or 1.0 for v in (volume, other))
+    return own / of_other
+
+
 def _scale(volume: Volume, reference: Volume, settings: EvaluationSettings) -> float:
     """What the reference is multiplied by to have the counts of an image."""
     if settings.reference_scale is not None:
         return settings.reference_scale
-    own, of_reference = (v.acquisition.simulated_count_fraction or 1.0 for v in (volume, reference))
-    return own / of_reference
+    return count_ratio(volume, reference)
 
 
 def _body(reference: Volume, pixel_mm: tuple[float, float], s: EvaluationSettings) -> Mask:

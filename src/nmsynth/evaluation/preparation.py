@@ -21,6 +21,8 @@ LESION_PREFIX = "lesion"
 """Masks whose name starts so are lesions."""
 BODY_NAME, LIVER_NAME, BLOOD_POOL_NAME = "body", "liver", "blood_pool"
 """Masks that have a meaning of their own."""
+BEST_GAUSSIAN = "best Gaussian of the source"
+"""Name of the arm that is the source smoothed by the width of least error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ class TaskEvaluation:
     """``activity``: PET or SPECT, with lesions, organs and noise; ``ct``: Hounsfield units and what follows of them;
     ``planar``: counts of views."""
     scaled: bool = False
-    """Whether images of an unknown scale are brought to the reference's, by least squares in the body."""
+    """Whether images of an unknown scale are brought to the reference's, by least squares where that is positive."""
     regional: tuple[Literal["perfusion", "binding", "correction"], ...] = ()
     """What is measured besides where the masks of it are given."""
 

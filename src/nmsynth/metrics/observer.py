@@ -88,10 +88,8 @@ def hotelling_auc(
         np.mean([area_under_curve(generator.choice(a, a.size), generator.choice(b, b.size)) for a, b in folds])
         for _ in range(n_bootstrap)
     ]
-    tail = 100.0 * (1.0 - level) / 2.0
-    lower, upper = np.percentile(draws, [tail, 100.0 - tail])
     value = float(np.mean([area_under_curve(a, b) for a, b in folds]))
-    return Interval(value, float(lower), float(upper), _fewest(present, absent), level)
+    return _interval(value, draws, min(len(np.asarray(present)), len(np.asarray(absent))), level)
 
 
 def hotelling_auc_difference(
@@ -137,15 +135,15 @@ def hotelling_auc_difference(
         return area_under_curve(here[0][with_], here[1][without]) - area_under_curve(there[0][with_], there[1][without])
 
     draws = [np.mean([drawn(*fold) for fold in folds]) for _ in range(n_bootstrap)]
-    tail = 100.0 * (1.0 - level) / 2.0
-    lower, upper = np.percentile(draws, [tail, 100.0 - tail])
     value = float(np.mean([area_under_curve(*a) - area_under_curve(*b) for a, b in folds]))
-    return Interval(value, float(lower), float(upper), min(numbers[0]), level)
+    return _interval(value, draws, min(numbers[0]), level)
 
 
-def _fewest(present: npt.ArrayLike, absent: npt.ArrayLike) -> int:
-    """Images of the rarer kind."""
-    return min(len(np.asarray(present)), len(np.asarray(absent)))
+def _interval(value: float, draws: npt.ArrayLike, n: int, level: float) -> Interval:
+    """A value with percentiles of what was drawn."""
+    tail = 100.0 * (1.0 - level) / 2.0
+    lower, upper = np.percentile(np.asarray(draws), [tail, 100.0 - tail])
+    return Interval(value, float(lower), float(upper), n, level)
 
 
 def _read_both_ways(

@@ -101,38 +101,79 @@ def write_report(
     """
     target = check_output(Path(path), overwrite=overwrite, is_directory=False)
     scene = prepare_scene(images, lesions, point)
+    reference_name = _reference_name(scene, reference_kind)
+    return write_page(
+        target, scene, images, _picture_context(scene, metrics, curves, reference_name), metrics=metrics, card=card,
+        record=record, title=title, reference_kind=reference_kind, reference_name=reference_name, claim=claim,
+        claim_class=claim_class, flags=flags, overwrite=overwrite,
+    )  # fmt: skip
+
+
+NO_PICTURES: dict[str, Any] = {
+    "projections": None,
+    "planes_title": "Three planes",
+    "differences": [],
+    "lesion_pictures": [],
+    "lesions": [],
+    "decisions": None,
+    "lesion_arms": [],
+    "lesion_main": None,
+    "histogram": None,
+    "trade_off": None,
+}
+"""What a page may show but for its first pictures, ``planes``, where there is none of it."""
+
+
+def write_page(
+    target: Path,
+    scene: Scene,
+    images: Mapping[str, Volume],
+    pictures: Mapping[str, Any],
+    *,
+    metrics: Mapping[str, Mapping[str, Any]] | None,
+    card: Mapping[str, Any] | None,
+    record: Mapping[str, Any] | None,
+    title: str,
+    reference_kind: str | None,
+    reference_name: str,
+    claim: str,
+    claim_class: str | None = None,
+    flags: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Path:
+    """Write a page of pictures, and of all else that is said of a study.
+
+    Parameters
+    ----------
+    target
+        File to write, whole or not at all.
+    scene, images
+        What is shown.
+    pictures
+        Embedded, by their place in the template; ``planes`` must be there, see :data:`NO_PICTURES` for the others.
+    reference_name
+        What differences are taken to, in words.
+    metrics, card, record, title, reference_kind, claim, claim_class, flags, overwrite
+        As in :func:`write_report`.
+    """
     context = {
         "title": title,
         "claim": claim,
-        "claim_class": claim_class or claim_class_of(scene, reference_kind, images),
-        **_page_context(scene, images, metrics, curves, card, reference_kind),
-        **study_context(scene, images, metrics, card, record, flags),
+        "claim_class": claim_class or _claim_class(scene, reference_kind, images),
+        "banner": BANNER,
+        "noisy": reference_kind == "T2",
+        "reference_name": reference_name,
+        "facts": _facts(scene, images, card, reference_name),
+        **NO_PICTURES,
+        **pictures,
+        **_table_context(scene, metrics),
+        **_study_context(scene, images, metrics, card, record, flags),
     }
-    context["sections"] = sections_of(context)
+    context["sections"] = _sections(context)
     page = render(context)
     with atomic_file(target, overwrite=overwrite) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return target
-
-
-def _page_context(
-    scene: Scene,
-    images: Mapping[str, Volume],
-    metrics: Mapping[str, Mapping[str, Any]] | None,
-    curves: Mapping[str, Sequence[Mapping[str, Any]]] | None,
-    card: Mapping[str, Any] | None,
-    reference_kind: str | None,
-) -> dict[str, Any]:
-    """What the head, the pictures and the tables of the page need."""
-    reference_name = _reference_name(scene, reference_kind)
-    return {
-        "banner": BANNER,
-        "noisy": reference_kind == "T2",
-        "reference_name": reference_name,
-        "facts": facts_of(scene, images, card, reference_name),
-        **_picture_context(scene, metrics, curves, reference_name),
-        **table_context(scene, metrics),
-    }
 
 
 def render(context: Mapping[str, Any]) -> str:
@@ -180,7 +221,6 @@ def _picture_context(
     trade = trade_off(curves, main=scene.main) if curves else None
     return {
         "projections": embedded(painter.projections()),
-        "planes_title": "Three planes",
         "planes": embedded(painter.planes()),
         "differences": [embedded(item) for item in painter.differences()],
         "lesion_pictures": (
@@ -207,7 +247,7 @@ def _trade_off_picture(png: bytes, reference_name: str) -> Picture:
     )
 
 
-def table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
+def _table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
     """Verdict, tables of measurements, definitions."""
     collected = tables.collect(metrics)
     main = scene.main if scene.main in collected else next(iter(collected), None)
@@ -236,7 +276,7 @@ def table_context(scene: Scene, metrics: Mapping[str, Mapping[str, Any]] | None)
     }
 
 
-def study_context(
+def _study_context(
     scene: Scene,
     images: Mapping[str, Volume],
     metrics: Mapping[str, Mapping[str, Any]] | None,
@@ -302,7 +342,7 @@ def _reference_name(scene: Scene, kind: str | None) -> str:
     return tables.REFERENCE_NAMES.get(str(kind), str(kind or "the reference, of a kind not stated"))
 
 
-def claim_class_of(scene: Scene, kind: str | None, images: Mapping[str, Volume]) -> str:
+def _claim_class(scene: Scene, kind: str | None, images: Mapping[str, Volume]) -> str:
     """RELAINCE class that the kind of reference supports at most."""
     if not scene.has_truth:
         return "proof of concept"
@@ -312,7 +352,7 @@ def claim_class_of(scene: Scene, kind: str | None, images: Mapping[str, Volume])
     return f"technical evaluation on {data}{against}"
 
 
-def facts_of(
+def _facts(
     scene: Scene, images: Mapping[str, Volume], card: Mapping[str, Any] | None, reference_name: str
 ) -> list[tuple[str, str]]:
     """Line of facts under the title."""
@@ -330,7 +370,7 @@ def facts_of(
     return found
 
 
-def sections_of(context: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Anchors and names of the sections that the page has."""
     every = [
         ("verdict", "Verdict", True),

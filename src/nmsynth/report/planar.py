@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from nmsynth.core.volume import Volume
-from nmsynth.io.atomic import atomic_file, check_output
+from nmsynth.evaluation.planar import count_ratio
+from nmsynth.io.atomic import check_output
 from nmsynth.report.figures import Picture
-from nmsynth.report.html import claim_class_of, embedded, facts_of, render, sections_of, study_context, table_context
-from nmsynth.report.pictures import BANNER, Panel, Scale, nice_limit, panel_rows
+from nmsynth.report.html import embedded, write_page
+from nmsynth.report.pictures import Panel, Scale, nice_limit, panel_rows
 from nmsynth.report.projections import Image, Upright
 from nmsynth.report.scene import Scene
 from nmsynth.report.tables import REFERENCE_NAMES
@@ -60,39 +61,22 @@ def write_planar_report(
     if scene.has_truth:
         names = {"T1": "T1, the expected counts", "T2": "T2, counts with noise of their own"}
         reference_name = names.get(str(reference_kind), "the reference")
-    context = {
-        "banner": BANNER,
-        "noisy": reference_kind == "T2",
-        "reference_name": reference_name,
-        "facts": facts_of(scene, images, card, reference_name),
-        "title": title,
-        "claim": claim,
-        "claim_class": claim_class_of(scene, reference_kind, images),
-        "projections": None,
-        "planes_title": "Views",
-        "planes": embedded(_views(scene, images)),
-        "differences": [embedded(_differences(scene, images, reference_name))] if scene.reference else [],
-        "lesion_pictures": [],
-        "lesions": [],
-        "decisions": None,
-        "lesion_arms": [],
-        "lesion_main": None,
-        "histogram": None,
-        "trade_off": None,
-        **table_context(scene, metrics),
-        **study_context(scene, images, metrics, card, record, flags),
-    }
-    context["sections"] = sections_of(context)
-    page = render(context)
-    with atomic_file(target, overwrite=overwrite) as temporary:
-        temporary.write_text(page, encoding="utf-8", newline="\n")
-    return target
+    pictures: dict[str, Any] = {"planes_title": "Views", "planes": embedded(_views(scene, images))}
+    if scene.reference:
+        pictures["differences"] = [embedded(_differences(scene, images, reference_name))]
+    return write_page(
+        target, scene, images, pictures, metrics=metrics, card=card, record=record, title=title,
+        reference_kind=reference_kind, reference_name=reference_name, claim=claim, flags=flags, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def _scene(images: Mapping[str, Volume]) -> Scene:
     """Views at the counts of the synthetic image, in one window."""
     main = images["synthetic"]
-    arrays = {name: _at_counts_of(main, volume) for name, volume in images.items()}
+    arrays: dict[str, Image] = {
+        name: np.asarray(volume.array * np.float32(count_ratio(main, volume)), dtype=np.float32)
+        for name, volume in images.items()
+    }
     shown = arrays.get("reference", arrays.get("source", arrays["synthetic"]))
     positive = shown[shown > 0]
     high = nice_limit(float(np.percentile(positive, BRIGHT))) if positive.size else 1.0
@@ -114,12 +98,6 @@ def _scene(images: Mapping[str, Volume]) -> Scene:
         point_name="",
         notes=(),
     )
-
-
-def _at_counts_of(main: Volume, volume: Volume) -> Image:
-    """An image scaled to the counts of another, by the fractions that both state."""
-    own, of_image = (v.acquisition.simulated_count_fraction or 1.0 for v in (main, volume))
-    return np.asarray(volume.array * np.float32(own / of_image), dtype=np.float32)
 
 
 def _view_name(volume: Volume, number: int) -> tuple[str, tuple[str, str]]:

@@ -165,8 +165,7 @@ def prepare_scene(
 
 def is_comparable(source: Volume, image: Volume) -> bool:
     """Whether a source is of an image's kind: of its modality, and not of an unknown scale beside a known one."""
-    unknown = (Unit.RELATIVE, Unit.COUNTS)
-    return source.modality == image.modality and (source.unit not in unknown or source.unit is image.unit)
+    return source.modality == image.modality and (not source.unit.has_unknown_scale or source.unit is image.unit)
 
 
 def _titled(name: str) -> str:

@@ -101,6 +101,7 @@ def report_study(
     -------
         Path of the page.
     """
+    from nmsynth.evaluation.tasks import task_evaluation
     from nmsynth.io.atomic import check_output
     from nmsynth.report.html import write_report
 
@@ -111,7 +112,7 @@ def report_study(
     progress("reading", 0.0)
     images, regions = _load(paths, masks or {}, unit=unit, modality=modality, resample=resample)
     card = _card(model, images["synthetic"])
-    if images["synthetic"].axes == PLANAR_AXES or (task or "").endswith("planar"):
+    if images["synthetic"].axes == PLANAR_AXES or task_evaluation(task).images == "planar":
         return _planar(
             images, regions, kind, output, card=card, record=shown_record, title=title, claim=claim,
             overwrite=overwrite, progress=progress,
@@ -155,7 +156,7 @@ def _planar(
         metrics={"synthetic": metrics} if metrics else None,
         reference_kind=kind,
         title=title or "Synthetic planar views beside their " + ("source" if kind is None else "reference"),
-        claim=claim or NO_CLAIM if kind is None else claim or PLANAR_CLAIM,
+        claim=claim or (NO_CLAIM if kind is None else PLANAR_CLAIM),
         **page,
     )
 

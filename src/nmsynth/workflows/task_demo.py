@@ -198,6 +198,7 @@ def _evaluate(
     masks: Mapping[str, Any],
 ) -> Metrics:
     """Measure the image beside its controls."""
+    from nmsynth.data.body_contours import OUTSIDE_HU
     from nmsynth.data.resampling import resample
     from nmsynth.evaluation.evaluate import evaluate_arms
     from nmsynth.evaluation.tasks import task_evaluation
@@ -205,7 +206,7 @@ def _evaluate(
     from nmsynth.report.scene import is_comparable
 
     if not image.has_grid_of(target):
-        image = resample(image, target.affine, target.spatial_shape, fill=-1024.0 if image.modality == "CT" else 0.0)
+        image = resample(image, target.affine, target.spatial_shape, fill=OUTSIDE_HU if image.modality == "CT" else 0.0)
     full = next((work / row.path for row in rows if row.name == FULL_COUNTS), None)
     alike = is_comparable(source, target) or task_evaluation(task.name).scaled
     if task_evaluation(task.name).images == "planar":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,30 +31,27 @@ def list_(context: typer.Context, as_json: options.Json = False) -> None:
     from nmsynth.models.registry import list_models
 
     terminal = terminal_of(context)
-    entries = list_models()
+    found: list[dict[str, Any]] = [
+        {
+            "name": entry.name,
+            "version": entry.card.version if entry.card else None,
+            "task": entry.card.task if entry.card else None,
+            "sha256": entry.card.sha256 if entry.card else None,
+            "size_bytes": entry.size_bytes,
+            "licence": entry.card.licence if entry.card else None,
+            "shipped": entry.shipped,
+            "summary": entry.card.summary if entry.card else None,
+            "problem": entry.problem,
+        }
+        for entry in list_models()
+    ]
     if as_json:
-        found = [
-            {
-                "name": entry.name,
-                "version": entry.card.version if entry.card else None,
-                "task": entry.card.task if entry.card else None,
-                "sha256": entry.card.sha256 if entry.card else None,
-                "size_bytes": entry.size_bytes,
-                "licence": entry.card.licence if entry.card else None,
-                "shipped": entry.shipped,
-                "summary": entry.card.summary if entry.card else None,
-                "problem": entry.problem,
-            }
-            for entry in entries
-        ]
         terminal.print_json({"schema_version": 1, "models": found})
-    elif entries:
-        rows = []
-        for entry in entries:
-            version, task, summary = (None,) * 3
-            if entry.card is not None:
-                version, task, summary = entry.card.version, entry.card.task, entry.card.summary
-            rows.append([entry.name, version, task, f"{entry.size_bytes / 1e6:.1f}", entry.problem or summary])
+    elif found:
+        rows = [
+            [r["name"], r["version"], r["task"], f"{r['size_bytes'] / 1e6:.1f}", r["problem"] or r["summary"]]
+            for r in found
+        ]
         terminal.print_table(("name", "version", "task", "MB", "summary"), rows)
     else:
         terminal.print_line("No model is installed.")
