@@ -130,7 +130,7 @@ def _run(task: TaskSpec, work: Path, model: str, seed: int, changes: Mapping[str
     metrics = _evaluate(task, rows, work, synthesis.image, target, source, masks)
     write_metrics(metrics, work / "metrics.json")
     progress("writing the report", 0.85)
-    _write_report(task, work, metrics, synthesis, target, source)
+    _write_report(task, work, model, metrics, synthesis, target, source)
     record = {"schema_version": SCHEMA_VERSION, "task": task.name, "model": model, "seed": seed}
     (work / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     progress("done", 1.0)
@@ -223,12 +223,12 @@ def _evaluate(
 
 
 def _write_report(
-    task: TaskSpec, work: Path, metrics: Metrics, synthesis: Synthesis, target: Volume, source: Volume
+    task: TaskSpec, work: Path, model: str, metrics: Metrics, synthesis: Synthesis, target: Volume, source: Volume
 ) -> None:
     """Write the page."""
     from nmsynth.evaluation.preparation import on_scale_of
     from nmsynth.evaluation.tasks import task_evaluation
-    from nmsynth.models.registry import list_models
+    from nmsynth.models.registry import show_model
     from nmsynth.report.claim import claim_sentence
     from nmsynth.report.html import write_report
     from nmsynth.report.planar import write_planar_report
@@ -241,14 +241,12 @@ def _write_report(
     claim = claim_sentence(
         documents, main="synthetic", subject="this one simulated study", reference_kind=task.reference_kind
     )
-    named = (synthesis.image.provenance.model or "").split()
-    card = next((entry.card for entry in list_models() if named and entry.name == named[0]), None)
     write = write_planar_report if task_evaluation(task.name).images == "planar" else write_report
     write(
         work / "report.html",
         images=images,
         metrics=documents,
-        card=None if card is None else card.model_dump(mode="json"),
+        card=show_model(model).model_dump(mode="json"),
         record=synthesis.record,
         title=f"{task.title}: a simulated study",
         reference_kind=task.reference_kind,
