@@ -36,7 +36,8 @@ from nmsynth.physics.phantom import Organ
 from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
 from nmsynth.workflows.study_recipe import StudyPlan, load_study_recipe, plan_studies, simulate_study
 from nmsynth.workflows.synthesis import synthesize_study
-from nmsynth.workflows.task_demo import LEAST_VOXELS, SEEDS_FROM
+from nmsynth.workflows.task_demo import SEEDS_FROM
+from nmsynth.workflows.task_study import LEAST_VOXELS
 from nmsynth.workflows.tasks import load_task
 
 BRAIN = (Organ.BRAIN_GREY, Organ.BRAIN_WHITE, Organ.CEREBELLUM)

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
+from nmsynth.workflows.task_study import (
+    evaluate_task_study,
+    plan_task_studies,
+    simulate_task_study,
+    synthesize_task_study,
+)
 from nmsynth.workflows.tasks import TaskSpec
 
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
-    from nmsynth.data.manifest import ManifestRow
     from nmsynth.evaluation.schema import Metrics
     from nmsynth.inference.synthesize import Synthesis
 
@@ -22,9 +27,6 @@ SCHEMA_VERSION = 1
 SEEDS_FROM = 7000
 """Seeds of the studies of demonstrations; datasets for training have smaller ones."""
 RECORD = "demo.json"
-LEAST_VOXELS = 100
-"""Of an organ that is measured."""
-FULL_COUNTS = "full_count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,109 +119,22 @@ def run_task_demo(
 
 def _run(task: TaskSpec, work: Path, model: str, seed: int, changes: Mapping[str, Any], progress: Progress) -> Metrics:
     """All steps, written below a folder."""
-    from nmsynth.io import read
     from nmsynth.workflows.evaluation import write_metrics
 
     progress("simulating a study", 0.0)
-    rows = _study(task, work, seed, changes)
-    target = read(work / next(row for row in rows if row.role == "target").path)
+    plan = plan_task_studies(task, 1, SEEDS_FROM + seed, {**task.demo, **changes})[0]
+    study = simulate_task_study(task, plan, work)[0]
     progress("synthesising", 0.5)
-    synthesis, source = _synthesize(rows, work, model)
+    synthesis, source = synthesize_task_study(study, model, work / "synthetic.nii.gz")
     progress("evaluating", 0.7)
-    masks = _masks(task, rows, work, target)
-    metrics = _evaluate(task, rows, work, synthesis.image, target, source, masks)
+    metrics = evaluate_task_study(study, {"prediction": synthesis.image}, source)
     write_metrics(metrics, work / "metrics.json")
     progress("writing the report", 0.85)
-    _write_report(task, work, model, metrics, synthesis, target, source)
+    _write_report(task, work, model, metrics, synthesis, study.target, source)
     record = {"schema_version": SCHEMA_VERSION, "task": task.name, "model": model, "seed": seed}
     (work / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     progress("done", 1.0)
     return metrics
-
-
-def _study(task: TaskSpec, work: Path, seed: int, changes: Mapping[str, Any]) -> list[ManifestRow]:
-    """Simulate the study that is shown."""
-    from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies, simulate_study
-
-    recipe = load_study_recipe(task.study, {**task.demo, **changes})
-    if recipe is None:
-        raise InputError(f"The task {task.name} names the recipe of studies '{task.study}', which is none.")
-    plan = plan_studies(recipe, 1, SEEDS_FROM + seed)[0]
-    rows, _ = simulate_study(plan, work, file_format="nifti")
-    return [row for row in rows if row.case == rows[0].case]  # views are cases of their own, the anterior one first
-
-
-def _synthesize(rows: list[ManifestRow], work: Path, model: str) -> tuple[Synthesis, Volume]:
-    """Synthesis from the sources that the model takes, and the first of them."""
-    from nmsynth.io import read
-    from nmsynth.models.registry import show_model
-    from nmsynth.workflows.synthesis import synthesize_study
-
-    sources = {row.channel: work / row.path for row in rows if row.role in ("source", "condition")}
-    roles = show_model(model).inputs
-    first = sources.get(roles[0]) or next(iter(sources.values()))
-    further = {role: sources[role] for role in roles[1:] if role in sources}
-    synthesis = synthesize_study(first, work / "synthetic.nii.gz", model=model, inputs=further)
-    return synthesis, read(first)
-
-
-def _masks(task: TaskSpec, rows: list[ManifestRow], work: Path, target: Volume) -> dict[str, Any]:
-    """Masks of the evaluation on the grid of the target."""
-    import numpy as np
-
-    from nmsynth.data.resampling import resample
-    from nmsynth.physics.phantom import Organ
-    from nmsynth.workflows.evaluation import read_mask
-
-    paths = {row.name: work / row.path for row in rows if row.role == "mask"}
-
-    def labels(name: str) -> Any:
-        """Labels of an image of the study on the grid of the target."""
-        found = resample(read_mask(paths[name]), target.affine, target.spatial_shape, order=0)
-        return np.rint(found.array).astype(np.int32)
-
-    masks = {name: labels(known) for name, known in task.masks.items() if known in paths}
-    if task.organs and "organs" in paths:
-        numbers = labels("organs")
-        for organ in Organ:
-            inside = numbers == organ
-            if organ is not Organ.OUTSIDE and inside.sum() >= LEAST_VOXELS:
-                masks.setdefault(organ.name.lower(), inside)
-    return {name: mask for name, mask in masks.items() if mask.any()}
-
-
-def _evaluate(
-    task: TaskSpec,
-    rows: list[ManifestRow],
-    work: Path,
-    image: Volume,
-    target: Volume,
-    source: Volume,
-    masks: Mapping[str, Any],
-) -> Metrics:
-    """Measure the image beside its controls."""
-    from nmsynth.data.body_contours import OUTSIDE_HU
-    from nmsynth.data.resampling import resample
-    from nmsynth.evaluation.evaluate import evaluate_arms
-    from nmsynth.evaluation.tasks import task_evaluation
-    from nmsynth.io import read
-    from nmsynth.report.scene import is_comparable
-
-    if not image.has_grid_of(target):
-        image = resample(image, target.affine, target.spatial_shape, fill=OUTSIDE_HU if image.modality == "CT" else 0.0)
-    full = next((work / row.path for row in rows if row.name == FULL_COUNTS), None)
-    alike = is_comparable(source, target) or task_evaluation(task.name).scaled
-    if task_evaluation(task.name).images == "planar":
-        full = None  # its counts are those of another scan, which the task does not scale
-    return evaluate_arms(
-        {"prediction": image},
-        target,
-        source=source if alike or target.modality == "CT" else None,
-        full_counts=read(full) if full is not None and alike and source.unit is target.unit else None,
-        masks=masks,
-        task=task.name,
-        settings={"reference_kind": task.reference_kind},
-    )
 
 
 def _write_report(

@@ -1,0 +1,162 @@
+"""One simulated study of a task: what is synthesised from it, and how the answer is measured against what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from nmsynth.core.volume import Volume
+    from nmsynth.data.manifest import ManifestRow
+    from nmsynth.evaluation.schema import Metrics
+    from nmsynth.inference.synthesize import Synthesis
+    from nmsynth.workflows.study_recipe import StudyPlan
+    from nmsynth.workflows.tasks import TaskSpec
+
+LEAST_VOXELS = 100
+"""Of an organ that is measured."""
+FULL_COUNTS = "full_count"
+"""Name of the scan at full counts among what is known of a study."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskStudy:
+    """A case of a simulated study: a scan, or one view of it."""
+
+    task: TaskSpec
+    folder: Path
+    """That the paths of the rows are in."""
+    rows: tuple[ManifestRow, ...]
+    target: Volume
+
+    @property
+    def case(self) -> str:
+        """Name of the case."""
+        return self.rows[0].case
+
+    @property
+    def sources(self) -> dict[str, Path]:
+        """Sources by role."""
+        return {row.channel: self.folder / row.path for row in self.rows if row.role in ("source", "condition")}
+
+
+def plan_task_studies(
+    task: TaskSpec, n_subjects: int, seed: int, changes: Mapping[str, Any] | None = None
+) -> list[StudyPlan]:
+    """Studies of a task, by its recipe with changes by dotted key.
+
+    Raises
+    ------
+    InputError
+        If the task has no such recipe, or a change does not fit.
+    """
+    from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies
+
+    recipe = load_study_recipe(task.study, changes)
+    if recipe is None:
+        raise InputError(f"The task {task.name} names the recipe of studies '{task.study}', which is none.")
+    return plan_studies(recipe, n_subjects, seed)
+
+
+def simulate_task_study(task: TaskSpec, plan: StudyPlan, folder: Path) -> list[TaskStudy]:
+    """Simulate a study into a folder; views that are images of their own are cases, the anterior one first."""
+    from nmsynth.io import read
+    from nmsynth.workflows.study_recipe import simulate_study
+
+    rows, _ = simulate_study(plan, folder, file_format="nifti")
+    studies = []
+    for case in dict.fromkeys(row.case for row in rows):
+        own = tuple(row for row in rows if row.case == case)
+        target = read(folder / next(row for row in own if row.role == "target").path)
+        studies.append(TaskStudy(task, folder, own, target))
+    return studies
+
+
+def synthesize_task_study(study: TaskStudy, model: str, output: Path) -> tuple[Synthesis, Volume]:
+    """Synthesis from the sources that a model takes, written to a NIfTI file, and the first of them."""
+    from nmsynth.io import read
+    from nmsynth.models.registry import show_model
+    from nmsynth.workflows.synthesis import synthesize_study
+
+    sources, roles = study.sources, show_model(model).inputs
+    first = sources.get(roles[0]) or next(iter(sources.values()))
+    further = {role: sources[role] for role in roles[1:] if role in sources}
+    return synthesize_study(first, output, model=model, inputs=further), read(first)
+
+
+def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Volume) -> Metrics:
+    """Measure images by the task, beside the source, its best Gaussian and full counts where they can be compared.
+
+    Parameters
+    ----------
+    study
+        With the target.
+    arms
+        Images by method, the one in question first; on other grids than the target's they are resampled.
+    source
+        That they were made from.
+    """
+    from nmsynth.evaluation.evaluate import evaluate_arms
+    from nmsynth.evaluation.tasks import task_evaluation
+    from nmsynth.io import read
+    from nmsynth.report.scene import is_comparable
+
+    task, target = study.task, study.target
+    kind = task_evaluation(task.name)
+    full = next((study.folder / row.path for row in study.rows if row.name == FULL_COUNTS), None)
+    alike = is_comparable(source, target) or kind.scaled
+    if kind.images == "planar":
+        full = None  # its counts are those of another scan, which the task does not scale
+    return evaluate_arms(
+        {name: on_grid_of_target(image, target) for name, image in arms.items()},
+        target,
+        source=source if alike or target.modality == "CT" else None,
+        full_counts=read(full) if full is not None and alike and source.unit is target.unit else None,
+        masks=study_masks(study),
+        task=task.name,
+        settings={"reference_kind": task.reference_kind},
+    )
+
+
+def on_grid_of_target(image: Volume, target: Volume) -> Volume:
+    """An image on the grid of the target; air lies beyond a CT and nothing beyond any other."""
+    from nmsynth.data.body_contours import OUTSIDE_HU
+    from nmsynth.data.resampling import resample
+
+    if image.has_grid_of(target):
+        return image
+    fill = OUTSIDE_HU if image.modality == "CT" else 0.0
+    return resample(image, target.affine, target.spatial_shape, fill=fill)
+
+
+def study_masks(study: TaskStudy) -> dict[str, npt.NDArray[np.int32] | npt.NDArray[np.bool_]]:
+    """Masks of the evaluation on the grid of the target; those that are empty are left out."""
+    import numpy as np
+
+    from nmsynth.data.resampling import resample
+    from nmsynth.physics.phantom import Organ
+    from nmsynth.workflows.evaluation import read_mask
+
+    task, target = study.task, study.target
+    paths = {row.name: study.folder / row.path for row in study.rows if row.role == "mask"}
+
+    def labels(name: str) -> npt.NDArray[np.int32]:
+        """Labels of an image of the study on the grid of the target."""
+        found = resample(read_mask(paths[name]), target.affine, target.spatial_shape, order=0)
+        return np.rint(found.array).astype(np.int32)
+
+    masks: dict[str, Any] = {name: labels(known) for name, known in task.masks.items() if known in paths}
+    if task.organs and "organs" in paths:
+        numbers = labels("organs")
+        for organ in Organ:
+            inside = numbers == organ
+            if organ is not Organ.OUTSIDE and inside.sum() >= LEAST_VOXELS:
+                masks.setdefault(organ.name.lower(), inside)
+    return {name: mask for name, mask in masks.items() if mask.any()}
