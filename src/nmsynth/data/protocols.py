@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from nmsynth.data.scan import ReferenceScan
 from nmsynth.physics.beds import BedPlan
@@ -39,3 +40,8 @@ def in_the_middle_of_a_bed(protocol: ReferenceScan) -> ReferenceScan:
     if protocol.beds is None:
         return protocol
     return replace(protocol, beds=None, sensitivity=protocol.sensitivity * max(protocol.beds.profile))
+
+
+def protocol_named(name: Literal["reference", "bgo-with-septa"]) -> ReferenceScan:
+    """The protocol of a name, without bed positions."""
+    return ReferenceScan() if name == "reference" else in_the_middle_of_a_bed(BGO_WITH_SEPTA)

@@ -85,6 +85,8 @@ class SimulatePetSettings(BrainSettings):
     """Write the time of creation; without it the same seed gives the same files."""
     also: tuple[Literal["uncorrected", "penalised"], ...] = ()
     """Further images of the same counts: without correction for attenuation and scatter, or by penalised likelihood."""
+    scanner: Literal["reference", "bgo-with-septa"] = "reference"
+    """Protocol, resolution and counts; see :mod:`nmsynth.data.protocols`. The voxels are those of the settings."""
     timing_ps: float | None = Field(default=None, ge=50, le=2000)
     """Timing resolution of time of flight, FWHM [ps]; without time of flight when unset."""
     attenuation: dict[str, Path] = Field(default_factory=dict)
@@ -97,7 +99,7 @@ class SimulatePetSettings(BrainSettings):
     def unused(self) -> set[str]:
         """Fields that are left out of records and UIDs while nothing is asked for by them; of maps it is always so."""
         empty = {name for name in ("companions", "beds", "also", "timing_ps") if not getattr(self, name)}
-        return {*empty, "attenuation"}
+        return {*empty, "attenuation", *({"scanner"} if self.scanner == "reference" else ())}
 
     @property
     def study_seed(self) -> str:
@@ -255,12 +257,16 @@ class _Scanned:
 
 def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     """Scan the subject of the settings."""
-    from nmsynth.data.scan import ReferenceScan, bed_plan, scan_phantom
+    from nmsynth.data.protocols import protocol_named
+    from nmsynth.data.scan import bed_plan, scan_phantom
     from nmsynth.workflows.pet_subject import pet_subject
     from nmsynth.workflows.scan_subject import scan_fractions
 
     subject = pet_subject(settings)
-    reference = ReferenceScan(voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=subject.field_mm)
+    protocol = protocol_named(settings.scanner)
+    reference = replace(
+        protocol, voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=subject.field_mm, beds=None
+    )
     if settings.timing_ps is not None:
         reference = replace(reference, timing_ps=settings.timing_ps)
     if settings.beds:

@@ -25,11 +25,51 @@ class Proof(BaseModel):
     """Where it is measured; the first place where it is, when unset."""
     title: str = ""
     """Heading of its column; the name when empty."""
+    wanted: Literal["lower", "higher", "zero", "one"] = "lower"
+    """Where its best value lies; ``zero`` of a bias, ``one`` of a recovery."""
+    unit: str = "1"
+    """Of its values."""
 
     @property
     def heading(self) -> str:
         """Of its column."""
         return self.title or self.measure
+
+
+class TaskLevels(BaseModel):
+    """Levels at which a task is proved, the same patients at each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    """Of the recipe of studies, dotted, such as ``draws.count_fraction``."""
+    values: tuple[float, ...] = Field(min_length=1)
+
+    def labelled(self) -> list[tuple[float, str]]:
+        """Values, each with its name: a fraction below one as ``1/8``, any other as it is.
+
+        Examples
+        --------
+        >>> TaskLevels(key="draws.count_fraction", values=(0.125,)).labelled()
+        [(0.125, '1/8')]
+        """
+        return [(v, f"1/{1 / v:g}" if v < 1 else f"{v:g}") for v in self.values]
+
+
+class TaskTest(BaseModel):
+    """Patients, and the camera or scanner that they are imaged with, on which a task is proved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """Such as ``another camera``."""
+    changes: dict[str, Any] = {}
+    """Values of the recipe of studies, by dotted key."""
+
+    @property
+    def slug(self) -> str:
+        """As part of the name of a file."""
+        return "-".join(self.name.split())
 
 
 class TaskSpec(BaseModel):
@@ -57,6 +97,12 @@ class TaskSpec(BaseModel):
     demo: dict[str, Any] = {}
     """Values of the recipe of studies for the one that is shown, by dotted key."""
     proof: tuple[Proof, ...] = Field(min_length=1)
+    """The first is what a model is compared by first."""
+    baselines: tuple[str, ...] = ()
+    """That are fitted to training patients, by their names in a benchmark, beside the source and its best Gaussian."""
+    levels: TaskLevels | None = None
+    tests: tuple[TaskTest, ...] = (TaskTest(name="as trained"),)
+    """Of its proof; the patients are never those of a training."""
 
 
 def task_names() -> list[str]:

@@ -37,6 +37,13 @@ class OtherReconstruction(StrEnum):
     PENALISED = "penalised"
 
 
+class PetScannerName(StrEnum):
+    """Whose protocol a scan follows."""
+
+    REFERENCE = "reference"
+    BGO_WITH_SEPTA = "bgo-with-septa"
+
+
 @app.callback()
 def simulate() -> None:
     """Simulate scans."""
@@ -157,6 +164,13 @@ def pet(
             "likelihood. Repeatable.",
         ),
     ] = None,
+    scanner: Annotated[
+        PetScannerName,
+        typer.Option(
+            rich_help_panel=_SCAN,
+            help="Resolution, counts and reconstruction of the reference protocol, or of a BGO scanner with septa.",
+        ),
+    ] = PetScannerName.REFERENCE,
     timing_ps: Annotated[
         float | None,
         typer.Option(
@@ -229,6 +243,7 @@ def pet(
     values = {name: value for name, value in given.items() if value is not None}
     values |= {
         "count_fraction": count_fraction,
+        "scanner": scanner,
         "beds": beds,
         "seed": seed,
         "file_format": image_format,

@@ -1,0 +1,298 @@
+"""The proof of a task: a model beside its baselines, on simulated patients and scanners that it was not trained on."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.errors import InputError
+from nmsynth.core.progress import Progress, silent
+from nmsynth.workflows.jobs import run_jobs
+from nmsynth.workflows.task_study import (
+    TaskStudy,
+    evaluate_task_study,
+    plan_task_studies,
+    simulate_task_study,
+    synthesize_task_study,
+)
+from nmsynth.workflows.tasks import TaskSpec, load_task
+
+if TYPE_CHECKING:
+    from nmsynth.core.plan import Plan
+    from nmsynth.core.volume import Volume
+    from nmsynth.evaluation.proof import ProofSummary
+    from nmsynth.workflows.benchmark_baselines import FittedBaseline
+    from nmsynth.workflows.study_recipe import StudyPlan
+
+SCHEMA_VERSION = 1
+SEED = 9000
+"""Of the studies of proofs; those of datasets and of demonstrations are others."""
+ABLATION = "without the idea"
+"""Arm of the same network without what is special to the task."""
+NOT_BASELINES = ("prediction", "reference", "full counts", ABLATION)
+"""Arms that a model need not beat; a Gaussian at equal noise is a control besides."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofOptions:
+    """What is proved."""
+
+    task: str
+    model: str
+    """Name or folder."""
+    ablation: str = ""
+    """Model of the same network without what is special to the task."""
+    run: Path | None = None
+    """Folder of the training, whose prepared cases the task's baselines are fitted to."""
+    n_subjects: int = 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Job:
+    """One patient in one test at one level."""
+
+    options: ProofOptions
+    plan: StudyPlan
+    place: Path
+    """Of the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelProof:
+    """One test at one level."""
+
+    test: str
+    level: str
+    summary: ProofSummary
+    n_subjects: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProof:
+    """All tests of a task."""
+
+    task: TaskSpec
+    model: dict[str, str]
+    """Name and sha256."""
+    ablation: dict[str, str]
+    levels: tuple[LevelProof, ...]
+    fitted: tuple[str, ...] = field(default=())
+    """Baselines that were fitted to the training patients."""
+
+    def baselines(self, level: LevelProof) -> list[str]:
+        """Arms that the model must beat."""
+        arms = level.summary.arms
+        return [arm for arm in arms if arm not in NOT_BASELINES and "equal noise" not in arm and "of full" not in arm]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a test, level and arm: each number as median with its interval."""
+        table = []
+        for level in self.levels:
+            for arm, numbers in level.summary.arms.items():
+                row: dict[str, Any] = {"test": level.test, "level": level.level, "method": arm}
+                for proof in self.task.proof:
+                    found = numbers.get(proof.heading)
+                    row[proof.heading] = (
+                        "–" if found is None else f"{found.value:.3g} ({found.lower:.3g} to {found.upper:.3g})"
+                    )
+                table.append(row)
+        return table
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """One row a test, level and number: whether the model is better or worse than every or any baseline."""
+        table = []
+        for level in self.levels:
+            against = self.baselines(level)
+            for proof in self.task.proof:
+                if proof.heading not in level.summary.arms.get("prediction", {}):
+                    continue
+                better = level.summary.is_better(proof.heading, against)
+                worse = level.summary.is_worse(proof.heading, against)
+                verdict = "better than all" if better else "worse than one" if worse else "not told apart"
+                table.append({"test": level.test, "level": level.level, "number": proof.heading, "verdict": verdict})
+        return table
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON values."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "task": self.task.name,
+            "model": self.model,
+            "ablation": self.ablation,
+            "fitted_baselines": list(self.fitted),
+            "numbers": {p.heading: {"wanted": p.wanted, "unit": p.unit} for p in self.task.proof},
+            "levels": [
+                {
+                    "test": level.test,
+                    "level": level.level,
+                    "n_subjects": level.n_subjects,
+                    "baselines": self.baselines(level),
+                    **level.summary.to_json(),
+                }
+                for level in self.levels
+            ],
+            "verdicts": self.verdicts(),
+        }
+
+
+def prove_task(
+    options: ProofOptions, scratch: Path, *, workers: int | None = None, progress: Progress = silent
+) -> TaskProof:
+    """Simulate patients, synthesise, measure and summarise; what is done is kept in a folder.
+
+    Parameters
+    ----------
+    options
+        What is proved.
+    scratch
+        Folder for the numbers of single patients, without images; a call with the same models goes on there.
+    workers
+        Processes.
+    progress
+        Told after each patient.
+
+    Raises
+    ------
+    InputError
+        If the task has no simulated studies, or its baselines need a training that is not given.
+    """
+    from nmsynth.evaluation.proof import summarise_proof
+
+    task = load_task(options.task)
+    if not task.study:
+        raise InputError(f"The task {task.name} has no simulated studies; its proof is another one.")
+    if task.baselines and options.run is None:
+        raise InputError(
+            f"Baselines of the task {task.name} are fitted to its training patients; no training is named. Give the "
+            "folder of the run."
+        )
+    model, ablation = _identity(options.model), _identity(options.ablation)
+    folder = scratch / task.name / f"{model['sha256'][:12]}-{ablation.get('sha256', '')[:12] or 'alone'}"
+    jobs = _jobs(task, options, folder)
+    missing = [job for job in jobs if not job.place.is_file()]
+    folder.mkdir(parents=True, exist_ok=True)
+    run_jobs(_prove_one, missing, workers=workers, stage="proving", done=len(jobs) - len(missing), progress=progress)
+    levels = []
+    wanted = {proof.heading: proof.wanted for proof in task.proof}
+    for (test, level), own in _grouped(jobs).items():
+        patients = [json.loads(job.place.read_text(encoding="utf-8"))["arms"] for job in own]
+        levels.append(LevelProof(test, level, summarise_proof(patients, wanted), len(patients)))
+    return TaskProof(task, model, ablation, tuple(levels), task.baselines)
+
+
+def _identity(model: str) -> dict[str, str]:
+    """Name and sha256 of a model; nothing where there is none."""
+    from nmsynth.models.registry import show_model
+
+    if not model:
+        return {}
+    card = show_model(model)
+    return {"name": card.name, "sha256": card.sha256}
+
+
+def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
+    """All patients in all tests at all levels; one patient is the same at every level."""
+    jobs = []
+    for test in task.tests:
+        for value, label in task.levels.labelled() if task.levels else [(None, "")]:
+            level = {task.levels.key: [value]} if task.levels else {}
+            plans = plan_task_studies(task, options.n_subjects, SEED, {**test.changes, **level})
+            for plan in plans:
+                name = "-".join(filter(None, (test.slug, label.replace("/", "_"), plan.case_id[-5:])))
+                jobs.append(_Job(options, plan, folder / f"{name}.json"))
+    return jobs
+
+
+def _grouped(jobs: Sequence[_Job]) -> dict[tuple[str, str], list[_Job]]:
+    """Jobs by test and level."""
+    task = load_task(jobs[0].options.task)
+    groups: dict[tuple[str, str], list[_Job]] = {}
+    labels = [label for _, label in task.levels.labelled()] if task.levels else [""]
+    keys = [(test.name, label) for test in task.tests for label in labels]
+    n = jobs[0].options.n_subjects
+    for number, key in enumerate(keys):
+        groups[key] = list(jobs[number * n : (number + 1) * n])
+    return groups
+
+
+def _prove_one(job: _Job) -> None:
+    """Measure one patient, and keep the numbers."""
+    task = load_task(job.options.task)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        cases = [_measure(job, case, work) for case in simulate_task_study(task, job.plan, work)]
+    result = {"schema_version": SCHEMA_VERSION, "case": job.plan.case_id, "arms": _mean_over(cases)}
+    temporary = job.place.with_suffix(".partial")
+    temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    temporary.rename(job.place)
+
+
+def _measure(job: _Job, case: TaskStudy, work: Path) -> dict[str, dict[str, float | None]]:
+    """Numbers of every arm of one case."""
+    options, task = job.options, case.task
+    synthesis, source = synthesize_task_study(case, options.model, work / f"{case.case}-synthetic.nii.gz")
+    arms: dict[str, Volume] = {"prediction": synthesis.image}
+    if options.ablation:
+        other, _ = synthesize_task_study(case, options.ablation, work / f"{case.case}-other.nii.gz")
+        arms[ABLATION] = other.image
+    if options.run is not None:
+        arms |= {name: _baseline(options.run, name, case, work) for name in task.baselines}
+    metrics = evaluate_task_study(case, arms, source)
+    return {
+        arm: {p.heading: metrics.value(p.measure, mask=p.mask, arm=arm) for p in task.proof} for arm in metrics.arms
+    }
+
+
+def _mean_over(cases: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:
+    """Mean over the views of a patient, of those that have a number."""
+    found: dict[str, dict[str, float | None]] = {}
+    for arm in cases[0]:
+        for number in cases[0][arm]:
+            values = [case[arm][number] for case in cases if arm in case]
+            known = [value for value in values if value is not None]
+            found.setdefault(arm, {})[number] = sum(known) / len(known) if known else None
+    return found
+
+
+def _baseline(run: Path, name: str, case: TaskStudy, work: Path) -> Volume:
+    """What a baseline that was fitted to the training patients of a run makes of a case, on the grid of its plan."""
+    import numpy as np
+
+    from nmsynth.core.volume import Volume
+    from nmsynth.data.prepared import open_prepared, prepare_case
+    from nmsynth.workflows.benchmark_baselines import Presented
+
+    plan = _plan_of(run)
+    folder = work / "prepared"
+    if not (folder / f"{case.case}.json").is_file():
+        prepare_case(case.case, list(case.rows), case.folder, plan, folder)
+    prepared = open_prepared(folder, [case.case])[0]
+    image = _fitted(run, name).predict(Presented(prepared, 0, ""))
+    affine = np.asarray(prepared.record["affine"], dtype=np.float64)
+    return Volume(image, affine, plan.target.unit, plan.target.modality)
+
+
+@cache
+def _plan_of(run: Path) -> Plan:
+    """Plan of a run."""
+    from nmsynth.core.plan import read_plan
+    from nmsynth.workflows.planning import PLAN_FILE
+
+    return read_plan(run / PLAN_FILE)
+
+
+@cache
+def _fitted(run: Path, name: str) -> FittedBaseline:
+    """A baseline fitted to the training patients of a run, once a process."""
+    from nmsynth.data.prepared import open_prepared
+    from nmsynth.workflows.benchmark_baselines import Presented, fit_baseline
+    from nmsynth.workflows.method_training import PREPARED
+
+    cases = [case for case in open_prepared(run / PREPARED) if case.split == "train"]
+    shown = [Presented(case, level, "") for case in cases for level in range(len(case.levels))]
+    return fit_baseline(name, _plan_of(run), shown, shown[:1])

@@ -1,0 +1,48 @@
+"""Summaries of a proof: which way a number is better, pairs, intervals."""
+
+import pytest
+
+from nmsynth.evaluation.proof import shortfall, summarise_proof
+
+WANTED = {"NRMSE": "lower", "recovery": "one", "bias": "zero", "SSIM": "higher"}
+
+
+def patient(model, other):
+    return {"prediction": dict(zip(WANTED, model, strict=True)), "source": dict(zip(WANTED, other, strict=True))}
+
+
+def test_less_shortfall_is_better_whatever_the_number():
+    assert shortfall(0.1, "lower") < shortfall(0.2, "lower")
+    assert shortfall(0.9, "higher") < shortfall(0.8, "higher")
+    assert shortfall(1.1, "one") < shortfall(0.8, "one")
+    assert shortfall(-0.1, "zero") < shortfall(0.2, "zero")
+
+
+def test_differences_are_paired():
+    # the model is 0.1 better in every patient, though patients differ by far more
+    patients = [patient((0.1 * k, 1, 0, 0.9), (0.1 * k + 0.1, 0.5, 0.3, 0.8)) for k in range(12)]
+    found = summarise_proof(patients, WANTED)
+    difference = found.differences["source"]["NRMSE"]
+    assert (difference.value, difference.lower, difference.upper) == pytest.approx((-0.1, -0.1, -0.1))
+    assert all(found.is_better(number, ["source"]) for number in WANTED)
+    assert not any(found.is_worse(number, ["source"]) for number in WANTED)
+    assert found.arms["prediction"]["NRMSE"].value == pytest.approx(0.55)
+
+
+def test_a_recovery_above_one_is_no_gain():
+    found = summarise_proof([patient((0.1, 1.6, 0, 1), (0.1, 0.9, 0, 1)) for _ in range(12)], WANTED)
+    assert found.is_worse("recovery", ["source"])
+    assert not found.is_better("NRMSE", ["source"])  # equal
+
+
+def test_patients_without_a_number_are_left_out_of_its_pairs():
+    patients = [patient((0.1, None, 0, 1), (0.2, 0.5, 0, 1)), patient((0.1, 1.0, 0, 1), (0.2, 0.5, 0, 1))]
+    found = summarise_proof(patients, WANTED)
+    assert found.differences["source"]["recovery"].n == 1
+    assert found.differences["source"]["NRMSE"].n == 2
+
+
+def test_a_number_that_nobody_has_is_not_summarised():
+    found = summarise_proof([patient((0.1, None, 0, 1), (0.2, None, 0, 1))], WANTED)
+    assert "recovery" not in found.arms["prediction"]
+    assert not found.is_better("recovery", ["source"])
