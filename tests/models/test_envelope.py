@@ -67,6 +67,14 @@ def test_doubts_are_flags():
     assert [flag[:20] for flag in ENVELOPE.check(doubtful)] == ["the source does not ", "body part BRAIN is n"]
 
 
+def test_another_body_part_is_refused_where_the_model_says_so():
+    strict = ENVELOPE.model_copy(update={"refuses_other_body_regions": True})
+    with pytest.raises(EnvelopeError, match="body part must be WHOLEBODY, found BRAIN"):
+        strict.check(make_pet(acquisition=replace(FDG, body_part="BRAIN")))
+    for part in ("Whole Body", None):
+        assert not any("body part" in flag for flag in strict.check(make_pet(acquisition=replace(FDG, body_part=part))))
+
+
 @pytest.mark.parametrize("nuclide", ["F-18", "18F", "F18", "^18^F", None])
 def test_a_radionuclide_is_known_however_it_is_written(nuclide):
     assert Tracer(name="FDG", radionuclide="F-18", agents=("FDG",)).matches(nuclide, "[18F]-FDG")

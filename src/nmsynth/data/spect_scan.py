@@ -70,6 +70,8 @@ class SpectStudy:
     """Of the views, the sparse image has one in so many."""
     mismatched: bool = True
     """Whether resolution, scatter and attenuation are known imperfectly."""
+    body_part: str = "WHOLEBODY"
+    """That the header states."""
 
     @property
     def n_pixels(self) -> int:
@@ -356,6 +358,6 @@ def _acquisition(
         manufacturer="nmsynth simulator",
         scanner=f"gamma camera, {study.camera.collimator}",
         reconstruction=f"OSEM {r.n_iterations}i{r.n_subsets}s, {r.filter_fwhm_mm:g} mm",
-        body_part="WHOLEBODY",
+        body_part=study.body_part,
         patient_position="HFS",
     )

@@ -76,7 +76,9 @@ class Envelope(BaseModel):
     refuses_attenuation_correction: bool = False
     """Whether CorrectedImage, where stated, must not hold ATTN: of models that correct for attenuation."""
     body_regions: tuple[str, ...] = ()
-    """DICOM body parts that were tested; another one is a flag and no refusal, as scanners often state it wrongly."""
+    """DICOM body parts that were tested."""
+    refuses_other_body_regions: bool = False
+    """Whether another body part, where stated, is refused; else it is a flag, as scanners often state it wrongly."""
 
     @field_validator("axial_voxel_mm", "in_plane_voxel_mm")
     @classmethod
@@ -112,7 +114,16 @@ class Envelope(BaseModel):
             found.append(f"axes must be (z, y, x), found ({', '.join(printable(a) for a in volume.axes)})")
         else:
             found += self._grid_violations(volume)
-        return (*found, *self._administration_violations(volume, tracer))
+        found += self._administration_violations(volume, tracer)
+        if self.refuses_other_body_regions and self._is_elsewhere(volume):
+            stated = printable(volume.acquisition.body_part)
+            found.append(f"body part must be {_any(self.body_regions)}, found {stated}")
+        return tuple(found)
+
+    def _is_elsewhere(self, volume: Volume) -> bool:
+        """Whether a volume states a body part that was not tested."""
+        part = volume.acquisition.body_part
+        return bool(self.body_regions and part) and _bare(str(part)) not in {_bare(r) for r in self.body_regions}
 
     def _grid_violations(self, volume: Volume) -> list[str]:
         """Bounds of the grid that a volume breaks."""
@@ -143,15 +154,15 @@ class Envelope(BaseModel):
     def flags(self, volume: Volume) -> tuple[str, ...]:
         """What cannot be checked or is doubtful, without being a reason to refuse."""
         flags = []
-        part = volume.acquisition.body_part
         if self.requires_attenuation_correction and not volume.acquisition.corrections:
             flags.append("the source does not state whether it is corrected for attenuation; the model needs it")
         if self.refuses_attenuation_correction and not volume.acquisition.corrections:
             flags.append("the source does not state whether it is corrected for attenuation; it must not be")
         if self.any_tracer:
             flags.append("it is not stated for which tracers the model was trained")
-        if self.body_regions and part and _bare(part) not in {_bare(region) for region in self.body_regions}:
-            flags.append(f"body part {printable(part)} is not among those tested: {', '.join(self.body_regions)}")
+        if not self.refuses_other_body_regions and self._is_elsewhere(volume):
+            part = printable(volume.acquisition.body_part)
+            flags.append(f"body part {part} is not among those tested: {', '.join(self.body_regions)}")
         return tuple(flags)
 
     def check(self, volume: Volume, *, tracer: str | None = None, model: str = "this model") -> tuple[str, ...]:

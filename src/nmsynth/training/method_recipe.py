@@ -34,6 +34,8 @@ class MethodRecipe(Settings):
     """The publication that it follows."""
     differs: tuple[str, ...] = ()
     """What is not as published, a sentence each."""
+    card: str = ""
+    """Text of the card in :mod:`nmsynth.recipes.cards`, for a model that is trained on what the recipe simulates."""
     data: DataRecipe = DataRecipe()
     method: MethodSpec
     plan: dict[str, Any] = Field(default_factory=dict)

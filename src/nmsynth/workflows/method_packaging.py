@@ -23,6 +23,7 @@ def write_method_package(
     folder: Path,
     *,
     fold: tuple[int, int] | None = None,
+    on_own_data: bool = False,
 ) -> None:
     """Write the package of a training.
 
@@ -42,11 +43,16 @@ def write_method_package(
         Package to make; an older one is replaced.
     fold
         Which fold of how many, of a cross-validation.
+    on_own_data
+        Whether the data are those that the recipe simulates, for which its card speaks.
     """
     from nmsynth.models.card import Card
     from nmsynth.models.method_package import save_method_package
     from nmsynth.models.plan_envelope import envelope_from_plan
+    from nmsynth.workflows.card_text import read_card_text
 
+    text = read_card_text(recipe.card) if recipe.card and on_own_data else {}
+    envelope = {**envelope_from_plan(plan).model_dump(mode="json"), **text.pop("envelope", {})}
     card = Card.model_validate(
         {
             "name": name,
@@ -57,8 +63,9 @@ def write_method_package(
             "method": recipe.method,
             "plan": plan,
             "inputs": tuple(s.name for s in plan.sources),
-            "envelope": envelope_from_plan(plan),
+            "envelope": envelope,
             "failures": recipe.differs,
+            **text,
             "training": {
                 "recipe": recipe.model_dump(mode="json"),
                 "n_subjects": {"train": len(split.train), "validation": len(split.validation)},

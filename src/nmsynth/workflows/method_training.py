@@ -105,6 +105,7 @@ def train_on_dataset(
     from nmsynth.data.manifest import read_manifest
 
     options = options or training_options()
+    on_own_data = dataset is None
     if dataset is None:
         dataset = output / "dataset"
         if options.is_first:
@@ -139,7 +140,7 @@ def train_on_dataset(
         name = recipe.name if folds is None else f"{recipe.name}-fold-{k}"
         place = output / ("training" if folds is None else f"fold-{k}")
         part = None if folds is None else (k, folds)
-        trained.append(_train_one(recipe, name, resolved, prepared, splits[k], place, started, how, part))
+        trained.append(_train_one(recipe, name, resolved, prepared, splits[k], place, started, how, part, on_own_data))
     return trained
 
 
@@ -153,6 +154,7 @@ def _train_one(
     started: StartingModel | None,
     options: TrainingOptions,
     fold: tuple[int, int] | None,
+    on_own_data: bool,
 ) -> TrainedMethod:
     """Train and package one model."""
     from nmsynth.training.method_trainer import train_method
@@ -168,7 +170,7 @@ def _train_one(
     )
     package = folder.parent / PACKAGE / name
     if options.is_first:
-        write_method_package(recipe, name, method, plan, split, folder, package, fold=fold)
+        write_method_package(recipe, name, method, plan, split, folder, package, fold=fold, on_own_data=on_own_data)
     return TrainedMethod(name, folder, package, split, method, plan)
 
 

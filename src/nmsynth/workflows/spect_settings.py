@@ -166,4 +166,5 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         also=settings.also,
         sparse_factor=settings.sparse_factor,
         voxel_mm=settings.voxel_mm,
+        body_part="HEART" if settings.heart is not None else "HEAD" if settings.of_head else "WHOLEBODY",
     )

@@ -127,6 +127,7 @@ def export_package(network: Any, recipe: Recipe, output: Path) -> Path:
     from nmsynth.models.card import Card, NetworkSpec
     from nmsynth.models.package import save_package
     from nmsynth.training.calibration import choose_thresholds, measure_thresholds
+    from nmsynth.workflows.card_text import read_card_text
 
     network = network.float().eval()
     calibration = recipe.calibration
@@ -136,7 +137,7 @@ def export_package(network: Any, recipe: Recipe, output: Path) -> Path:
     thresholds = choose_thresholds(points, calibration.limits())
     report = {"schema_version": 1, "thresholds": thresholds, "points": [asdict(p) for p in points]}
     (output / "calibration.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    text = read_card_text(recipe)
+    text = read_card_text(recipe.package.card)
     card = Card.model_validate(
         {
             **text,
@@ -169,9 +170,3 @@ def _calibration_note(recipe: Recipe, points: list[Any], thresholds: dict[str, f
         f"{recipe.calibration.patients} simulated patients. False structures per 100 slices and median recovery of "
         "lesions of 10 to 18 mm at each count level: " + ". ".join(parts) + "."
     )
-
-
-def read_card_text(recipe: Recipe) -> dict[str, Any]:
-    """What the card says in words: summary, envelope, data, failures; a TOML file beside the recipes."""
-    with resources.as_file(resources.files(RECIPES) / "cards" / f"{recipe.package.card}.toml") as path:
-        return read_toml(path)
