@@ -154,6 +154,26 @@ class Volume:
             factor = factor[:, None, None]
         return self.with_array(self.array * factor.astype(np.float32), unit=kind.unit)
 
+    def single_view(self, number: int) -> Volume:
+        """One view of planar views as a volume of a single slice.
+
+        Parameters
+        ----------
+        number
+            From 0.
+
+        Raises
+        ------
+        InputError
+            If this has no such view.
+        """
+        if self.axes != PLANAR_AXES or not 0 <= number < self.shape[0]:
+            n_views = self.shape[0] if self.axes == PLANAR_AXES else 0
+            raise InputError(
+                f"View {number + 1} is asked for; the image has {n_views} planar views. Correct the number."
+            )
+        return replace(self, array=self.array[number : number + 1], axes=SPATIAL_AXES)
+
     def resample_to(self, other: Volume, *, order: int = 1, fill: float = 0.0, continued: bool = False) -> Volume:
         """Resample to the grid of another volume by interpolation in LPS space.
 

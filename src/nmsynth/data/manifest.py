@@ -38,6 +38,8 @@ class ManifestRow:
     unit: str = ""
     conditions: tuple[tuple[str, str], ...] = ()
     """Facts of the scan that a network is told, by name: the columns ``condition.NAME``."""
+    view: int | None = None
+    """Which of several planar views, from 1: the image is then that one, as a single slice."""
 
     @property
     def channel(self) -> str:
@@ -59,7 +61,8 @@ def short_name(modality: str) -> str:
 
 
 _SHORT_NAMES = {"PT": "pet", "MR": "mr", "CT": "ct", "NM": "nm"}
-_COLUMNS = tuple(f.name for f in fields(ManifestRow) if f.name != "conditions")
+_VIEW = "view"
+_COLUMNS = tuple(f.name for f in fields(ManifestRow) if f.name not in ("conditions", _VIEW))
 _REQUIRED = ("case", "subject", "split", "role", "path")
 
 
@@ -67,12 +70,13 @@ def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
     """Write a manifest, in the order given."""
     rows = list(rows)
     told = list(dict.fromkeys(name for row in rows for name, _ in row.conditions))
+    columns = (*_COLUMNS, _VIEW) if any(row.view is not None for row in rows) else _COLUMNS
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*_COLUMNS, *(CONDITION + name for name in told)])
+        writer.writerow([*columns, *(CONDITION + name for name in told)])
         for row in rows:
             conditions = dict(row.conditions)
-            values = [*(getattr(row, name) for name in _COLUMNS), *(conditions.get(name) for name in told)]
+            values = [*(getattr(row, name) for name in columns), *(conditions.get(name) for name in told)]
             writer.writerow("" if v is None else f"{v:.9g}" if isinstance(v, float) else v for v in values)
 
 
@@ -107,7 +111,7 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     path
         The CSV or TOML file, or the folder that holds ``manifest.csv`` or ``manifest.toml``. In CSV, columns ``case``,
         ``subject``, ``role`` and ``path`` must be there; ``split``, ``name``, ``count_fraction``, ``modality``,
-        ``unit`` and ``condition.NAME`` may; others are not read. TOML is described in
+        ``unit``, ``view`` and ``condition.NAME`` may; others are not read. TOML is described in
         :mod:`nmsynth.data.manifest_toml`. Without any ``split`` all is for training, which then chooses subjects for
         validation itself.
 
@@ -178,7 +182,11 @@ def _row(values: Mapping[str, str | None], where: str, folder: Path) -> Manifest
         for key, value in values.items()
         if key and key.startswith(CONDITION) and value and value.strip()
     )
-    return ManifestRow(**{**text, "count_fraction": fraction, "conditions": conditions})  # type: ignore[arg-type]
+    view = (values.get(_VIEW) or "").strip()
+    if view and not (view.isdecimal() and int(view) > 0):
+        raise InputError(f"{where}: a view is a number from 1; found '{view}'.")
+    known = {"count_fraction": fraction, "conditions": conditions, "view": int(view) if view else None}
+    return ManifestRow(**{**text, **known})  # type: ignore[arg-type]
 
 
 def _check_splits(rows: Iterable[ManifestRow]) -> None:

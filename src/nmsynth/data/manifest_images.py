@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.manifest import ManifestRow
@@ -32,6 +33,27 @@ def read_image(row: ManifestRow, root: Path) -> Volume:
     UnsafeInputError
         If the file is damaged or holds NaN.
     """
+    return shown_view(_read(row, root), row)
+
+
+def shown_view(image: Volume, row: ManifestRow) -> Volume:
+    """The view that a row names, as a single slice; the image as it is where it names none.
+
+    Raises
+    ------
+    InputError
+        If the image has no such view.
+    """
+    if row.view is None:
+        return image
+    try:
+        return image.single_view(row.view - 1)
+    except InputError as error:
+        raise InputError(f"Case '{row.case}', {row.role}: {error}") from error
+
+
+def _read(row: ManifestRow, root: Path) -> Volume:
+    """The whole file of a row."""
     path = root / row.path
     if not is_nifti(path):
         return read(path)

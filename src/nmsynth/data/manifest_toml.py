@@ -53,6 +53,7 @@ class TomlImage(RoleDefaults):
 
     role: str
     path: str
+    view: int | None = None
 
 
 class TomlCase(Settings):

@@ -15,10 +15,11 @@ from nmsynth.core.errors import InputError, NmsynthError, UnsafeInputError
 from nmsynth.core.geometry import spacing_of
 from nmsynth.core.normalisation import FittedNormalisation
 from nmsynth.core.plan import ImagePlan, Plan
-from nmsynth.core.volume import Volume
+from nmsynth.core.volume import PLANAR_AXES, Volume
 from nmsynth.data.body import body_contour
 from nmsynth.data.body_contours import field_of_view
 from nmsynth.data.manifest import ManifestRow
+from nmsynth.data.manifest_images import shown_view
 from nmsynth.data.planned_image import as_planned
 from nmsynth.data.resampling import covered, plan_grid, resample
 from nmsynth.io import read
@@ -98,6 +99,12 @@ def read_image(row: ManifestRow, root: Path, image: ImagePlan | None = None) -> 
     path = root / row.path
     bare = path.name.lower().endswith((".nii", ".nii.gz"))
     volume = read(path, unit=row.unit or None if bare else None, modality=row.modality or None if bare else None)
+    volume = shown_view(volume, row)
+    if volume.axes == PLANAR_AXES:
+        raise InputError(
+            f"Case '{row.case}': the {row.role} has {volume.shape[0]} planar views, which are cases of their own. Make "
+            "a row a view, with its number in the column 'view'."
+        )
     if len(volume.shape) != 3:
         raise InputError(
             f"Case '{row.case}': an image must have the axes (z, y, x); the {row.role} has {volume.axes}. Leave it out."

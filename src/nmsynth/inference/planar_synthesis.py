@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from nmsynth.core.errors import InputError
-from nmsynth.core.volume import PLANAR_AXES, SPATIAL_AXES, Volume
+from nmsynth.core.volume import PLANAR_AXES, Volume
 from nmsynth.inference.card_model import Progress
 from nmsynth.inference.method_model import MethodModel
 from nmsynth.inference.method_synthesis import synthesize_with_method
@@ -58,7 +58,7 @@ def synthesize_views(
     parts = []
     for number in range(first.shape[0]):
         told = None if progress is None else _of_view(progress, number, first.shape[0])
-        parts.append(synthesize_with_method(view_of(first, number), model, settings, progress=told))
+        parts.append(synthesize_with_method(first.single_view(number), model, settings, progress=told))
     flags = tuple(dict.fromkeys(flag for part in parts for flag in part.flags))
     provenance = replace(
         parts[0].image.provenance,
@@ -79,11 +79,6 @@ def synthesize_views(
     }
     record["output"] = record["output"] | {"shape": list(image.shape)}
     return Synthesis(image, {"image": image}, tuple(samples), None, flags, record)
-
-
-def view_of(planar: Volume, number: int) -> Volume:
-    """One view as a volume of a single slice."""
-    return replace(planar, array=planar.array[number : number + 1], axes=SPATIAL_AXES)
 
 
 def _of_view(progress: Progress, number: int, n_views: int) -> Progress:

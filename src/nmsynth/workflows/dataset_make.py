@@ -171,14 +171,42 @@ def _rows(
             left_out.append(f"Case '{case}' was left out: it has no {' and no '.join(missing)}.")
             continue
         used[pseudonyms[subject]] = subject
+        own = []
         for chosen, path in images.items():
             modality, unit = stated.get(chosen.name) or stated.get(chosen.role) or _header(folder / path)
             name = chosen.name or ("" if chosen.role in ("source", "target") else chosen.role)
             inside = (folder.resolve() / path).relative_to(root.resolve()).as_posix()
-            rows.append(
-                ManifestRow(case, pseudonyms[subject], "train", chosen.role, name, inside, None, modality, unit)
-            )
+            own.append(ManifestRow(case, pseudonyms[subject], "train", chosen.role, name, inside, None, modality, unit))
+        rows += _by_view(own, root)
     return rows, used, left_out
+
+
+def _by_view(rows: list[ManifestRow], root: Path) -> list[ManifestRow]:
+    """Rows of a case; where its images have planar views, those of a case for each view."""
+    views = {row.path: _n_views(root / row.path) if row.modality == "NM" else 0 for row in rows}
+    counts = {views[row.path] for row in rows if row.role in ("source", "target")}
+    if counts == {0} or len(counts) > 1:  # volumes, or images that 'dataset check' will not find alike
+        return rows
+    return [
+        replace(row, case=f"{row.case}-view-{number}", view=number if views[row.path] else None)
+        for number in range(1, counts.pop() + 1)
+        for row in rows
+    ]
+
+
+def _n_views(path: Path) -> int:
+    """Planar views of a DICOM image; 0 where it has none, or cannot be read."""
+    from nmsynth.core.volume import PLANAR_AXES
+    from nmsynth.io import read
+    from nmsynth.io.nifti import is_nifti
+
+    if is_nifti(path):
+        return 0
+    try:
+        image = read(path)
+    except NmsynthError:  # told by 'dataset check', with the case
+        return 0
+    return image.shape[0] if image.axes == PLANAR_AXES else 0
 
 
 def _bids_cases(folder: Path, wanted: Sequence[Wanted]) -> dict[tuple[str, str], dict[Wanted, Path]]:

@@ -151,6 +151,11 @@ def simulate_study(plan: StudyPlan, work: Path, *, file_format: str) -> tuple[li
     """
     model, simulate = _workflow(plan.kind)
     stated = dict(plan.settings)
+    if plan.kind == "planar" and file_format == "dicom":
+        raise InputError(
+            "Planar views of a dataset are written as NIfTI, as their DICOM says nothing of where the patient lay and "
+            "would not fit what is known of them; DICOM was asked for. Leave it out."
+        )
     if "file_format" in model.model_fields:
         stated["file_format"] = file_format
     elif file_format == "dicom":
