@@ -45,9 +45,11 @@ def test_every_task_is_evaluated_under_its_name_and_has_a_study():
         task = load_task(name)
         assert task.name == name
         assert name in TASKS
-        if task.study:
-            assert task.study in study_recipe_names()
-            load_study_recipe(task.study, task.demo)
+        assert task.study in study_recipe_names()
+        load_study_recipe(task.study, task.demo)
+        for test in task.tests:
+            level = {task.levels.key: [task.levels.values[0]]} if task.levels else {}
+            load_study_recipe(task.study, {**test.changes, **level})
 
 
 def test_a_task_without_a_model_says_how_to_get_one(tmp_path):
@@ -126,4 +128,4 @@ def test_tasks_are_listed(capsys):
     listed = {task["name"]: task for task in json.loads(capsys.readouterr().out)["tasks"]}
     assert listed["lowcount-pet"]["model"] == "lowcount-pet"
     assert listed["mr-to-ct"]["study"] == "mr-ct"
-    assert run(["demo", "--task", "lowcount-pet", "--model", "own"]) == 2
+    assert run(["demo", "--model", "own"]) == 2

@@ -42,8 +42,3 @@ def test_a_model_that_gives_back_its_source_beats_nothing(tmp_path, monkeypatch)
 def test_fitted_baselines_need_the_training():
     with pytest.raises(InputError, match="fitted to its training patients; no training is named"):
         prove_task(ProofOptions("mr-to-ct", "any"), None)
-
-
-def test_the_main_task_is_proved_elsewhere():
-    with pytest.raises(InputError, match="its proof is another one"):
-        prove_task(ProofOptions("lowcount-pet", "lowcount-pet"), None)

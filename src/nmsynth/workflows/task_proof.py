@@ -164,8 +164,6 @@ def prove_task(
     from nmsynth.evaluation.proof import summarise_proof
 
     task = load_task(options.task)
-    if not task.study:
-        raise InputError(f"The task {task.name} has no simulated studies; its proof is another one.")
     if task.baselines and options.run is None:
         raise InputError(
             f"Baselines of the task {task.name} are fitted to its training patients; no training is named. Give the "

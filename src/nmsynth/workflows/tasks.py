@@ -84,8 +84,8 @@ class TaskSpec(BaseModel):
     """What goes in, in words."""
     target: str
     """What comes out, in words."""
-    study: str = ""
-    """Recipe of the simulated studies that it is trained and shown on; empty for low-count PET, which has its own."""
+    study: str
+    """Recipe of the simulated studies that it is shown and proved on, and trained on where its model has no other."""
     model: str = ""
     """That is taken where none is named; none has been trained yet where this is empty."""
     reference_kind: Literal["T1", "T2"]

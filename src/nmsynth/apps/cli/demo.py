@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from nmsynth.workflows.demo import DemoResult
     from nmsynth.workflows.task_demo import TaskDemoResult
 
-MAIN = "lowcount-pet"
-"""Task whose demonstration has count levels, tuned filters and curves."""
-
 
 def demo(
     context: typer.Context,
     output: Annotated[Path, typer.Argument(metavar="[OUT]", help="Folder to write to.")] = Path("demo"),
-    task: Annotated[str, typer.Option(help="What is shown; 'nmsynth tasks' lists them.")] = MAIN,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="What is shown in one study; 'nmsynth tasks' lists them.",
+            show_default="low-count PET with tuned filters and curves",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="Name or folder of a model for the task, such as your own.", show_default="the task's"),
@@ -47,7 +50,7 @@ def demo(
 
 
 def _run(
-    task: str,
+    task: str | None,
     output: Path,
     model: str | None,
     seed: int,
@@ -57,12 +60,13 @@ def _run(
     overwrite: bool,
 ) -> DemoResult | TaskDemoResult:
     """The demonstration of a task."""
-    if task == MAIN:
+    if task is None:
         from nmsynth.workflows.demo import run_demo
 
         if model is not None or changes:
             raise InputError(
-                "The demonstration of low-count PET has a model and scan of its own; leave --model and --set."
+                "--model and --set belong to --task, which is missing; the main demonstration has a model and scan of "
+                "its own. Add --task, or leave them out."
             )
         return run_demo(output, seed=seed, overwrite=overwrite, progress=progress)
     from nmsynth.workflows.task_demo import run_task_demo
