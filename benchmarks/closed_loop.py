@@ -34,10 +34,10 @@ from nmsynth.metrics.regions import body_mask
 from nmsynth.models.registry import show_model
 from nmsynth.physics.phantom import Organ
 from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
-from nmsynth.workflows.study_recipe import StudyPlan, load_study_recipe, plan_studies, simulate_study
+from nmsynth.workflows.study_recipe import StudyPlan, simulate_study
 from nmsynth.workflows.synthesis import synthesize_study
 from nmsynth.workflows.task_demo import SEEDS_FROM
-from nmsynth.workflows.task_study import LEAST_VOXELS
+from nmsynth.workflows.task_study import LEAST_VOXELS, plan_task_studies
 from nmsynth.workflows.tasks import load_task
 
 BRAIN = (Organ.BRAIN_GREY, Organ.BRAIN_WHITE, Organ.CEREBELLUM)
@@ -138,16 +138,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     changes = assignments(given.set)
-    recipe = load_study_recipe(load_task(given.task).study, changes)
-    if recipe is None:
-        parser.error(f"the task {given.task} has no studies")
     card = show_model(given.model)
     path = given.out / f"{given.task}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     asked = {"model": card.name, "sha256": card.sha256, "changes": {k: repr(v) for k, v in changes.items()}}
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     subjects = known["subjects"] if known.get("asked") == asked else []
-    for plan in plan_studies(recipe, given.subjects, FIRST_SEED)[len(subjects) :]:
+    for plan in plan_task_studies(load_task(given.task), given.subjects, FIRST_SEED, changes)[len(subjects) :]:
         with tempfile.TemporaryDirectory() as scratch:
             subjects.append(close(plan, Path(scratch), given.model))
         result = {"schema_version": 1, "asked": asked, "summary": summary(subjects), "subjects": subjects}

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from nmsynth.evaluation.evaluate import PREDICTION
 from nmsynth.metrics.agreement import Interval, bootstrap_interval, paired_difference
 
 Wanted = Literal["lower", "higher", "zero", "one"]
 """Where the best value of a number lies; ``zero`` of a bias, ``one`` of a recovery."""
 Values = Mapping[str, Mapping[str, float | None]]
 """Of one patient: by arm and by number."""
-PREDICTION = "prediction"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -34,8 +35,6 @@ SEED = 9000
 """Of the studies of proofs; those of datasets and of demonstrations are others."""
 ABLATION = "without the idea"
 """Arm of the same network without what is special to the task."""
-NOT_BASELINES = ("prediction", "reference", "full counts", ABLATION)
-"""Arms that a model need not beat; a Gaussian at equal noise is a control besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,8 @@ class _Job:
 
     options: ProofOptions
     plan: StudyPlan
+    test: str
+    level: str
     place: Path
     """Of the result."""
 
@@ -85,9 +86,17 @@ class TaskProof:
     """Baselines that were fitted to the training patients."""
 
     def baselines(self, level: LevelProof) -> list[str]:
-        """Arms that the model must beat."""
-        arms = level.summary.arms
-        return [arm for arm in arms if arm not in NOT_BASELINES and "equal noise" not in arm and "of full" not in arm]
+        """Arms that the model must beat: all but controls, which have more counts or the model's own noise."""
+        from nmsynth.evaluation.evaluate import (
+            BEST_FULL_GAUSSIAN,
+            EQUAL_NOISE_GAUSSIAN,
+            FULL_COUNTS,
+            PREDICTION,
+            REFERENCE,
+        )
+
+        controls = (REFERENCE, FULL_COUNTS, BEST_FULL_GAUSSIAN, EQUAL_NOISE_GAUSSIAN, ABLATION)
+        return [arm for arm in level.summary.arms if arm not in (PREDICTION, *controls)]
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a test, level and arm: each number as median with its interval."""
@@ -177,7 +186,8 @@ def prove_task(
     run_jobs(_prove_one, missing, workers=workers, stage="proving", done=len(jobs) - len(missing), progress=progress)
     levels = []
     wanted = {proof.heading: proof.wanted for proof in task.proof}
-    for (test, level), own in _grouped(jobs).items():
+    for test, level in dict.fromkeys((job.test, job.level) for job in jobs):
+        own = [job for job in jobs if (job.test, job.level) == (test, level)]
         patients = [json.loads(job.place.read_text(encoding="utf-8"))["arms"] for job in own]
         levels.append(LevelProof(test, level, summarise_proof(patients, wanted), len(patients)))
     return TaskProof(task, model, ablation, tuple(levels), task.baselines)
@@ -201,21 +211,10 @@ def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
             level = {task.levels.key: [value]} if task.levels else {}
             plans = plan_task_studies(task, options.n_subjects, SEED, {**test.changes, **level})
             for plan in plans:
-                name = "-".join(filter(None, (test.slug, label.replace("/", "_"), plan.case_id[-5:])))
-                jobs.append(_Job(options, plan, folder / f"{name}.json"))
+                settings = json.dumps(plan.settings, sort_keys=True).encode()
+                name = f"{plan.case_id}-{hashlib.sha256(settings).hexdigest()[:12]}.json"
+                jobs.append(_Job(options, plan, test.name, label, folder / name))
     return jobs
-
-
-def _grouped(jobs: Sequence[_Job]) -> dict[tuple[str, str], list[_Job]]:
-    """Jobs by test and level."""
-    task = load_task(jobs[0].options.task)
-    groups: dict[tuple[str, str], list[_Job]] = {}
-    labels = [label for _, label in task.levels.labelled()] if task.levels else [""]
-    keys = [(test.name, label) for test in task.tests for label in labels]
-    n = jobs[0].options.n_subjects
-    for number, key in enumerate(keys):
-        groups[key] = list(jobs[number * n : (number + 1) * n])
-    return groups
 
 
 def _prove_one(job: _Job) -> None:

@@ -66,11 +66,6 @@ class TaskTest(BaseModel):
     changes: dict[str, Any] = {}
     """Values of the recipe of studies, by dotted key."""
 
-    @property
-    def slug(self) -> str:
-        """As part of the name of a file."""
-        return "-".join(self.name.split())
-
 
 class TaskSpec(BaseModel):
     """A task, as in ``recipes/tasks``; ``nmsynth evaluate --task`` knows it by the same name."""
