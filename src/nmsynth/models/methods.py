@@ -27,6 +27,7 @@ METHODS = {
     "flow": "nmsynth.models.rectified_flow:RectifiedFlow",
     "swin": "nmsynth.models.swin:Swin",
     "cascade": "nmsynth.models.cascade:Cascade",
+    "anchored": "nmsynth.models.anchored_unet:AnchoredUNet",
 }
 """Class of each family."""
 
