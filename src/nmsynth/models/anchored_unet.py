@@ -19,11 +19,9 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from nmsynth.core.errors import InputError
 from nmsynth.models.method import (
@@ -43,10 +41,9 @@ FINEST_SCALE = 0.05
 
 
 class ValueTable(nn.Module):
-    """A learned function of the value of one voxel and of the mean around it, in steps between knots.
+    """A learned function of the values of one voxel, in steps between knots.
 
-    Means over a few sizes of surroundings tell how deep below the skin a voxel lies and in how dense a tissue, and no
-    more: no shape can be learned by heart. Each source is coded by how far it has climbed every step, ``clip((x - k_i) / (k_{i+1} - k_i), 0, 1)``, so that a
+    Each source is coded by how far it has climbed every step, ``clip((x - k_i) / (k_{i+1} - k_i), 0, 1)``, so that a
     linear layer of the codes of one source is a table with linear interpolation; a hidden layer joins several sources
     and the conditions. Knots are dense around 0, where soft tissue lies in HU and what is cold in activity.
 
@@ -58,32 +55,20 @@ class ValueTable(nn.Module):
         Sources, without the slices beside.
     n_conditions
         Numbers that are told.
-    surroundings
-        Sizes of the squares or cubes of voxels around each, whose means are seen too; odd.
     n_knots
-        Knots of each value.
+        Knots of each source.
     width
         Of the hidden layer.
     """
 
     knots: torch.Tensor
 
-    def __init__(
-        self,
-        dims: int,
-        n_sources: int,
-        n_conditions: int,
-        *,
-        surroundings: Sequence[int] = (),
-        n_knots: int = 64,
-        width: int = 32,
-    ) -> None:
+    def __init__(self, dims: int, n_sources: int, n_conditions: int, *, n_knots: int = 64, width: int = 32) -> None:
         super().__init__()
-        self.surroundings = tuple(surroundings)
         end = math.asinh(LARGEST_KNOT / FINEST_SCALE)
         knots = FINEST_SCALE * torch.sinh(torch.linspace(-end, end, n_knots))
         self.register_buffer("knots", knots.reshape(-1, *(1,) * dims), persistent=False)
-        n_codes = n_sources * (1 + len(self.surroundings)) * (n_knots - 1) + n_conditions
+        n_codes = n_sources * (n_knots - 1) + n_conditions
         self.layers = nn.Sequential(
             convolution(dims, n_codes, width, kernel=1), nn.SiLU(), convolution(dims, width, 1, kernel=1)
         )
@@ -91,16 +76,9 @@ class ValueTable(nn.Module):
     def forward(self, source: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Answer of every voxel for itself, ``(batch, source, ...) -> (batch, 1, ...)``."""
         low, high = self.knots[:-1], self.knots[1:]
-        seen = torch.cat((source, *(mean_around(source, size) for size in self.surroundings)), dim=1)
-        codes = [((seen[:, k : k + 1] - low) / (high - low)).clamp(0, 1) for k in range(seen.shape[1])]
+        codes = [((source[:, k : k + 1] - low) / (high - low)).clamp(0, 1) for k in range(source.shape[1])]
         out: torch.Tensor = self.layers(with_constant_channels(torch.cat(codes, dim=1), condition))
         return out
-
-
-def mean_around(image: torch.Tensor, size: int) -> torch.Tensor:
-    """Mean over a square or cube of voxels around each, of those that lie in the image; same shape."""
-    pool = F.avg_pool3d if image.ndim == 5 else F.avg_pool2d
-    return pool(image, size, stride=1, padding=size // 2, count_include_pad=False)
 
 
 class AnchoredUNet(Method):
@@ -133,7 +111,6 @@ class AnchoredUNet(Method):
         attention: Attention = "none",
         n_blocks: int = 1,
         loss: str = "auto",
-        surroundings: Sequence[int] = (5, 11),
     ) -> None:
         super().__init__(setting)
         if not 0 < share < 1:
@@ -145,7 +122,7 @@ class AnchoredUNet(Method):
         self.loss = chosen_loss(loss, setting)
         self.network = unet_for(setting, setting.n_sources, 1, attention=attention, n_blocks=n_blocks)
         n_images = setting.n_sources // setting.context
-        self.table = ValueTable(setting.spatial_dims, n_images, setting.n_conditions, surroundings=surroundings)
+        self.table = ValueTable(setting.spatial_dims, n_images, setting.n_conditions)
 
     def losses(self, batch: MethodBatch, group: str, stage: str) -> dict[str, torch.Tensor]:
         """Error of the U-Net and of the table, each for itself."""
