@@ -129,8 +129,10 @@ class Method(nn.Module):
 
     def residual_base(self, source: torch.Tensor) -> torch.Tensor | float:
         """What a residual answer is added to: the first source, of a 2.5D one its central slice."""
-        if not self.setting.residual:
-            return 0.0
+        return self.first_source(source) if self.setting.residual else 0.0
+
+    def first_source(self, source: torch.Tensor) -> torch.Tensor:
+        """The first source, ``(batch, 1, ...)``; of a 2.5D one its central slice."""
         centre = self.setting.context // 2
         return source[:, centre : centre + 1]
 

@@ -28,6 +28,7 @@ METHODS = {
     "swin": "nmsynth.models.swin:Swin",
     "cascade": "nmsynth.models.cascade:Cascade",
     "anchored": "nmsynth.models.anchored_unet:AnchoredUNet",
+    "gain": "nmsynth.models.gain_unet:GainUNet",
 }
 """Class of each family."""
 
