@@ -1,6 +1,7 @@
 """The anchored U-Net learns, its table sees single voxels alone, and the answer lies between both."""
 
 from functools import cache
+from itertools import pairwise
 
 import pytest
 import torch
@@ -66,7 +67,7 @@ def test_a_table_of_one_source_is_linear_between_knots():
 def _steps(table):
     """Bounds of each step."""
     knots = table.knots.flatten().tolist()
-    return zip(knots[:-1], knots[1:], strict=True)
+    return pairwise(knots)
 
 
 def test_of_slices_beside_the_table_takes_the_central_ones():

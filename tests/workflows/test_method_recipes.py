@@ -19,11 +19,19 @@ from nmsynth.data.prepared import PreparedCase
 from nmsynth.inference.method_predictor import PredictionSettings, predict_method
 from nmsynth.io.nifti import write_nifti
 from nmsynth.models.methods import METHODS, MethodSpec, build_method, load_shipped, shipped_state
-from nmsynth.workflows.method_recipes import is_method_recipe, load_method_recipe, method_recipe_names
+from nmsynth.workflows.card_text import read_card_text
+from nmsynth.workflows.method_recipes import (
+    is_method_recipe,
+    load_method_recipe,
+    method_recipe_names,
+    model_recipe_names,
+    without_idea,
+)
 from nmsynth.workflows.method_training import prepare_dataset, train_on_dataset
 from nmsynth.workflows.planning import plan_dataset
 from nmsynth.workflows.recipe_list import list_recipes, recipe_text
 from nmsynth.workflows.study_recipe import load_study_recipe, study_recipe_names
+from nmsynth.workflows.tasks import load_task, task_names
 from tests.models.method_training import train_method
 
 pytest.importorskip("lightning")
@@ -118,7 +126,42 @@ def test_a_recipe_says_what_it_follows_and_what_differs(name):
     assert bool(recipe.data.simulate) == any("simulated patients" in sentence for sentence in recipe.differs)
 
 
-@pytest.mark.parametrize("name", method_recipe_names())
+def test_every_task_has_the_recipe_of_a_model():
+    assert {*model_recipe_names(), "lowcount-pet"} == set(task_names())
+
+
+@pytest.mark.parametrize("name", model_recipe_names())
+def test_the_recipe_of_a_model_serves_its_task(name):
+    recipe, task = load_method_recipe(name), load_task(name)
+    assert recipe.name == recipe.card == name
+    assert is_method_recipe(name)
+    assert recipe.data.simulate == task.study
+    assert recipe.idea.endswith(".")
+    text = read_card_text(name)
+    assert text["licence"] == "Apache-2.0"
+    assert "simulated patients only" in text["summary"]
+    assert len(text["failures"]) >= 2
+
+
+@pytest.mark.parametrize("name", model_recipe_names())
+def test_the_ablation_differs_by_the_idea_alone(name):
+    recipe = load_method_recipe(name)
+    other = without_idea(recipe)
+    assert other.name == f"{name}-without-idea"
+    assert (other.card, other.idea, other.without_idea) == ("", "", None)
+    assert (other.method, other.plan) != (recipe.method, recipe.plan)
+    assert other.data == recipe.data
+    assert other.plan.keys() == recipe.plan.keys()
+
+
+def test_a_recipe_without_an_idea_has_none_to_leave_out(tmp_path, capsys):
+    with pytest.raises(InputError, match="'unet' states no idea that could be left out"):
+        without_idea(load_method_recipe("unet"))
+    assert run(["train", "lowcount-pet", "--without-idea", "-o", str(tmp_path / "run")]) == 2
+    assert "takes no --without-idea" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [*method_recipe_names(), *model_recipe_names()])
 def test_a_recipe_learns_a_step_and_answers(name):
     plan, cases = _pair_of(name)
     from nmsynth.core.config import override, resolve
@@ -149,7 +192,8 @@ def test_a_recipe_learns_a_step_and_answers(name):
 
 def test_the_documentation_names_every_recipe_and_family():
     text = (Path(__file__).resolve().parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
-    assert [name for name in (*method_recipe_names(), *METHODS, *study_recipe_names()) if f"`{name}`" not in text] == []
+    names = (*method_recipe_names(), *model_recipe_names(), *METHODS, *study_recipe_names())
+    assert [name for name in names if f"`{name}`" not in text] == []
     assert all(load_method_recipe(name).reproduces in text for name in method_recipe_names())
 
 

@@ -50,7 +50,7 @@ def test_uncorrected_pet_is_the_source_of_the_corrected(tmp_path, monkeypatch):
     ("name", "source", "target"),
     [
         ("body-spect", "scan", "noise_free"),
-        ("sparse-spect", "sparse", "noise_free"),
+        ("fewer-views-spect", "sparse", "noise_free"),
         ("nac-spect", "uncorrected", "noise_free"),
         ("nac-ct", "uncorrected", "ct"),
     ],

@@ -6,9 +6,9 @@ that is corrected for both is close to the source times a field of gains, plus s
 .. math:: \hat y = x \cdot \exp\bigl(S\,g(x)\bigr) + r(x)
 
 :math:`S` is a mean over a small neighbourhood, so that edges and, where target and source come from the same counts,
-noise are those of the source, and the network is left with what the correction changes. That networks can tell factors of
-attenuation from emission was shown by [Arabi2020]_; direct networks give the corrected image itself [Shiri2020]_. Both
-references are from memory.
+noise are those of the source, and the network is left with what the correction changes. That networks can tell factors
+of attenuation from emission was shown by [Arabi2020]_; direct networks give the corrected image itself [Shiri2020]_.
+Both references are from memory.
 
 References
 ----------
@@ -70,7 +70,9 @@ class GainUNet(Method):
     ) -> None:
         super().__init__(setting)
         if smoothing < 1 or smoothing % 2 == 0:
-            raise InputError(f"The smoothing of gains must be an odd number of voxels, found {smoothing}. Take 1 for none.")
+            raise InputError(
+                f"The smoothing of gains must be an odd number of voxels, found {smoothing}. Take 1 for none."
+            )
         self.smoothing = smoothing
         self.difference = difference
         self.loss = chosen_loss(loss, setting)
@@ -98,7 +100,5 @@ class GainUNet(Method):
         logarithm = LARGEST_LOG_GAIN * torch.tanh(found[:, :1].float() / LARGEST_LOG_GAIN)
         if self.smoothing > 1:
             pool = F.avg_pool3d if logarithm.ndim == 5 else F.avg_pool2d
-            logarithm = pool(
-                logarithm, self.smoothing, stride=1, padding=self.smoothing // 2, count_include_pad=False
-            )
+            logarithm = pool(logarithm, self.smoothing, stride=1, padding=self.smoothing // 2, count_include_pad=False)
         return torch.exp(logarithm)

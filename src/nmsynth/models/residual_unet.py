@@ -287,10 +287,19 @@ class ResidualUNet(Regression):
         Residual blocks a level.
     loss
         ``auto``, ``l1``, ``l2`` or ``huber``; see :func:`nmsynth.models.method.chosen_loss`.
+    emphasis, above
+        What voxels count more whose target lies above a value; see :class:`nmsynth.models.method.Regression`.
     """
 
     def __init__(
-        self, setting: MethodSetting, *, attention: Attention = "none", n_blocks: int = 1, loss: str = "auto"
+        self,
+        setting: MethodSetting,
+        *,
+        attention: Attention = "none",
+        n_blocks: int = 1,
+        loss: str = "auto",
+        emphasis: float = 0.0,
+        above: float = 0.0,
     ) -> None:
         network = unet_for(setting, setting.n_sources, 1, attention=attention, n_blocks=n_blocks)
-        super().__init__(setting, network, loss=loss)
+        super().__init__(setting, network, loss=loss, emphasis=emphasis, above=above)

@@ -23,8 +23,17 @@ class DataRecipe(Settings):
     """Subjects that are simulated."""
 
 
+class Ablation(Settings):
+    """What takes the idea of a recipe away, and nothing else."""
+
+    method: MethodSpec | None = None
+    """Family and arguments in the place of the recipe's; those of the recipe when unset."""
+    plan: dict[str, Any] = Field(default_factory=dict)
+    """Values in the place of the recipe's, by the same keys."""
+
+
 class MethodRecipe(Settings):
-    """A whole recipe, as in the TOML files of :mod:`nmsynth.recipes.methods`."""
+    """A whole recipe, as in the TOML files of :mod:`nmsynth.recipes.methods` and ``recipes/models``."""
 
     schema_version: Literal[1] = 1
     name: str
@@ -34,6 +43,10 @@ class MethodRecipe(Settings):
     """The publication that it follows."""
     differs: tuple[str, ...] = ()
     """What is not as published, a sentence each."""
+    idea: str = ""
+    """What is special to the task in how its model is made, in a sentence."""
+    without_idea: Ablation | None = None
+    """The same network without it."""
     card: str = ""
     """Text of the card in :mod:`nmsynth.recipes.cards`, for a model that is trained on what the recipe simulates."""
     data: DataRecipe = DataRecipe()

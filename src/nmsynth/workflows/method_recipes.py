@@ -14,12 +14,20 @@ if TYPE_CHECKING:
     from nmsynth.training.method_recipe import MethodRecipe
 
 METHOD_RECIPES = "nmsynth.recipes.methods"
-"""Package that holds the recipes of methods."""
+"""Package that holds the recipes of published methods."""
+RECIPES = "nmsynth.recipes"
+"""Package whose folder ``models`` holds those of nmsynth's own models, each by the name of its task."""
 
 
 def method_recipe_names() -> list[str]:
     """Names of the recipes of published methods."""
     folder = resources.files(METHOD_RECIPES)
+    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+
+
+def model_recipe_names() -> list[str]:
+    """Names of the recipes of nmsynth's own models that are methods; each is the name of a task."""
+    folder = resources.files(RECIPES) / "models"
     return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
 
 
@@ -29,7 +37,8 @@ def is_method_recipe(recipe: str | Path) -> bool:
 
     if Path(recipe).suffix == ".toml":
         return "method" in read_toml(Path(recipe))
-    return str(recipe) in METHODS or str(recipe) in method_recipe_names() or ":" in str(recipe)
+    text = str(recipe)
+    return text in METHODS or text in method_recipe_names() or text in model_recipe_names() or ":" in text
 
 
 def load_method_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> MethodRecipe:
@@ -57,12 +66,42 @@ def load_method_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None =
     elif text in method_recipe_names():
         with resources.as_file(resources.files(METHOD_RECIPES) / f"{text}.toml") as path:
             values = read_toml(path)
+    elif text in model_recipe_names():
+        with resources.as_file(resources.files(RECIPES) / "models" / f"{text}.toml") as path:
+            values = read_toml(path)
     elif text in METHODS or ":" in text:
         name = text.rpartition(":")[2].lower().replace("_", "-")
         values = {"name": name, "method": {"name": text}}
     else:
-        known = [*method_recipe_names(), *METHODS]
+        known = [*method_recipe_names(), *model_recipe_names(), *METHODS]
         close = nearest(text, known)
         remedy = f"Did you mean '{close}'?" if close else f"There are: {', '.join(known)}."
         raise InputError(f"A recipe is a TOML file or one of nmsynth's; '{text}' is neither. {remedy}")
     return resolve(MethodRecipe, override(values, overrides or {}), where=where)
+
+
+def without_idea(recipe: MethodRecipe) -> MethodRecipe:
+    """The recipe of the same network without what is special to its task, under a name of its own and without a card.
+
+    Raises
+    ------
+    InputError
+        If the recipe has no such idea.
+    """
+    ablation = recipe.without_idea
+    if ablation is None:
+        raise InputError(
+            f"The recipe '{recipe.name}' states no idea that could be left out. Those that do: "
+            f"{', '.join(model_recipe_names())}."
+        )
+    return recipe.model_copy(
+        update={
+            "name": f"{recipe.name}-without-idea",
+            "title": f"{recipe.title}, without what is special to it",
+            "idea": "",
+            "without_idea": None,
+            "card": "",
+            "method": ablation.method or recipe.method,
+            "plan": {**recipe.plan, **ablation.plan},
+        }
+    )

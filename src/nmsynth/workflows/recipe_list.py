@@ -48,18 +48,19 @@ class RecipeEntry:
 
 def list_recipes() -> list[RecipeEntry]:
     """Every recipe that comes with nmsynth, methods first."""
-    from nmsynth.workflows.method_recipes import load_method_recipe, method_recipe_names
+    from nmsynth.workflows.method_recipes import load_method_recipe, method_recipe_names, model_recipe_names
     from nmsynth.workflows.study_recipe import load_study_recipe, study_recipe_names
     from nmsynth.workflows.training import load_recipe, recipe_names
 
     entries = []
-    for name in method_recipe_names():
-        m = load_method_recipe(name)
-        entries.append(
-            RecipeEntry(
-                name, "method", m.method.name, m.data.sources, m.data.target, m.data.simulate, m.title, m.reproduces
+    for of, names in (("method", method_recipe_names()), ("model", model_recipe_names())):
+        for name in names:
+            m = load_method_recipe(name)
+            entries.append(
+                RecipeEntry(
+                    name, of, m.method.name, m.data.sources, m.data.target, m.data.simulate, m.title, m.reproduces
+                )
             )
-        )
     for name in recipe_names():
         whole = load_recipe(name)
         entries.append(RecipeEntry(name, "model", whole.network.name, ("PT",), "PT", name, whole.task))
@@ -93,7 +94,7 @@ def _file_of(name: str) -> Traversable:
     root = resources.files(RECIPES)
     found = {
         path.name.removesuffix(".toml"): path
-        for folder in (root / "studies", root, root / "methods")
+        for folder in (root / "studies", root, root / "methods", root / "models")
         for path in folder.iterdir()
         if path.name.endswith(".toml")
     }

@@ -36,6 +36,9 @@ def train(
     ] = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Cross-validate over this many folds.")] = None,
     fold: Annotated[int | None, typer.Option(min=0, help="Only this fold.", show_default="all")] = None,
+    without_idea: Annotated[
+        bool, typer.Option("--without-idea", help="The same network without what is special to the recipe's task.")
+    ] = False,
     start_from: Annotated[str | None, typer.Option("--from", help="Model to go on from, for fine-tuning.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes that train together on this machine.")] = 1,
@@ -62,7 +65,7 @@ def train(
     given = {
         "plan": plan, "minutes": minutes, "folds": folds, "fold": fold, "start_from": start_from,
         "device": device, "devices": devices, "nodes": nodes, "workers": workers, "threads": threads,
-        "resume": resume,
+        "resume": resume, "without_idea": without_idea,
     }  # fmt: skip
     with redirect_stdout(sys.stderr):  # the training loop draws its bar on stdout, which is for results
         if recipe in recipe_names() or (recipe.endswith(".toml") and not is_method_recipe(recipe)):
@@ -98,6 +101,7 @@ _OF_METHODS = {
     "nodes": 1,
     "workers": 0,
     "threads": None,
+    "without_idea": False,
 }
 """Options of methods that recipes with a schedule of their own do not take, as they are when not given."""
 
@@ -106,7 +110,7 @@ def _refuse(given: dict[str, Any], unset: dict[str, Any], recipe: str) -> None:
     """Refuse options that a recipe does not take."""
     for name, value in unset.items():
         if given[name] != value:
-            option = {"start_from": "from"}.get(name, name)
+            option = {"start_from": "from", "without_idea": "without-idea"}.get(name, name)
             raise InputError(f"The recipe '{recipe}' has a schedule of its own and takes no --{option}. Leave it out.")
 
 
@@ -114,12 +118,14 @@ def _train_method(
     recipe: str, data: Path | None, output: Path, given: dict[str, Any], changes: dict[str, Any], progress: Progress
 ) -> list[Path]:
     """Train a method, with the changes that go to the method, and those that go to the plan."""
-    from nmsynth.workflows.method_recipes import load_method_recipe
+    from nmsynth.workflows.method_recipes import load_method_recipe, without_idea
     from nmsynth.workflows.method_training import remove_trainings, train_on_dataset, training_options
 
     of_recipe = {key: value for key, value in changes.items() if key.split(".")[0] in ("method", "data", "name")}
     of_plan = {key: value for key, value in changes.items() if key not in of_recipe}
     loaded = load_method_recipe(recipe, of_recipe)
+    if given["without_idea"]:
+        loaded = without_idea(loaded)
     how = training_options(**{name: given[name] for name in ("workers", "threads", "device", "devices", "nodes")})
     if not given["resume"] and how.is_first:
         remove_trainings(output)
