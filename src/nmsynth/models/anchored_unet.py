@@ -1,8 +1,8 @@
 r"""Anchored U-Net: the answer of a U-Net, drawn towards what the value of each voxel alone says.
 
 Where a source leaves much open and few patients were seen, a network is too sure of what it saw in them, and a table of
-the typical target for each value of the source is hard to beat. Here such a table is learned beside the network, each by
-an error of its own, and the answer lies between them [Wolpert1992]_ [Breiman1996]_:
+the typical target for each value of the source is hard to beat. Here such a table is learned beside the network, each
+by an error of its own, and the answer lies between them [Wolpert1992]_ [Breiman1996]_:
 
 .. math:: \hat y = w f(x) + (1 - w) g(x_v), \qquad L = |f(x) - y| + |g(x_v) - y|
 
