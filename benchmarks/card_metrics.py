@@ -1,6 +1,9 @@
-"""Write the numbers of ``benchmarks.count_levels`` into the card of a model package.
+"""Write the numbers of ``benchmarks.count_levels`` or ``benchmarks.task_proof`` into the card of a model package.
 
-python -m benchmarks.card_metrics src/nmsynth/weights/lowcount-pet benchmarks/results/count_levels-*/table.json
+    python -m benchmarks.card_metrics src/nmsynth/weights/lowcount-pet benchmarks/results/count_levels-*/table.json
+    python -m benchmarks.card_metrics src/nmsynth/weights/lowcount-mpi benchmarks/results/tasks/lowcount-mpi.json
+
+Numbers that were measured with other weights are refused.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nmsynth.evaluation.proof import shortfall
 from nmsynth.models.card import Card, Metric
 from nmsynth.models.package import CARD_FILE, CARD_PAGE, read_card
 
@@ -57,6 +61,46 @@ def metrics_of(table: dict[str, Any]) -> list[Metric]:
     return found
 
 
+VERDICTS = {"better than all": "better", "worse than one": "worse", "not told apart": "not told apart"}
+"""Of a proof, as a card says them."""
+
+
+def metrics_of_proof(proof: dict[str, Any]) -> list[Metric]:
+    """Metrics of the model in every test at every level of a proof, each beside its best baseline."""
+    told = {(v["test"], v["level"], v["number"]): VERDICTS[v["verdict"]] for v in proof["verdicts"]}
+    found = []
+    for level in proof["levels"]:
+        where = f"simulated, {level['test']}" + (f", {level['level']}" if level["level"] else "")
+        for number, interval in level["arms"].get("prediction", {}).items():
+            kind = proof["numbers"][number]
+            arms = {arm: level["arms"][arm].get(number, {}).get("value") for arm in level["baselines"]}
+            ranked = sorted((shortfall(value, kind["wanted"]), arm) for arm, value in arms.items() if value is not None)
+            best = ranked[0][1] if ranked else ""
+            found.append(
+                Metric(
+                    name=number,
+                    value=interval["value"],
+                    low=interval["lower"],
+                    high=interval["upper"],
+                    unit=kind["unit"],
+                    condition=f"{where}, n = {level['n_subjects']}",
+                    baseline=arms.get(best),
+                    baseline_name=best or "none",
+                    verdict=told.get((level["test"], level["level"], number), ""),
+                )
+            )
+    return found
+
+
+def metrics_of_file(path: Path, sha256: str) -> list[Metric]:
+    """Metrics of a table or a proof that was measured with these weights."""
+    table = json.loads(path.read_text(encoding="utf-8"))
+    is_proof = "levels" in table
+    if (table["model"]["sha256"] if is_proof else table["sha256"]) != sha256:
+        raise SystemExit(f"{path} was measured with other weights than those of the package")
+    return metrics_of_proof(table) if is_proof else metrics_of(table)
+
+
 def main() -> None:
     """Read tables, check that they are of this model, and rewrite the card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -64,12 +108,7 @@ def main() -> None:
     parser.add_argument("tables", type=Path, nargs="+")
     options = parser.parse_args()
     card = read_card(options.package)
-    metrics: list[Metric] = []
-    for path in options.tables:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        if table["sha256"] != card.sha256:
-            raise SystemExit(f"{path} was measured with other weights than those of the package")
-        metrics += metrics_of(table)
+    metrics = [metric for path in options.tables for metric in metrics_of_file(path, card.sha256)]
     card = Card.model_validate({**card.model_dump(), "metrics": [m.model_dump() for m in metrics]})
     (options.package / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     (options.package / CARD_PAGE).write_text(card.to_markdown(), encoding="utf-8")

@@ -56,7 +56,11 @@ class Metric(_Part):
     condition: str = ""
     """On what it was measured, such as ``"simulated, 1/20 counts, 20 patients"``."""
     baseline: float | None = None
-    """The same number for the best Gaussian."""
+    """The same number for a baseline."""
+    baseline_name: str = "best Gaussian"
+    """Which; of several the best."""
+    verdict: Literal["", "better", "worse", "not told apart"] = ""
+    """Whether the model is better than every baseline, or worse than one, by paired intervals over patients."""
 
 
 class Card(_Part):
@@ -147,7 +151,10 @@ class Card(_Part):
             lines += [f"- {level}: evidence logit above {value:g}" for level, value in self.significance.items()]
         lines += ["", "## Data", ""] + [f"- {d.use}: {d.name} ({d.licence}) {d.note}".rstrip() for d in self.data]
         lines += ["", "## Metrics", ""]
-        lines += ["| metric | condition | value | interval | best Gaussian |", "|---|---|---|---|---|"]
+        lines += [
+            "| metric | condition | value | interval | baseline | against baselines |",
+            "|---|---|---|---|---|---|",
+        ]
         lines += [_metric_row(metric) for metric in self.metrics]
         lines += ["", "## Failures and limits", ""] + [f"- {failure}" for failure in self.failures]
         return "\n".join(lines) + "\n"
@@ -183,5 +190,13 @@ def _image_line(image: ImagePlan) -> str:
 def _metric_row(metric: Metric) -> str:
     """One row of the table of metrics."""
     interval = "" if metric.low is None or metric.high is None else f"{metric.low:.3g} to {metric.high:.3g}"
-    baseline = "" if metric.baseline is None else f"{metric.baseline:.3g}"
-    return f"| {metric.name} [{metric.unit}] | {metric.condition} | {metric.value:.3g} | {interval} | {baseline} |"
+    baseline = "" if metric.baseline is None else f"{metric.baseline:.3g} ({metric.baseline_name})"
+    cells = (
+        f"{metric.name} [{metric.unit}]",
+        metric.condition,
+        f"{metric.value:.3g}",
+        interval,
+        baseline,
+        metric.verdict,
+    )
+    return f"| {' | '.join(cells)} |"
