@@ -8,11 +8,12 @@ OUT ?= demo
 
 export VENV
 
-.PHONY: setup demo test check format clean help
+.PHONY: setup demo demo-all test check format clean help
 
 help:
 	@echo "make setup   create $(VENV) and install nmsynth in it; nothing is done when it is up to date"
 	@echo "make demo    a simulated patient: scan, synthesise, evaluate, report, in $(OUT)/"
+	@echo "make demo-all  a simulated study of every task that has a model, in $(OUT)-all/"
 	@echo "make test    make check, then all tests"
 	@echo "make check   lint, format, types, layers"
 	@echo "make format  put the code into the common format"
@@ -28,6 +29,9 @@ setup:
 demo: setup
 	@sh scripts/demo.sh "$(OUT)"
 
+demo-all: setup
+	@"$(VENV)/bin/nmsynth" demo "$(OUT)-all" --task all --overwrite
+
 check: setup
 	@sh scripts/check.sh
 
@@ -39,5 +43,5 @@ format: setup
 	@"$(VENV)/bin/ruff" format src tests scripts
 
 clean:
-	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo build dist
+	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis demo demo-all build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -129,3 +129,18 @@ def test_tasks_are_listed(capsys):
     assert listed["lowcount-pet"]["model"] == "lowcount-pet"
     assert listed["mr-to-ct"]["study"] == "mr-ct"
     assert run(["demo", "--model", "own"]) == 2
+
+
+def test_all_tasks_with_a_model_are_shown(tmp_path, capsys, monkeypatch):
+    shown = []
+
+    def recorded(task, output, **_):
+        shown.append((task.name, output.name))
+        raise InputError("far enough")
+
+    monkeypatch.setattr("nmsynth.workflows.task_demo.run_task_demo", recorded)
+    assert run(["demo", str(tmp_path / "out"), "--task", "all"]) == 2
+    names = [name for name in task_names() if load_task(name).model]
+    assert shown == [(names[0], names[0])]
+    assert run(["demo", str(tmp_path / "out"), "--task", "all", "--model", "own"]) == 2
+    assert "--model and --set belong to one task" in capsys.readouterr().err

@@ -105,8 +105,8 @@ def run_task_demo(
     chosen = model or task.model
     if not chosen:
         raise InputError(
-            f"The task {task.name} has no model yet; name one of your own with --model. To train one: nmsynth simulate "
-            f"cohort DATA --recipe {task.study}, then nmsynth train unet --data DATA -o RUN."
+            f"The task {task.name} has no model yet; name one of your own with --model. To train one by the task's "
+            f"recipe: nmsynth train {task.name} -o RUN."
         )
     output = Path(output)
     if output.exists() and not overwrite:

@@ -12,9 +12,13 @@ from nmsynth.apps.cli.terminal import terminal_of
 from nmsynth.core.errors import InputError
 
 if TYPE_CHECKING:
+    from nmsynth.apps.cli.terminal import Terminal
     from nmsynth.core.progress import Progress
     from nmsynth.workflows.demo import DemoResult
     from nmsynth.workflows.task_demo import TaskDemoResult
+
+ALL = "all"
+"""In place of a task: each that has a model."""
 
 
 def demo(
@@ -23,7 +27,7 @@ def demo(
     task: Annotated[
         str | None,
         typer.Option(
-            help="What is shown in one study; 'nmsynth tasks' lists them.",
+            help="What is shown in one study; 'nmsynth tasks' lists them; 'all' for each that has a model.",
             show_default="low-count PET with tuned filters and curves",
         ),
     ] = None,
@@ -38,11 +42,38 @@ def demo(
 ) -> None:
     """Scan a simulated patient, synthesise, evaluate, and write the report to OUT; low-count PET at 1/20 counts."""
     terminal = terminal_of(context)
-    with terminal.progress() as progress:
-        result = _run(task, output, model, seed, set_, progress, overwrite=overwrite)
+    names: list[str | None] = [task]
+    if task == ALL:
+        _refuse_choices(model, set_)
+        names = [*tasks_with_models()]
+    results = []
+    for name in names:
+        place = output / str(name) if task == ALL else output
+        with terminal.progress() as progress:
+            result = _run(name, place, model, seed, set_, progress, overwrite=overwrite)
+        results.append(result)
+        if not as_json:
+            _print(terminal, result)
     if as_json:
-        terminal.print_json(result.to_json())
-        return
+        shown = [result.to_json() for result in results]
+        terminal.print_json({"schema_version": 1, "demonstrations": shown} if task == ALL else shown[0])
+
+
+def tasks_with_models() -> list[str]:
+    """Names of the tasks that can be shown without a model of one's own."""
+    from nmsynth.workflows.tasks import load_task, task_names
+
+    return [name for name in task_names() if load_task(name).model]
+
+
+def _refuse_choices(model: str | None, changes: list[str] | None) -> None:
+    """Refuse what is meant for one task."""
+    if model is not None or changes:
+        raise InputError("--model and --set belong to one task; all are asked for. Name the task, or leave them out.")
+
+
+def _print(terminal: Terminal, result: DemoResult | TaskDemoResult) -> None:
+    """The table, and where the report is."""
     rows = result.rows()
     columns = tuple(dict.fromkeys(key for row in rows for key in row))
     terminal.print_table(columns, [[row.get(column) for column in columns] for row in rows], title=result.title)

@@ -1,0 +1,83 @@
+"""Every task that has a model, in a picture and its numbers: docs/gallery.md and docs/figures/gallery-*.png.
+
+    python -m benchmarks.gallery --scratch runs/gallery
+
+Runs ``nmsynth demo --task`` for each, takes the first picture of its report, and beside the numbers of that one study
+those of the model's card, which are of many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import re
+from pathlib import Path
+
+from nmsynth.apps.cli.demo import tasks_with_models
+from nmsynth.models.card import Metric
+from nmsynth.models.registry import show_model
+from nmsynth.workflows.task_demo import TaskDemoResult, run_task_demo
+from nmsynth.workflows.tasks import TaskSpec, load_task
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PICTURE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
+HEAD = """# Gallery: every task in a picture
+
+Each picture is the first of the report that `nmsynth demo OUT --task NAME` writes: a simulated patient whom no model
+was trained on. All that is synthetic is marked so. One study proves nothing; the numbers of a card are medians over
+patients with their 95 % intervals, as `python -m benchmarks.task_proof` and the commands in the card's task page
+measure them. This page is written by `python -m benchmarks.gallery`.
+"""
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Rows as a table."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [columns, ["---"] * len(columns), *([row.get(c, "") for c in columns] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def card_rows(metrics: tuple[Metric, ...]) -> list[dict[str, str]]:
+    """Numbers of a card."""
+    return [
+        {
+            "number": f"{m.name} [{m.unit}]" if m.unit != "1" else m.name,
+            "measured on": m.condition,
+            "model": f"{m.value:.3g}" + ("" if m.low is None or m.high is None else f" ({m.low:.3g} to {m.high:.3g})"),
+            "best baseline": "" if m.baseline is None else f"{m.baseline:.3g}, {m.baseline_name}",
+            "against baselines": m.verdict,
+        }
+        for m in metrics
+    ]
+
+
+def section(task: TaskSpec, result: TaskDemoResult) -> str:
+    """A task, its picture and its numbers."""
+    found = PICTURE.search(result.report.read_text(encoding="utf-8"))
+    lines = [f"## {task.title}", "", f"`{task.name}`: {task.source} → {task.target}. Model `{result.model}`.", ""]
+    if found is not None:
+        picture = DOCS / "figures" / f"gallery-{task.name}.png"
+        picture.write_bytes(base64.b64decode(found[1]))
+        lines += [f"![{task.title}: source, synthetic image and reference](figures/{picture.name})", ""]
+    lines += ["This one study:", "", table(result.rows()), ""]
+    rows = card_rows(show_model(result.model).metrics)
+    if rows:
+        lines += ["Of the card:", "", table(rows), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run all demonstrations, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scratch", type=Path, default=Path("runs/gallery"))
+    scratch = parser.parse_args().scratch
+    parts = [HEAD]
+    for name in tasks_with_models():
+        task = load_task(name)
+        parts.append(section(task, run_task_demo(task, scratch / name, overwrite=True)))
+        print(f"{name} done")
+    (DOCS / "gallery.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
