@@ -18,7 +18,9 @@ from nmsynth.data.method_patches import MethodBatches
 from nmsynth.data.prepared import PreparedCase
 from nmsynth.inference.method_predictor import PredictionSettings, predict_method
 from nmsynth.io.nifti import write_nifti
+from nmsynth.models.envelope import Tracer
 from nmsynth.models.methods import METHODS, MethodSpec, build_method, load_shipped, shipped_state
+from nmsynth.physics.phantom.tracers import tracer_named
 from nmsynth.workflows.card_text import read_card_text
 from nmsynth.workflows.method_recipes import (
     is_method_recipe,
@@ -30,7 +32,7 @@ from nmsynth.workflows.method_recipes import (
 from nmsynth.workflows.method_training import prepare_dataset, train_on_dataset
 from nmsynth.workflows.planning import plan_dataset
 from nmsynth.workflows.recipe_list import list_recipes, recipe_text
-from nmsynth.workflows.study_recipe import load_study_recipe, study_recipe_names
+from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies, study_recipe_names
 from nmsynth.workflows.tasks import load_task, task_names
 from tests.models.method_training import train_method
 
@@ -52,6 +54,8 @@ NARROW = {
     "ddpm": {"sampling_steps": 2},
 }
 TRACERS = ("FDG", "florbetapir")
+NAMES = {None: "FDG", "SESTAMIBI": "SESTAMIBI-STRESS"}
+"""Tracer of a PET that names none, and of a heart."""
 
 
 def _image(modality: str, shape: tuple[int, int, int], seed: int) -> Volume:
@@ -141,6 +145,16 @@ def test_the_recipe_of_a_model_serves_its_task(name):
     assert text["licence"] == "Apache-2.0"
     assert "simulated patients only" in text["summary"]
     assert len(text["failures"]) >= 2
+
+
+@pytest.mark.parametrize("name", [name for name in model_recipe_names() if name != "mr-to-ct"])
+def test_the_card_takes_the_tracers_that_are_simulated(name):
+    recipe = load_method_recipe(name)
+    known = [Tracer.model_validate(tracer) for tracer in read_card_text(name)["envelope"]["tracers"]]
+    for study in plan_studies(load_study_recipe(recipe.data.simulate), 20, 0):
+        named = study.settings["tracer"]
+        stated = tracer_named(NAMES.get(named, named))
+        assert any(tracer.matches(stated.radionuclide, stated.agent) for tracer in known)
 
 
 @pytest.mark.parametrize("name", model_recipe_names())
