@@ -13,11 +13,10 @@ import base64
 import re
 from pathlib import Path
 
-from nmsynth.apps.cli.demo import tasks_with_models
 from nmsynth.models.card import Metric
 from nmsynth.models.registry import show_model
 from nmsynth.workflows.task_demo import TaskDemoResult, run_task_demo
-from nmsynth.workflows.tasks import TaskSpec, load_task
+from nmsynth.workflows.tasks import TaskSpec, load_task, tasks_with_models
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PICTURE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")

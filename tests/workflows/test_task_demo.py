@@ -14,7 +14,7 @@ from nmsynth.models.method_package import save_method_package
 from nmsynth.models.plan_envelope import envelope_from_plan
 from nmsynth.workflows.study_recipe import load_study_recipe, study_recipe_names
 from nmsynth.workflows.task_demo import run_task_demo
-from nmsynth.workflows.tasks import load_task, task_names
+from nmsynth.workflows.tasks import load_task, task_names, tasks_with_models
 from tests.models.method_packages import make_method_card, make_plan, silenced, tiny_method
 
 HEART = {"settings.voxel_mm": 9.6, "settings.n_views": 12}
@@ -140,7 +140,7 @@ def test_all_tasks_with_a_model_are_shown(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr("nmsynth.workflows.task_demo.run_task_demo", recorded)
     assert run(["demo", str(tmp_path / "out"), "--task", "all"]) == 2
-    names = [name for name in task_names() if load_task(name).model]
-    assert shown == [(names[0], names[0])]
+    first = tasks_with_models()[0]
+    assert shown == [(first, first)]
     assert run(["demo", str(tmp_path / "out"), "--task", "all", "--model", "own"]) == 2
     assert "--model and --set belong to one task" in capsys.readouterr().err

@@ -106,6 +106,11 @@ def task_names() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
 
 
+def tasks_with_models() -> list[str]:
+    """Names of the tasks that can be shown without a model of one's own."""
+    return [name for name in task_names() if load_task(name).model]
+
+
 def load_task(name: str) -> TaskSpec:
     """The task of a name.
 

@@ -44,6 +44,8 @@ def demo(
     terminal = terminal_of(context)
     names: list[str | None] = [task]
     if task == ALL:
+        from nmsynth.workflows.tasks import tasks_with_models
+
         _refuse_choices(model, set_)
         names = [*tasks_with_models()]
     results = []
@@ -57,13 +59,6 @@ def demo(
     if as_json:
         shown = [result.to_json() for result in results]
         terminal.print_json({"schema_version": 1, "demonstrations": shown} if task == ALL else shown[0])
-
-
-def tasks_with_models() -> list[str]:
-    """Names of the tasks that can be shown without a model of one's own."""
-    from nmsynth.workflows.tasks import load_task, task_names
-
-    return [name for name in task_names() if load_task(name).model]
 
 
 def _refuse_choices(model: str | None, changes: list[str] | None) -> None:
