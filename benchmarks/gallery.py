@@ -13,6 +13,8 @@ import base64
 import re
 from pathlib import Path
 
+from benchmarks.task_proof import markdown
+
 from nmsynth.models.card import Metric
 from nmsynth.models.registry import show_model
 from nmsynth.workflows.task_demo import TaskDemoResult, run_task_demo
@@ -27,13 +29,6 @@ was trained on. All that is synthetic is marked so. One study proves nothing; th
 patients with their 95 % intervals, as `python -m benchmarks.task_proof` and the commands in the card's task page
 measure them. This page is written by `python -m benchmarks.gallery`.
 """
-
-
-def table(rows: list[dict[str, str]]) -> str:
-    """Rows as a table."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [columns, ["---"] * len(columns), *([row.get(c, "") for c in columns] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def card_rows(metrics: tuple[Metric, ...]) -> list[dict[str, str]]:
@@ -58,10 +53,10 @@ def section(task: TaskSpec, result: TaskDemoResult) -> str:
         picture = DOCS / "figures" / f"gallery-{task.name}.png"
         picture.write_bytes(base64.b64decode(found[1]))
         lines += [f"![{task.title}: source, synthetic image and reference](figures/{picture.name})", ""]
-    lines += ["This one study:", "", table(result.rows()), ""]
+    lines += ["This one study:", "", markdown(result.rows()), ""]
     rows = card_rows(show_model(result.model).metrics)
     if rows:
-        lines += ["Of the card:", "", table(rows), ""]
+        lines += ["Of the card:", "", markdown(rows), ""]
     return "\n".join(lines)
 
 

@@ -10,31 +10,18 @@ patients, as in the tables; the median patient stands beside it.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-import numpy as np
-
-DRAWS = 20_000
+from nmsynth.evaluation.league import RunResult, difference_interval, patient_values
 
 
 def by_patient(results: Path, task: str, method: str, measure: str) -> dict[str, float]:
     """Mean of a measure of each patient."""
-    values: dict[str, list[float]] = {}
-    for path in sorted(results.glob(f"{task}--{method}--fold-*.json")):
-        for case in json.loads(path.read_text(encoding="utf-8"))["cases"]:
-            values.setdefault(case["subject"], []).append(case["metrics"][measure])
+    paths = sorted(results.glob(f"{task}--{method}--fold-*.json"))
+    values = patient_values((RunResult.model_validate_json(p.read_text(encoding="utf-8")) for p in paths), measure)
     if not values:
         raise SystemExit(f"There are no results of '{method}' on '{task}'.")
-    return {subject: float(np.mean(found)) for subject, found in values.items()}
-
-
-def paired(first: dict[str, float], second: dict[str, float]) -> tuple[np.ndarray, tuple[float, float]]:
-    """Differences of the patients that both have, and the 95 % interval of their mean."""
-    own = np.array([first[s] - second[s] for s in sorted(first.keys() & second.keys())])
-    means = own[np.random.default_rng(0).integers(0, own.size, (DRAWS, own.size))].mean(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return own, (float(low), float(high))
+    return values
 
 
 def main() -> None:
@@ -46,10 +33,16 @@ def main() -> None:
     parser.add_argument("reference")
     parser.add_argument("--measure", default="mae")
     given = parser.parse_args()
-    sides = [by_patient(given.results, given.task, m, given.measure) for m in (given.method, given.reference)]
-    own, (low, high) = paired(*sides)
-    print(f"{given.task}, {given.measure}: {given.method} less {given.reference}, {own.size} patients")
-    print(f"mean {own.mean():.4f} ({low:.4f} to {high:.4f}), median {np.median(own):.4f}, less in {(own < 0).sum()}")
+    own, other = (by_patient(given.results, given.task, m, given.measure) for m in (given.method, given.reference))
+    found = difference_interval(own, other)
+    if found is None:
+        raise SystemExit("The two methods have no patient in common.")
+    less = sum(own[s] < other[s] for s in own.keys() & other.keys())
+    print(f"{given.task}, {given.measure}: {given.method} less {given.reference}, {found['n']} patients")
+    print(
+        f"mean {found['value']:.4f} ({found['lower']:.4f} to {found['upper']:.4f}), median {found['median']:.4f}, "
+        f"less in {less}"
+    )
 
 
 if __name__ == "__main__":

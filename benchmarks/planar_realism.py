@@ -47,10 +47,15 @@ GAP_MM = 160.0
 """From the body to the anterior head: 434 mm between the heads, less a body of 220 mm and a table of 50 mm."""
 
 
+def field_slices(image: Image) -> tuple[slice, slice]:
+    """Where the rectangle lies in which there are counts."""
+    rows, columns = np.flatnonzero(image.sum(1)), np.flatnonzero(image.sum(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
 def field_of(image: Image) -> Image:
     """The rectangle in which there are counts."""
-    rows, columns = np.flatnonzero(image.sum(1)), np.flatnonzero(image.sum(0))
-    return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return image[field_slices(image)]
 
 
 def measure(image: Image, seed: int) -> dict[str, float | None]:

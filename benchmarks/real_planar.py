@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from benchmarks.planar_realism import field_slices
 
 from nmsynth.io import read
 from nmsynth.metrics.agreement import bootstrap_interval
+from nmsynth.models.classical import best_gaussian
 from nmsynth.models.registry import show_model
 from nmsynth.workflows.synthesis import synthesize_study
 from nmsynth.workflows.thinning import ThinSettings, thin_series
@@ -33,14 +34,6 @@ from nmsynth.workflows.thinning import ThinSettings, thin_series
 Image = npt.NDArray[np.float64]
 
 FRACTIONS = (0.5, 0.25, 0.125)
-WIDTHS_MM = (0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0)
-"""Full widths of the Gaussians."""
-
-
-def field_of(whole: Image) -> tuple[slice, slice]:
-    """The rectangle in which a view has counts."""
-    rows, columns = np.flatnonzero(whole.sum(1)), np.flatnonzero(whole.sum(0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def relative_error(image: Image, complement: Image, scale: float) -> float:
@@ -57,13 +50,6 @@ def relative_error(image: Image, complement: Image, scale: float) -> float:
     return float(np.sqrt(max(squared, 0.0)) / (scale * complement.mean()))
 
 
-def best_gaussian(source: Image, complement: Image, scale: float, pixel_mm: float) -> tuple[Image, float]:
-    """The Gaussian of the source that is best on the complement, and its width [mm]."""
-    filtered = {w: ndimage.gaussian_filter(source, w / 2.3548 / pixel_mm) for w in WIDTHS_MM}
-    width = min(WIDTHS_MM, key=lambda w: relative_error(filtered[w], complement, scale))
-    return filtered[width], width
-
-
 def score(series: Path, model: str, tracer: str, fraction: float, seed: int) -> list[dict[str, Any]]:
     """Errors of every view at one fraction."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -76,18 +62,18 @@ def score(series: Path, model: str, tracer: str, fraction: float, seed: int) -> 
         synthetic = read(work / "out").array.astype(np.float64)
     rows = []
     scale = fraction / (1 - fraction)
-    pixel_mm = float(source.spacing_mm[-1])
     for view in range(len(complement)):
-        field = field_of(source.array[view] + complement[view])
+        field = field_slices(source.array[view] + complement[view])
         kept, rest, answer = (a[view][field].astype(np.float64) for a in (source.array, complement, synthetic))
-        smooth, width = best_gaussian(kept, rest, scale, pixel_mm)
-        arms = {"synthetic": answer, "source": kept, "best Gaussian": smooth}
+        # the complement's own noise is the same for every width, so the best is the best against the expectation too
+        smooth = best_gaussian(kept[None], scale * rest[None], np.ones_like(kept[None]), source.spacing_mm)
+        arms = {"synthetic": answer, "source": kept, "best Gaussian": smooth.image[0].astype(np.float64)}
         rows.append(
             {
                 "fraction": fraction,
                 "seed": seed,
                 "view": view,
-                "gaussian_fwhm_mm": width,
+                "gaussian_fwhm_mm": smooth.fwhm_mm,
                 "error": {name: relative_error(image, rest, scale) for name, image in arms.items()},
                 "total_counts": float(answer.sum() / kept.sum() - 1),
             }

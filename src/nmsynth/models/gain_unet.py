@@ -23,14 +23,14 @@ import torch
 from torch.nn import functional as F
 
 from nmsynth.core.errors import InputError
-from nmsynth.models.method import Method, MethodBatch, MethodSetting, chosen_loss, regression_loss
+from nmsynth.models.method import MethodSetting, Regression
 from nmsynth.models.residual_unet import Attention, unet_for
 
 LARGEST_LOG_GAIN = 4.0
 """Bound of the logarithm of a gain: a factor of 55, more than the thickest body takes."""
 
 
-class GainUNet(Method):
+class GainUNet(Regression):
     """Residual U-Net that gives a field of gains and a difference.
 
     Parameters
@@ -68,21 +68,14 @@ class GainUNet(Method):
         n_blocks: int = 1,
         loss: str = "auto",
     ) -> None:
-        super().__init__(setting)
         if smoothing < 1 or smoothing % 2 == 0:
             raise InputError(
                 f"The smoothing of gains must be an odd number of voxels, found {smoothing}. Take 1 for none."
             )
+        network = unet_for(setting, setting.n_sources, 1 + difference, attention=attention, n_blocks=n_blocks)
+        super().__init__(setting, network, loss=loss)
         self.smoothing = smoothing
         self.difference = difference
-        self.loss = chosen_loss(loss, setting)
-        self.network = unet_for(setting, setting.n_sources, 1 + difference, attention=attention, n_blocks=n_blocks)
-
-    def losses(self, batch: MethodBatch, group: str, stage: str) -> dict[str, torch.Tensor]:
-        """Error of the answer."""
-        del group, stage
-        answer = self(batch["source"], batch["condition"])
-        return {"total": regression_loss(answer, batch["target"], batch["weight"], kind=self.loss)}
 
     def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """The source times the gains, and the difference; noise is not used."""

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +13,10 @@ from pydantic import Field, model_validator
 
 from nmsynth.core.config import Settings, nearest, read_toml, resolve
 from nmsynth.core.errors import InputError
+from nmsynth.workflows.bundled import bundled_file, bundled_names
 
-SUITES = "nmsynth.recipes.suites"
-"""Package that holds the suites."""
+FOLDER = "suites"
+"""Folder that holds the suites."""
 FILTERS = ("input", "gaussian", "non-local-means", "wavelet", "total-variation")
 """Baselines where source and target are one kind of image."""
 LOOKUPS = ("constant", "population-mean", "tissue-lookup", "tissue-lookup-depth")
@@ -172,7 +172,7 @@ class RunSpec:
 
 def suite_names() -> list[str]:
     """Names of the suites that nmsynth brings."""
-    return sorted(p.name.removesuffix(".toml") for p in resources.files(SUITES).iterdir() if p.name.endswith(".toml"))
+    return bundled_names(FOLDER)
 
 
 def load_suite(suite: str | Path) -> Suite:
@@ -192,7 +192,7 @@ def load_suite(suite: str | Path) -> Suite:
     if text.endswith(".toml"):
         found = resolve(Suite, read_toml(Path(text)), where=f"'{Path(text).name}'")
     elif text in suite_names():
-        with resources.as_file(resources.files(SUITES) / f"{text}.toml") as path:
+        with bundled_file(text, FOLDER) as path:
             found = resolve(Suite, read_toml(path), where=f"the suite '{text}'")
     else:
         close = nearest(text, suite_names())

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
 from nmsynth.core.config import read_toml
+from nmsynth.workflows.bundled import bundled_file
 
-CARDS = "nmsynth.recipes.cards"
-"""Package that holds a TOML file for each card."""
+FOLDER = "cards"
+"""Folder that holds a TOML file for each card."""
 
 
 def read_card_text(name: str) -> dict[str, Any]:
     """Summary, version, licence, failures, data, and what differs of the envelope."""
-    with resources.as_file(resources.files(CARDS) / f"{name}.toml") as path:
+    with bundled_file(name, FOLDER) as path:
         return read_toml(path)

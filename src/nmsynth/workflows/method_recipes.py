@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.config import nearest, override, read_toml, resolve
 from nmsynth.core.errors import InputError
+from nmsynth.workflows.bundled import bundled_file, bundled_names
 
 if TYPE_CHECKING:
     from nmsynth.training.method_recipe import MethodRecipe
 
-METHOD_RECIPES = "nmsynth.recipes.methods"
-"""Package that holds the recipes of published methods."""
-RECIPES = "nmsynth.recipes"
-"""Package whose folder ``models`` holds those of nmsynth's own models, each by the name of its task."""
+METHODS_FOLDER, MODELS_FOLDER = "methods", "models"
+"""Folders of the recipes of published methods, and of nmsynth's own models, each by the name of its task."""
 
 
 def method_recipe_names() -> list[str]:
     """Names of the recipes of published methods."""
-    folder = resources.files(METHOD_RECIPES)
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return bundled_names(METHODS_FOLDER)
 
 
 def model_recipe_names() -> list[str]:
     """Names of the recipes of nmsynth's own models that are methods; each is the name of a task."""
-    folder = resources.files(RECIPES) / "models"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return bundled_names(MODELS_FOLDER)
 
 
 def is_method_recipe(recipe: str | Path) -> bool:
@@ -64,10 +60,10 @@ def load_method_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None =
     if Path(recipe).suffix == ".toml":
         values = read_toml(Path(recipe))
     elif text in method_recipe_names():
-        with resources.as_file(resources.files(METHOD_RECIPES) / f"{text}.toml") as path:
+        with bundled_file(text, METHODS_FOLDER) as path:
             values = read_toml(path)
     elif text in model_recipe_names():
-        with resources.as_file(resources.files(RECIPES) / "models" / f"{text}.toml") as path:
+        with bundled_file(text, MODELS_FOLDER) as path:
             values = read_toml(path)
     elif text in METHODS or ":" in text:
         name = text.rpartition(":")[2].lower().replace("_", "-")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.config import nearest
 from nmsynth.core.errors import InputError
+from nmsynth.workflows.bundled import bundled_folder, bundled_names
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-RECIPES = "nmsynth.recipes"
-"""Package that holds the recipes, those of methods and of studies in folders."""
+FOLDERS = ("studies", "", "methods", "models")
+"""Where recipes lie; of two of one name the later is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +91,9 @@ def recipe_values(name: str) -> dict[str, Any]:
 
 def _file_of(name: str) -> Traversable:
     """TOML file of a recipe."""
-    root = resources.files(RECIPES)
-    found = {
-        path.name.removesuffix(".toml"): path
-        for folder in (root / "studies", root, root / "methods", root / "models")
-        for path in folder.iterdir()
-        if path.name.endswith(".toml")
-    }
+    found = {known: folder for folder in FOLDERS for known in bundled_names(folder)}
     if name not in found:
         close = nearest(name, found)
         remedy = f"Did you mean '{close}'?" if close else "'nmsynth recipes' lists them."
         raise InputError(f"There is no recipe '{name}'. {remedy}")
-    return found[name]
+    return bundled_folder(found[name]) / f"{name}.toml"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,14 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nmsynth.core.config import override, read_toml, resolve
 from nmsynth.core.errors import InputError
+from nmsynth.workflows.bundled import bundled_file, bundled_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nmsynth.data.manifest import ManifestRow
 
-STUDIES = "nmsynth.recipes"
-"""Package whose folder ``studies`` holds the recipes."""
+FOLDER = "studies"
+"""Folder that holds the recipes."""
 _ROLES = {
     "scan": "source",
     "noise_free": "target",
@@ -74,8 +74,7 @@ class StudyPlan:
 
 def study_recipe_names() -> list[str]:
     """Names of the recipes of studies that come with nmsynth."""
-    folder = resources.files(STUDIES) / "studies"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return bundled_names(FOLDER)
 
 
 def load_study_recipe(recipe: str, overrides: Mapping[str, Any] | None = None) -> StudyRecipe | None:
@@ -86,7 +85,7 @@ def load_study_recipe(recipe: str, overrides: Mapping[str, Any] | None = None) -
         if "kind" not in values:
             return None
     elif recipe in study_recipe_names():
-        with resources.as_file(resources.files(STUDIES) / "studies" / f"{recipe}.toml") as bundled:
+        with bundled_file(recipe, FOLDER) as bundled:
             values = read_toml(bundled)
     else:
         return None

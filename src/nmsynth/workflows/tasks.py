@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from nmsynth.core.config import nearest, read_config
 from nmsynth.core.errors import InputError
+from nmsynth.workflows.bundled import bundled_file, bundled_names
 
-TASKS = "nmsynth.recipes"
-"""Package whose folder ``tasks`` holds them."""
+FOLDER = "tasks"
+"""Folder that holds them."""
 
 
 class Proof(BaseModel):
@@ -102,8 +102,7 @@ class TaskSpec(BaseModel):
 
 def task_names() -> list[str]:
     """Names of the tasks that come with nmsynth."""
-    folder = resources.files(TASKS) / "tasks"
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return bundled_names(FOLDER)
 
 
 def tasks_with_models() -> list[str]:
@@ -124,5 +123,5 @@ def load_task(name: str) -> TaskSpec:
         close = nearest(name, known)
         remedy = f"Did you mean '{close}'?" if close else f"There are: {', '.join(known)}."
         raise InputError(f"A task must be one of nmsynth's; found '{name:.40}'. {remedy}")
-    with resources.as_file(resources.files(TASKS) / "tasks" / f"{name}.toml") as path:
+    with bundled_file(name, FOLDER) as path:
         return read_config(path, TaskSpec)

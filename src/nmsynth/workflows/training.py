@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.config import nearest, override, read_toml, resolve
 from nmsynth.core.errors import InputError, MissingExtraError
 from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.bundled import bundled_file, bundled_names
 
 if TYPE_CHECKING:
     from nmsynth.training.experiment import Recipe
 
-RECIPES = "nmsynth.recipes"
-"""Package that holds the recipes."""
-
 
 def recipe_names() -> list[str]:
     """Names of the recipes of nmsynth."""
-    folder = resources.files(RECIPES)
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
+    return bundled_names()
 
 
 def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -44,7 +40,7 @@ def load_recipe(recipe: str | Path, overrides: Mapping[str, Any] | None = None) 
             close = nearest(str(recipe), names)
             remedy = f"Did you mean '{close}'?" if close else f"Recipes: {', '.join(names)}."
             raise InputError(f"A recipe is a TOML file or one of nmsynth's; '{recipe}' is neither. {remedy}")
-        with resources.as_file(resources.files(RECIPES) / f"{recipe}.toml") as bundled:
+        with bundled_file(str(recipe)) as bundled:
             values = read_toml(bundled)
             path = bundled
     if overrides:

@@ -110,7 +110,7 @@ def _refuse(given: dict[str, Any], unset: dict[str, Any], recipe: str) -> None:
     """Refuse options that a recipe does not take."""
     for name, value in unset.items():
         if given[name] != value:
-            option = {"start_from": "from", "without_idea": "without-idea"}.get(name, name)
+            option = {"start_from": "from"}.get(name, name.replace("_", "-"))
             raise InputError(f"The recipe '{recipe}' has a schedule of its own and takes no --{option}. Leave it out.")
 
 
