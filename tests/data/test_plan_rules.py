@@ -85,6 +85,16 @@ def test_a_source_of_unknown_scale_leaves_the_target_without_one():
     assert not plan.target_level_of_source
 
 
+def test_pet_without_a_scale_is_planned_by_its_level_and_gives_suv_as_they_are():
+    uncorrected = kind_of("PT", Unit.RELATIVE)
+    uncorrected.levels = [0.5] * 3
+    plan = plan_from_fingerprint(fingerprint(sources={"pet": uncorrected}))  # the tail of the target is heavy
+    assert (plan.sources[0].normalisation.kind, plan.sources[0].normalisation.scale) == ("level", 18.0)
+    assert (plan.target.normalisation.kind, plan.target.normalisation.scale) == ("linear", 9.0)
+    assert not plan.residual
+    assert not plan.target_level_of_source
+
+
 def test_spect_from_another_modality_has_no_level_to_come_back_to():
     plan = plan_from_fingerprint(fingerprint(target=spect(Unit.BQML), sources={"ct": CT}))
     assert plan.target.normalisation.kind in ("linear", "asinh")

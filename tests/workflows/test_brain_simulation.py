@@ -104,6 +104,17 @@ def test_the_command_line_reaches_it(labels, tmp_path, capsys):
     assert (brain["tracer"], brain["severity"], brain["atrophy"]) == ("FDOPA", 0.8, 0.0)
 
 
+def test_a_head_is_drawn_where_no_labels_are_given(tmp_path):
+    settings = SimulateSpectSettings(
+        phantom="brain", tracer="ioflupane", voxel_mm=9.6, n_views=16, n_iterations=2, n_subsets=4, seed=1
+    )
+    record = simulate_spect(settings, tmp_path / "study")
+    assert (record["brain"]["tracer"], record["brain"]["disease"]) == ("ioflupane", "normal")
+    pet = SimulatePetSettings(phantom="brain", tracer="FDG", voxel_mm=8.0, length_mm=64.0, seed=1)
+    assert simulate_pet(pet, tmp_path / "pet")["brain"]["regions"] != record["brain"]["regions"]
+    assert read(tmp_path / "pet" / "reference" / "regions.nii.gz").max() > 100
+
+
 def test_a_disease_that_changes_nothing_is_said_so(labels, tmp_path, capsys):
     words = ["simulate", "pet", str(tmp_path / "out"), "--labels", str(labels), "--label-kind", "brain"]
     options = ["--tracer", "florbetapir", "--disease", "parkinson", "--severity", "0.8", "--voxel-mm", "8"]
@@ -122,11 +133,11 @@ def test_plain_brain_labels_are_scanned_as_before(labels, tmp_path):
 
 
 def test_what_does_not_go_together_is_refused(labels, tmp_path):
-    with pytest.raises(InputError, match="those of a brain from labels; found no brain labels"):
+    with pytest.raises(InputError, match="those of a brain; found none"):
         simulate_pet(SimulatePetSettings(tracer="FDG"), tmp_path / "a")
     with pytest.raises(InputError, match="belongs to a disease; none was named"):
         simulate_pet(SimulatePetSettings(labels=labels, label_kind="brain", severity=0.5), tmp_path / "b")
-    with pytest.raises(InputError, match="need a brain from labels; found none"):
+    with pytest.raises(InputError, match="need a brain; found none"):
         simulate_spect(SimulateSpectSettings(tracer="ioflupane"), tmp_path / "c")
     with pytest.raises(InputError, match="scanned with HMPAO or ioflupane; found MDP"):
         simulate_spect(SimulateSpectSettings(labels=labels), tmp_path / "d")

@@ -64,6 +64,18 @@ def test_what_a_camera_lacks_is_the_source(name, source, target, tmp_path, monke
     assert (roles["source"], roles["target"]) == (source, target)
 
 
+def test_settings_that_go_together_are_drawn_together():
+    plans = plan_studies(load_study_recipe("body-spect"), 40, 0)
+    drawn = {(p.settings["tracer"], p.settings["phantom"], p.settings["disease"]) for p in plans}
+    assert drawn == {
+        ("MDP", "whole-body", None),
+        ("DOTATATE", "whole-body", None),
+        ("HMPAO", "brain", "alzheimer"),
+        ("ioflupane", "brain", "normal"),
+        ("ioflupane", "brain", "parkinson"),
+    }
+
+
 def test_ct_is_a_source_without_count_fraction(tmp_path, monkeypatch):
     rows, _ = _rows(_plan("ct-pet"), tmp_path, monkeypatch, PET)
     found = {row.role: row for row in rows if row.role in ("source", "target")}
@@ -122,9 +134,12 @@ def test_a_role_that_is_none_is_refused():
         load_study_recipe("mr-pet", {"roles.mr": "input"})
 
 
-def test_brains_without_a_label_map_are_refused(tmp_path):
-    with pytest.raises(InputError, match="Give --labels"):
-        simulate_dataset(SimulateCohortSettings(recipe="brain-mr-pet", subjects=1), tmp_path / "out", workers=1)
+def test_brains_need_no_label_map(tmp_path):
+    changes = {"settings.voxel_mm": 8.0, "settings.length_mm": 64.0}
+    settings = SimulateCohortSettings(recipe="brain-mr-pet", subjects=1)
+    simulate_dataset(settings, tmp_path / "out", overrides=changes, workers=1)
+    rows = read_manifest(tmp_path / "out" / "manifest.csv")
+    assert {(row.name, row.role) for row in rows} >= {("mr", "source"), ("noise_free", "target"), ("regions", "mask")}
 
 
 def test_roles_of_a_plan_are_those_of_its_recipe():

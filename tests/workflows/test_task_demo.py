@@ -81,6 +81,20 @@ def test_a_heart_is_shown_with_its_segments(tmp_path):
         run_task_demo(load_task("lowcount-mpi"), out, model=str(package))
 
 
+def test_transporters_are_shown_with_their_binding(tmp_path):
+    spect = image("nm", "NM", Unit.BQML, "level")
+    package = package_of(tmp_path, spect, spect, spacing_mm=(9.6, 9.6, 9.6))
+    small = {"settings.voxel_mm": 9.6, "draws.n_views": [12], "settings.n_iterations": 1}
+    changes = small | {"choices": [{"tracer": "ioflupane", "phantom": "brain"}]}
+    task = load_task("lowcount-spect")
+    found = run_task_demo(task, tmp_path / "out", model=str(package), changes=changes).metrics
+    errors = {arm: found.value("specific binding ratio error", mask="putamen", arm=arm) for arm in found.arms}
+    assert errors["prediction"] == pytest.approx(errors["source"], abs=1e-3)
+    assert found.value("specific binding ratio", mask="caudate", arm="prediction") is not None
+    bone = run_task_demo(task, tmp_path / "bone", model=str(package), changes=small).metrics
+    assert bone.value("specific binding ratio error", mask="putamen") is None
+
+
 def test_attenuation_is_corrected_on_the_scale_of_the_source(tmp_path):
     spect = image("uncorrected", "NM", Unit.RELATIVE, "level")
     package = package_of(tmp_path, spect, spect, spacing_mm=(9.6, 9.6, 9.6))

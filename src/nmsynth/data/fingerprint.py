@@ -185,6 +185,6 @@ def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> 
     known.shapes.append(volume.spatial_shape)
     z, y, x = (n * s for n, s in zip(volume.spatial_shape, volume.spacing_mm, strict=True))
     known.extents_mm.append((z, y, x))
-    if volume.modality == "NM":
+    if volume.modality == "NM" or (volume.modality == "PT" and volume.unit.has_unknown_scale):
         known.levels.append(activity_level(volume.array, volume.spacing_mm))
     known.percentiles.append([float(v) for v in np.percentile(values, PERCENTILES)])

@@ -53,8 +53,8 @@ def plan_from_fingerprint(
     - **Normalisation**: SUV and activity linear with zero kept, by the 99.5th percentile of the body, or where they are
       predicted from another modality and reach beyond eight times their median, by asinh with the median as its knee;
       HU by a window of -1024 to what the 99.5th percentile needs, in thousands; MR by the 95th percentile of each
-      image's own body; SPECT and planar images by each image's own level, which is the source's also for the target
-      where both are calibrated.
+      image's own body; SPECT, planar images and PET without a scale by each image's own level, which is the source's
+      also for the target where both are calibrated.
     - **Residual**: where the first source is the target's modality and unit.
 
     Parameters
@@ -82,7 +82,7 @@ def plan_from_fingerprint(
     residual = sources[0].modality == target.modality and sources[0].unit is target.unit
     if residual:
         sources[0] = sources[0].model_copy(update={"normalisation": target.normalisation})
-    else:
+    elif sources[0].modality != target.modality:
         target = target.model_copy(update={"normalisation": _compressed(target.normalisation, fingerprint.target)})
     spacing = _rounded(fingerprint.target.median("spacings_mm"))
     voxels = [max(1, round(e / s)) for e, s in zip(fingerprint.target.median("extents_mm"), spacing, strict=True)]

@@ -1,4 +1,4 @@
-"""A brain from a label map of the user's: what is asked for, the subject drawn, and its truth on an image's grid."""
+"""A brain from a label map, drawn or the user's: what is asked for, the subject, its truth on an image's grid."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MARGIN_MM = 20.0
 
 
 class BrainSettings(BaseModel):
-    """Disease and atrophy of a brain from a label map; part of the settings of a simulation."""
+    """Disease and atrophy of a brain; part of the settings of a simulation."""
 
     disease: Literal["normal", "alzheimer", "parkinson"] | None = None
     severity: float | None = Field(default=None, ge=0, le=1)
@@ -39,9 +39,9 @@ class BrainSettings(BaseModel):
 
 
 def draw_brain(
-    settings: BrainSettings, labels: Path, *, tracer: str, seed: int, lesions: LesionPlan | None
+    settings: BrainSettings, labels: Path | None, *, tracer: str, seed: int, lesions: LesionPlan | None
 ) -> BrainPatient:
-    """Read a brain label map and draw the subject of the settings.
+    """Read a brain label map, or draw one where none is given, and draw the subject of the settings.
 
     Raises
     ------
@@ -53,6 +53,7 @@ def draw_brain(
     from nmsynth.data.families import read_upright
     from nmsynth.physics.phantom.brain import brain_patient
     from nmsynth.physics.phantom.brain_disease import draw_brain_subject
+    from nmsynth.physics.phantom.head_map import head_map
 
     if settings.disease is None and (settings.severity is not None or settings.coupling is not None):
         raise InputError("A severity or a coupling belongs to a disease; none was named. Add one, such as alzheimer.")
@@ -66,7 +67,7 @@ def draw_brain(
         severity=settings.severity,
         atrophy=atrophy,
     )
-    array, spacing = read_upright(labels, unit="1", modality="MR")
+    array, spacing = head_map(seed) if labels is None else read_upright(labels, unit="1", modality="MR")
     return brain_patient(
         array, spacing, seed=seed, tracer=tracer, subject=subject, lesions=lesions, body_mass_kg=75.0, height_m=1.75
     )

@@ -124,7 +124,7 @@ def _plan(
     }
     studies = load_study_recipe(settings.recipe, overrides)
     if studies is not None:
-        record["recipe"] = studies.model_dump(mode="json")
+        record["recipe"] = studies.model_dump(mode="json", exclude=None if studies.choices else {"choices"})
         plans = plan_studies(studies, settings.subjects, settings.seed)
         return [_Job(plan, None, settings, output) for plan in plans], record
     from nmsynth.data.families import families_available

@@ -55,13 +55,14 @@ class SimulatePetSettings(BrainSettings):
     unit: str | None = None
     modality: str | None = None
     """Unit and modality of a NIfTI source without a sidecar."""
-    phantom: Literal["whole-body", "nema", "cylinder", "derenzo", "jaszczak"] = "whole-body"
+    phantom: Literal["whole-body", "brain", "nema", "cylinder", "derenzo", "jaszczak"] = "whole-body"
+    """``brain`` is a head drawn by the seed; see :func:`nmsynth.physics.phantom.head_map.head_map`."""
     labels: Path | None = None
     """A NIfTI label map instead of a phantom."""
     label_kind: Literal["organ", "brain"] = "organ"
     """Numbering of the labels: TotalSegmentator v2 or FreeSurfer."""
     tracer: Literal["FDG", "florbetapir", "flortaucipir", "FDOPA"] | None = None
-    """Of brain labels, with the protocol that goes with it; when unset FDG, by the reference protocol."""
+    """Of a brain, with the protocol that goes with it; when unset FDG, by the reference protocol."""
     ct: Path | None = None
     """NIfTI CT of an organ label map [HU]."""
     count_fraction: float = Field(default=1.0, gt=0, le=1)

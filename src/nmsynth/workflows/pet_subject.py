@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def pet_subject(settings: SimulatePetSettings) -> ScanSubject:
-    """The subject of the settings: a patient, a patient or brain from labels, or a quality phantom.
+    """The subject of the settings: a patient, a brain, a patient from labels, or a quality phantom.
 
     Raises
     ------
@@ -24,11 +24,12 @@ def pet_subject(settings: SimulatePetSettings) -> ScanSubject:
     """
     from nmsynth.physics import phantom as phantoms
 
-    of_brain = settings.tracer is not None or settings.asks_for_disease
-    if of_brain and (settings.labels is None or settings.label_kind != "brain"):
+    of_brain = settings.phantom == "brain" or settings.tracer is not None or settings.asks_for_disease
+    of_labels = settings.labels is not None and settings.label_kind == "brain"
+    if of_brain and not of_labels and (settings.phantom != "brain" or settings.labels is not None):
         raise InputError(
-            "Tracer, disease, severity, atrophy and coupling are those of a brain from labels; found no brain labels. "
-            "Give --labels with --label-kind brain, or leave them out."
+            "Tracer, disease, severity, atrophy and coupling are those of a brain; found none. Give --phantom brain, "
+            "or --labels with --label-kind brain, or leave them out."
         )
     plan = phantoms.LesionPlan(
         count=settings.lesions,
@@ -36,7 +37,7 @@ def pet_subject(settings: SimulatePetSettings) -> ScanSubject:
         contrast=settings.lesion_contrast,
         isolated=settings.lesions is not None,
     )
-    if of_brain and settings.labels is not None:
+    if of_brain:
         placed = plan if settings.lesions else None
         brain = draw_brain(
             settings, settings.labels, tracer=settings.tracer or "FDG", seed=settings.seed, lesions=placed

@@ -32,7 +32,7 @@ class ScanSubject:
     painted: bool = False
     """Whether its attenuation is that of painted organs, not of a CT or of an object."""
     brain: BrainPatient | None = None
-    """The brain, of one from labels."""
+    """The brain, of one with regions."""
     patient: WholeBodyPatient | None = None
     """The procedural patient, of one."""
     facts: dict[str, Any] = field(default_factory=dict)

@@ -30,11 +30,12 @@ class SimulateSpectSettings(BrainSettings):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    phantom: Literal["whole-body", "heart", "nema", "cylinder", "derenzo", "jaszczak"] = "whole-body"
+    phantom: Literal["whole-body", "heart", "brain", "nema", "cylinder", "derenzo", "jaszczak"] = "whole-body"
+    """``brain`` is a head drawn by the seed; see :func:`nmsynth.physics.phantom.head_map.head_map`."""
     labels: Path | None = None
     """A NIfTI brain label map, FreeSurfer numbers, instead of a phantom."""
     tracer: Literal["MDP", "HMPAO", "DOTATATE", "SESTAMIBI", "TETROFOSMIN", "ioflupane"] = "MDP"
-    """HMPAO and ioflupane for brain labels, all but ioflupane for a phantom."""
+    """HMPAO and ioflupane for a brain, all but ioflupane for another phantom."""
     region: Literal["trunk", "head"] | None = None
     """What of a patient is scanned; the head with HMPAO and the trunk else, when unset."""
     collimator: Literal["LEHR", "LEUHR", "MEGP", "HEGP"] | None = None
@@ -114,9 +115,14 @@ class SimulateSpectSettings(BrainSettings):
         return unused if "sparse" in self.also else unused | {"sparse_factor"}
 
     @property
+    def of_brain(self) -> bool:
+        """Whether the subject is a brain with regions, drawn or from labels."""
+        return self.labels is not None or self.phantom == "brain"
+
+    @property
     def of_head(self) -> bool:
         """Whether a patient's head is scanned."""
-        if self.labels is not None:
+        if self.of_brain:
             return True
         chosen = self.region or ("head" if self.tracer == "HMPAO" else "trunk")
         return self.phantom == "whole-body" and chosen == "head"
@@ -137,7 +143,7 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         name = perfusion_tracer(name, settings.heart)
     elif name in ("SESTAMIBI", "TETROFOSMIN"):
         raise InputError(f"{name} is imaged in the heart; found the phantom '{settings.phantom}'. Change one of them.")
-    tracer = tracer_named(name) if settings.labels is None else brain_tracer_named(name)
+    tracer = brain_tracer_named(name) if settings.of_brain else tracer_named(name)
     if settings.radionuclide is not None:
         tracer = replace(tracer, radionuclide=settings.radionuclide)
     nuclide = tracer.radionuclide

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmsynth.core.errors import InputError
@@ -30,7 +29,7 @@ def check_subject(settings: SimulateSpectSettings) -> None:
     """
     if (settings.phantom == "heart") != (settings.heart is not None):
         raise InputError("Settings of a heart belong to the phantom 'heart'. Set it, or leave them out.")
-    if settings.labels is not None:
+    if settings.of_brain:
         if settings.heart is not None:
             raise InputError("A scan has one subject; found a heart and labels. Give one of them.")
         if settings.tracer not in ("HMPAO", "ioflupane"):
@@ -39,14 +38,15 @@ def check_subject(settings: SimulateSpectSettings) -> None:
             )
     elif settings.asks_for_disease or settings.tracer == "ioflupane":
         raise InputError(
-            "Ioflupane, disease, severity, atrophy and coupling need a brain from labels; found none. Give --labels."
+            "Ioflupane, disease, severity, atrophy and coupling need a brain; found none. Give --phantom brain, or "
+            "--labels."
         )
     if settings.heart is not None and settings.lesions:
         raise InputError(f"A heart has defects, not lesions; found {settings.lesions}. Leave them out.")
 
 
 def spect_subject(settings: SimulateSpectSettings) -> ScanSubject:
-    """The subject of the settings: a patient, a heart, a brain from labels, or a quality phantom.
+    """The subject of the settings: a patient, a heart, a brain, or a quality phantom.
 
     Raises
     ------
@@ -56,8 +56,8 @@ def spect_subject(settings: SimulateSpectSettings) -> ScanSubject:
     check_subject(settings)
     if settings.heart is not None:
         return _heart(settings, settings.heart)
-    if settings.labels is not None:
-        return _brain(settings, settings.labels)
+    if settings.of_brain:
+        return _brain(settings)
     if settings.phantom == "whole-body":
         return _patient(settings)
     half = settings.length_mm / 2
@@ -84,12 +84,12 @@ def _patient(settings: SimulateSpectSettings) -> ScanSubject:
     return of_patient(patient, z_range_mm=(middle - half, middle + half), field_mm=BODY_FIELD_MM)
 
 
-def _brain(settings: SimulateSpectSettings, labels: Path) -> ScanSubject:
-    """The brain of a label map."""
+def _brain(settings: SimulateSpectSettings) -> ScanSubject:
+    """A brain, drawn or of a label map."""
     from nmsynth.physics.phantom import LesionPlan
 
     plan = LesionPlan(count=settings.lesions, isolated=True) if settings.lesions else None
-    brain = draw_brain(settings, labels, tracer=settings.tracer, seed=settings.seed, lesions=plan)
+    brain = draw_brain(settings, settings.labels, tracer=settings.tracer, seed=settings.seed, lesions=plan)
     facts = brain_facts(brain) | {"field_mm": HEAD_FIELD_MM}
     planes = shortened(facts.pop("z_range_mm"), min(settings.length_mm, HEAD_MM))
     return ScanSubject(brain.render, z_range_mm=planes, painted=True, brain=brain, **facts)

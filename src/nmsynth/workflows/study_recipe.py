@@ -57,6 +57,8 @@ class StudyRecipe(BaseModel):
     """Of that command, the same for all subjects."""
     draws: dict[str, tuple[Any, ...]] = {}
     """Values of which one is drawn for each subject, all alike."""
+    choices: tuple[dict[str, Any], ...] = ()
+    """Settings that go together, of which one set is drawn for each subject, before any draw of its own."""
     roles: dict[str, Role] = {}
     """Role of an image by its name where it is not the usual one, such as ``{"mr": "source", "scan": "reference"}``."""
 
@@ -108,7 +110,8 @@ def plan_studies(recipe: StudyRecipe, n_subjects: int, seed: int) -> list[StudyP
         rng = np.random.default_rng((seed, 43, k))
         drawn = {name: values[int(rng.integers(len(values)))] for name, values in sorted(recipe.draws.items())}
         split = "validation" if k == 1 or (k > 1 and rng.random() < recipe.validation_share) else "train"
-        settings = {**recipe.settings, **drawn, "seed": 1_000_000 + seed * 100_000 + k}
+        chosen = recipe.choices[int(rng.integers(len(recipe.choices)))] if recipe.choices else {}
+        settings = {**recipe.settings, **chosen, **drawn, "seed": 1_000_000 + seed * 100_000 + k}
         resolved = resolve(model, settings, where=f"the recipe '{recipe.name}'")
         case = f"{recipe.name}-{k:05d}"
         plans.append(StudyPlan(case, recipe.kind, split, resolved.model_dump(mode="json"), dict(recipe.roles)))

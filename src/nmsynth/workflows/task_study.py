@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,7 @@ def study_masks(study: TaskStudy) -> dict[str, npt.NDArray[np.int32] | npt.NDArr
 
     from nmsynth.data.resampling import resample
     from nmsynth.physics.phantom import Organ
+    from nmsynth.physics.phantom.brain_regions import RIGHT, STRIATUM
     from nmsynth.workflows.evaluation import read_mask
 
     task, target = study.task, study.target
@@ -159,4 +161,13 @@ def study_masks(study: TaskStudy) -> dict[str, npt.NDArray[np.int32] | npt.NDArr
             inside = numbers == organ
             if organ is not Organ.OUTSIDE and inside.sum() >= LEAST_VOXELS:
                 masks.setdefault(organ.name.lower(), inside)
+    if task.binding and "regions" in paths and _binds_in_striatum(paths["regions"]):
+        numbers = labels("regions")
+        masks |= {name: np.isin(numbers % RIGHT, regions) for name, regions in STRIATUM.items()}
     return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def _binds_in_striatum(regions: Path) -> bool:
+    """Whether the tracer of a simulated brain is measured against the occipital cortex."""
+    record = json.loads((regions.parent / "simulation.json").read_text(encoding="utf-8"))
+    return "occipital" in record.get("brain", {}).get("reference_region", ())

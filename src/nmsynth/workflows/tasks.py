@@ -87,6 +87,8 @@ class TaskSpec(BaseModel):
     """What the target of a study is: noise-free, or one scan."""
     organs: bool = False
     """Whether organs are measured."""
+    binding: bool = False
+    """Whether binding in the striatum is measured, where a study is of a brain with a tracer that binds there."""
     masks: dict[str, str] = {}
     """Masks of an evaluation, by name, from the images that are known of a study, by theirs."""
     demo: dict[str, Any] = {}

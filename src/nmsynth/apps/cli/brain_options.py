@@ -1,4 +1,4 @@
-"""Options of brains from label maps, which PET and SPECT share."""
+"""Options of brains, which PET and SPECT share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from nmsynth.apps.cli.terminal import Terminal
 
-PANEL = "A brain from labels"
+PANEL = "A brain: --phantom brain, or --labels"
 
 
 class PetTracer(StrEnum):
@@ -43,7 +43,7 @@ BrainLabels = Annotated[
     typer.Option(
         "--labels",
         rich_help_panel=PANEL,
-        help="A NIfTI brain label image, FreeSurfer numbers, with HMPAO or ioflupane.",
+        help="A NIfTI brain label image, FreeSurfer numbers, with HMPAO or ioflupane, instead of a phantom.",
     ),
 ]
 PetTracerOption = Annotated[

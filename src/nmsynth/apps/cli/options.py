@@ -23,16 +23,6 @@ EXAMPLES = {
 """What may be written after an option that takes a name and something of that name, and an example."""
 
 
-class PhantomName(StrEnum):
-    """A phantom that comes with nmsynth."""
-
-    WHOLE_BODY = "whole-body"
-    NEMA = "nema"
-    CYLINDER = "cylinder"
-    DERENZO = "derenzo"
-    JASZCZAK = "jaszczak"
-
-
 class OutputFormat(StrEnum):
     """How images are written."""
 

@@ -23,6 +23,17 @@ from nmsynth.core.errors import InputError
 app = typer.Typer(help="Simulate scans.", no_args_is_help=True)
 
 
+class PetPhantom(StrEnum):
+    """A phantom that comes with nmsynth."""
+
+    WHOLE_BODY = "whole-body"
+    BRAIN = "brain"
+    NEMA = "nema"
+    CYLINDER = "cylinder"
+    DERENZO = "derenzo"
+    JASZCZAK = "jaszczak"
+
+
 class LabelKind(StrEnum):
     """Numbering of a label image."""
 
@@ -82,7 +93,7 @@ def pet(
         ),
     ] = None,
     phantom: Annotated[
-        options.PhantomName | None,
+        PetPhantom | None,
         typer.Option(rich_help_panel=_SUBJECT, help="A phantom that comes with nmsynth.", show_default="whole-body"),
     ] = None,
     labels: Annotated[

@@ -15,6 +15,16 @@ from nmsynth.core.config import resolve
 from nmsynth.core.errors import InputError
 
 
+class PlanarPhantom(StrEnum):
+    """What a planar view is of."""
+
+    WHOLE_BODY = "whole-body"
+    NEMA = "nema"
+    CYLINDER = "cylinder"
+    DERENZO = "derenzo"
+    JASZCZAK = "jaszczak"
+
+
 class PlanarTracerName(StrEnum):
     """What is injected."""
 
@@ -64,7 +74,7 @@ def planar(
         typer.Option("--series-uid", rich_help_panel=_SERIES, help="Series of --source, where it holds several."),
     ] = None,
     phantom: Annotated[
-        options.PhantomName | None,
+        PlanarPhantom | None,
         typer.Option(rich_help_panel=_SCAN, help="What is imaged.", show_default="whole-body"),
     ] = None,
     tracer: Annotated[

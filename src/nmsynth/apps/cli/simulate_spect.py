@@ -18,6 +18,7 @@ class SpectPhantom(StrEnum):
 
     WHOLE_BODY = "whole-body"
     HEART = "heart"
+    BRAIN = "brain"
     NEMA = "nema"
     CYLINDER = "cylinder"
     DERENZO = "derenzo"
@@ -98,7 +99,7 @@ def spect(
         SpectTracer | None,
         typer.Option(
             help="MDP: bone, HMPAO: brain perfusion, SESTAMIBI and TETROFOSMIN: heart, all Tc-99m; DOTATATE: Lu-177, a "
-            "day after therapy; ioflupane: I-123, dopamine transporters, with --labels.",
+            "day after therapy; ioflupane: I-123, dopamine transporters, of a brain.",
             show_default="MDP, SESTAMIBI for a heart",
         ),
     ] = None,

@@ -65,6 +65,12 @@ CORTEX = (
     R.MEDIAL_TEMPORAL, R.OCCIPITAL,
 )  # fmt: skip
 """Cerebral cortex. The precuneus includes the posterior cingulate, the frontal lobe all but the motor strip."""
+STRIATUM: dict[str, tuple[BrainRegion, ...]] = {
+    "caudate": (R.CAUDATE,),
+    "putamen": (R.ANTERIOR_PUTAMEN, R.POSTERIOR_PUTAMEN),
+    "occipital": (R.OCCIPITAL,),
+}
+"""What a specific binding ratio is measured in, and against, by name; both sides."""
 
 _SIDED = {
     (2, 41): R.CEREBRAL_WHITE,
