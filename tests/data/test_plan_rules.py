@@ -2,6 +2,9 @@ import math
 
 import pytest
 
+from nmsynth.core.errors import InputError
+from nmsynth.core.normalisation import Normalisation
+from nmsynth.core.plan import Plan
 from nmsynth.core.units import Unit
 from nmsynth.data.fingerprint import Fingerprint, ImageStatistics
 from nmsynth.data.plan_rules import plan_batch, plan_channels, plan_from_fingerprint, plan_patch
@@ -19,6 +22,7 @@ def kind_of(
 
 PET = kind_of("PT", Unit.SUV_BODY_WEIGHT)
 CT = kind_of("CT", Unit.HOUNSFIELD, percentiles=(-900, -100, 40, 300, 1220))
+LINEAR = Normalisation(kind="linear")
 MR = kind_of("MR", Unit.RELATIVE, percentiles=(5, 50, 300, 650, 900))
 
 
@@ -93,6 +97,27 @@ def test_pet_without_a_scale_is_planned_by_its_level_and_gives_suv_as_they_are()
     assert (plan.target.normalisation.kind, plan.target.normalisation.scale) == ("linear", 9.0)
     assert not plan.residual
     assert not plan.target_level_of_source
+
+
+def test_what_is_calibrated_alike_is_learned_on_the_scale_of_the_source():
+    uncorrected = kind_of("PT", Unit.RELATIVE)
+    uncorrected.levels = [0.5] * 3
+    plan = plan_from_fingerprint(fingerprint(sources={"pet": uncorrected}), same_calibration=True)
+    assert plan.residual
+    assert plan.target_level_of_source
+    assert (plan.target.unit, plan.target.normalisation.kind) == (Unit.RELATIVE, "level")
+    with pytest.raises(
+        InputError, match=r"can have its calibration; found CT in HU and PT. Leave same_calibration out"
+    ):
+        plan_from_fingerprint(fingerprint(sources={"ct": CT}), same_calibration=True)
+    with pytest.raises(ValueError, match="normalised by that source's level"):
+        Plan(
+            **{
+                **plan.model_dump(),
+                "residual": False,
+                "target": plan.target.model_copy(update={"normalisation": LINEAR}),
+            }
+        )
 
 
 def test_spect_from_another_modality_has_no_level_to_come_back_to():

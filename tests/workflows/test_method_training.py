@@ -142,6 +142,11 @@ def test_patch_and_batch_are_planned_for_the_dimensions_asked_for(data):
     assert plan_dataset(data, device="cpu", overrides={"patch": [1, 16, 16]}).dimensions == "2.5d"
 
 
+def test_validations_and_warm_up_follow_the_steps_asked_for(data):
+    asked = plan_dataset(data, device="cpu", overrides={"schedule.steps": 400}).schedule
+    assert (asked.steps, asked.validate_every, asked.warmup) == (400, 20, 40)
+
+
 def test_minutes_become_steps_and_validations_that_fit(plan):
     timed = plan_for_minutes(plan, 0.2)
     note = timed.fingerprint

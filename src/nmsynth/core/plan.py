@@ -150,6 +150,9 @@ class Plan(Settings):
     conditions: tuple[ConditionPlan, ...] = ()
     residual: bool = False
     """Whether networks predict the difference to the first source, which then is on the target's scale."""
+    same_calibration: bool = False
+    """Whether a target comes from the counts of its first source by the same calibration, so that their ratio is
+    learned though the source states no unit: of images that differ in their corrections alone."""
     spacing_mm: tuple[float, float, float]
     """Voxel size along ``(z, y, x)`` at which the networks work [mm]."""
     dimensions: Literal["2d", "2.5d", "3d"] = "3d"
@@ -179,6 +182,8 @@ class Plan(Settings):
             raise ValueError("a residual needs the first source on the target's scale: give both one normalisation")
         if self.target.normalisation.kind == "level" and self.sources[0].normalisation.kind != "level":
             raise ValueError("a target with a level of its own needs a first source with one, whose scale it is given")
+        if self.same_calibration and self.target.normalisation.kind != "level":
+            raise ValueError("a target of the first source's calibration is normalised by that source's level")
         names = [s.name for s in self.sources]
         if len(set(names)) != len(names):
             raise ValueError("sources must have different names")
@@ -188,10 +193,11 @@ class Plan(Settings):
     def target_level_of_source(self) -> bool:
         """Whether the target is normalised by the level of the first source.
 
-        So it is where both are calibrated, and their ratio is learned; else each has its own level, as that ratio means
-        nothing.
+        So it is where both are calibrated, or calibrated alike, and their ratio is learned; else each has its own
+        level, as that ratio means nothing.
         """
-        return self.target.normalisation.kind == "level" and not self.target.unit.has_unknown_scale
+        known = self.same_calibration or not self.target.unit.has_unknown_scale
+        return self.target.normalisation.kind == "level" and known
 
     @property
     def spatial_dims(self) -> int:
@@ -279,7 +285,16 @@ def check_same_inputs(plan: Plan, other: Plan) -> None:
     InputError
         For the first part in which they differ.
     """
-    for name in ("sources", "target", "conditions", "residual", "dimensions", "context", "spacing_mm"):
+    for name in (
+        "sources",
+        "target",
+        "conditions",
+        "residual",
+        "same_calibration",
+        "dimensions",
+        "context",
+        "spacing_mm",
+    ):
         wanted, found = getattr(plan, name), getattr(other, name)
         if wanted != found:
             raise InputError(

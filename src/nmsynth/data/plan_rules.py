@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nmsynth.core.errors import InputError
 from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import AugmentationPlan, ConditionPlan, ImagePlan, Plan, SchedulePlan
 from nmsynth.core.units import Unit
@@ -41,6 +42,7 @@ def plan_from_fingerprint(
     memory_bytes: int | None = None,
     dimensions: str | None = None,
     steps: int | None = None,
+    same_calibration: bool = False,
 ) -> Plan:
     """A plan for a dataset.
 
@@ -69,12 +71,22 @@ def plan_from_fingerprint(
         ``2d``, ``2.5d`` or ``3d``, where it is not to be chosen.
     steps
         Optimiser steps; by the number of cases when unset.
+    same_calibration
+        Whether targets have the calibration of their first source; see :class:`~nmsynth.core.plan.Plan`. The answer is
+        then on the scale of the source, in no unit unless the source has one.
+
+    Raises
+    ------
+    InputError
+        If targets are to have the calibration of a source of another modality, or of one that is no image of activity.
     """
     target = _image(short_name(fingerprint.target.modality), fingerprint.target, optional=False)
     sources = [
         _image(name, s, optional=s.n_cases < fingerprint.n_cases) for name, s in _ordered(fingerprint, target.modality)
     ]
-    if target.normalisation.kind == "level" and sources[0].normalisation.kind != "level":
+    if same_calibration:
+        sources[0], target = _calibrated_alike(sources[0], target)
+    elif target.normalisation.kind == "level" and sources[0].normalisation.kind != "level":
         target = target.model_copy(update={"normalisation": _linear(fingerprint.target)})  # no level to come back to
     elif target.normalisation.kind == "level" and sources[0].unit is not target.unit:
         # that one of the two has an unknown scale leaves their ratio unknown
@@ -98,6 +110,7 @@ def plan_from_fingerprint(
         target=target,
         conditions=_conditions(fingerprint),
         residual=residual,
+        same_calibration=same_calibration,
         spacing_mm=spacing,
         dimensions=kind,
         context=CONTEXT if kind == "2.5d" else 1,
@@ -192,6 +205,18 @@ def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePl
         tracers=tuple(sorted(statistics.tracers)),
         optional=optional,
     )
+
+
+def _calibrated_alike(source: ImagePlan, target: ImagePlan) -> tuple[ImagePlan, ImagePlan]:
+    """Both in no unit, by the level of the source."""
+    if source.modality != target.modality or source.normalisation.kind != "level":
+        raise InputError(
+            "Only a target of the modality of the first source, of an image of activity without a unit, can have its "
+            f"calibration; found {source.modality} in {source.unit.value} and {target.modality}. "
+            "Leave same_calibration out."
+        )
+    source = source.model_copy(update={"unit": Unit.RELATIVE})
+    return source, target.model_copy(update={"unit": Unit.RELATIVE, "normalisation": source.normalisation})
 
 
 def _linear(statistics: ImageStatistics) -> Normalisation:

@@ -31,7 +31,7 @@ TASKS = {
         TaskEvaluation("lowcount-mpi", "activity", regional=("perfusion",)),
         TaskEvaluation("ac-spect", "activity", scaled=True, regional=("perfusion", "binding")),
         TaskEvaluation("lowcount-planar", "planar"),
-        TaskEvaluation("nac-to-ac-pet", "activity", regional=("correction",)),
+        TaskEvaluation("nac-to-ac-pet", "activity", scaled=True, regional=("correction",)),
         TaskEvaluation("mr-to-ct", "ct"),
         TaskEvaluation("nac-to-ct", "ct"),
     )

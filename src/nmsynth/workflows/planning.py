@@ -77,7 +77,8 @@ def plan_dataset(
         device=kind,
         memory_bytes=memory,
         dimensions=dimensions or _dimensions_of(overrides or {}),
-        steps=steps,
+        steps=steps or _steps_of(overrides or {}),
+        same_calibration=(overrides or {}).get("same_calibration") is True,
     )
     plan = plan.model_copy(
         update={"fingerprint": {**plan.fingerprint, "device": kind, "memory_gb": round((memory or 0) / 2**30, 1)}}
@@ -87,6 +88,12 @@ def plan_dataset(
     if minutes is None:
         return plan
     return plan_for_minutes(plan, minutes, family=family, device=kind, keep_patch="patch" in (overrides or {}))
+
+
+def _steps_of(overrides: Mapping[str, Any]) -> int | None:
+    """Steps that a user's values say, so that warm-up and validations follow them; refused later if they are none."""
+    stated = overrides.get("schedule.steps")
+    return stated if isinstance(stated, int) and stated > 0 else None
 
 
 def _dimensions_of(overrides: Mapping[str, Any]) -> str | None:

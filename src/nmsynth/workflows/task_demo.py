@@ -12,6 +12,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
 from nmsynth.workflows.task_study import (
     evaluate_task_study,
+    of_one_calibration,
     plan_task_studies,
     simulate_task_study,
     synthesize_task_study,
@@ -150,7 +151,9 @@ def _write_report(
 
     images = {"source": source, "synthetic": synthesis.image, "reference": target}
     notes: tuple[str, ...] = ()
-    if task_evaluation(task.name).scaled:
+    if task.same_calibration:
+        images = {name: of_one_calibration(image, target) for name, image in images.items()}
+    elif task_evaluation(task.name).scaled:
         images, notes = on_scale_of(images, target)
     documents = {"synthetic": metrics.to_json()}
     claim = claim_sentence(

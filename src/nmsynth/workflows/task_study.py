@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +112,8 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
     task, target = study.task, study.target
     kind = task_evaluation(task.name)
     full = next((study.folder / row.path for row in study.rows if row.name == FULL_COUNTS), None)
+    if task.same_calibration:
+        source, arms = of_one_calibration(source, target), {n: of_one_calibration(a, target) for n, a in arms.items()}
     alike = is_comparable(source, target) or kind.scaled
     if kind.images == "planar":
         full = None  # its counts are those of another scan, which the task does not scale
@@ -124,6 +126,16 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
         task=task.name,
         settings={"reference_kind": task.reference_kind},
     )
+
+
+def of_one_calibration(image: Volume, target: Volume) -> Volume:
+    """An image without a unit that comes from the counts of the target by the same calibration, in the target's unit.
+
+    What is read of a scan says so of no image; what is simulated is known.
+    """
+    if not image.unit.has_unknown_scale:
+        return image
+    return replace(image, unit=target.unit, acquisition=target.acquisition, suv_rule=target.suv_rule)
 
 
 def on_grid_of_target(image: Volume, target: Volume) -> Volume:

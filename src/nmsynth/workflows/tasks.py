@@ -87,6 +87,9 @@ class TaskSpec(BaseModel):
     """What the target of a study is: noise-free, or one scan."""
     organs: bool = False
     """Whether organs are measured."""
+    same_calibration: bool = False
+    """Whether source and target of a simulated study come from the same counts by the same calibration, so that what is
+    made of a source without a unit is compared as it is."""
     binding: bool = False
     """Whether binding in the striatum is measured, where a study is of a brain with a tracer that binds there."""
     masks: dict[str, str] = {}
