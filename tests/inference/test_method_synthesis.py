@@ -112,6 +112,25 @@ def test_a_target_on_another_scale_of_the_level_is_undone_by_it():
     assert inputs.target_scale.scale == pytest.approx(6.0 * activity_level(volume.array, volume.spacing_mm))
 
 
+@pytest.mark.parametrize(("unit", "corrected"), [(Unit.RELATIVE, False), (Unit.BQML, True)])
+def test_what_the_model_corrected_is_said_and_counts_where_it_has_a_unit(unit, corrected):
+    level = Normalisation(kind="level", scale=3.0)
+    uncorrected = ImagePlan(
+        name="pet", modality="PT", unit=Unit.RELATIVE, normalisation=level, attenuation_corrected=False
+    )
+    target = uncorrected.model_copy(update={"attenuation_corrected": True})
+    plan = make_plan(sources=(uncorrected,), target=target, conditions=(), residual=True, same_calibration=True)
+    model = tiny_model(make_method_card(plan, envelope=envelope_from_plan(plan)))
+    source = pet(unit=unit, suv_rule=None, acquisition=replace(GIVEN, corrections=("DECY", "RAN")))
+    made = synthesize(source, model, settings={"threads": 1})
+    assert made.image.unit is unit
+    assert made.image.acquisition.attenuation_correction == "synthetic, nmsynth"
+    assert ("ATTN" in made.image.acquisition.corrections) == corrected
+    assert not any("activity in the body" in flag for flag in made.flags)
+    with pytest.raises(EnvelopeError, match="must not have been applied, found it among the corrections"):
+        synthesize(replace(source, acquisition=replace(GIVEN, corrections=("DECY", "ATTN"))), model)
+
+
 def test_factors_of_slices_go_back_slice_by_slice(identity):
     decay = tuple(1.0 + 0.1 * k for k in range(10))
     rule = SuvRule(time_rule="a", decay_rule="NONE", slice_decay=decay)

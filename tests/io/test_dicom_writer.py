@@ -54,6 +54,24 @@ def test_identity_is_new_and_study_patient_frame_are_kept(tmp_path):
     assert all(len(uid) <= 64 and pydicom.uid.UID(uid).is_valid for uid in uids)
 
 
+def test_a_synthetic_correction_is_named_and_no_reader_finds_an_suv(tmp_path):
+    source = read(_source(tmp_path, CorrectedImage=["DECY", "NORM"], AttenuationCorrectionMethod=None))
+    assert source.unit is Unit.RELATIVE
+    stated = replace(source.acquisition, attenuation_correction="synthetic, nmsynth")
+    for dataset in _written(write(_synthetic(source, acquisition=stated), tmp_path / "out")):
+        assert dataset.AttenuationCorrectionMethod == "synthetic, nmsynth"
+        assert list(dataset.CorrectedImage) == ["DECY", "NORM"]
+        assert dataset.Units == "PROPCNTS"
+    again = read(tmp_path / "out")
+    assert again.unit is Unit.RELATIVE
+    assert again.acquisition.attenuation_correction == "synthetic, nmsynth"
+    calibrated = replace(stated, corrections=("DECY", "NORM", "ATTN", "SCAT"))
+    image = _synthetic(source, acquisition=calibrated, unit=Unit.BQML)
+    first = _written(write(image, tmp_path / "calibrated"))[0]
+    assert (first.Units, list(first.CorrectedImage)) == ("BQML", ["DECY", "NORM", "ATTN", "SCAT"])
+    assert "CorrectedImage was DECY, NORM." in str(first.DerivationDescription)
+
+
 def test_marks_say_what_it_is(tmp_path):
     folder = _source(tmp_path, SeriesDescription="Thorax " * 9, ImageComments="seen")
     for dataset in _written(write(_synthetic(read(folder)), tmp_path / "out")):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+ATTENUATION, SCATTER = "ATTN", "SCAT"
+"""DICOM CorrectedImage values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -39,6 +42,8 @@ class Acquisition:
     """``START``, ``ADMIN`` or ``NONE``."""
     corrections: tuple[str, ...] = ()
     """DICOM CorrectedImage, such as ``("DECY", "ATTN", "SCAT")``."""
+    attenuation_correction: str | None = None
+    """DICOM AttenuationCorrectionMethod: how it was made, such as ``"synthetic, nmsynth"``."""
     body_mass_kg: float | None = None
     height_m: float | None = None
     sex: str | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nmsynth.core.acquisition import ATTENUATION
 from nmsynth.core.errors import InputError
 from nmsynth.core.normalisation import activity_level
 from nmsynth.core.progress import Progress, silent
@@ -20,8 +21,6 @@ from nmsynth.data.prepared import read_image
 
 TARGET = ""
 """Name of the target among the kinds of images; sources have names."""
-ATTENUATION = "ATTN"
-"""Of DICOM CorrectedImage."""
 PERCENTILES = (0.5, 5.0, 50.0, 95.0, 99.5)
 
 
@@ -177,7 +176,7 @@ def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> 
     if acquisition.radionuclide and acquisition.radiopharmaceutical:
         tracer = (acquisition.radionuclide, acquisition.radiopharmaceutical)
         known.tracers += [tracer] if tracer not in known.tracers else []
-    if volume.modality == "PT" and volume.acquisition.corrections:
+    if volume.modality in ("PT", "NM") and volume.acquisition.corrections:
         known.corrected.append(ATTENUATION in volume.acquisition.corrections)
     values = volume.array[body_contour(volume)]
     known.n_images += 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.acquisition import ATTENUATION, SCATTER, Acquisition
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.geometry import same_grid
 from nmsynth.core.plan import Plan
@@ -25,6 +25,9 @@ from nmsynth.inference.settings import SynthesisSettings
 from nmsynth.inference.synthesis import Synthesis, common_record, described, in_unit, provenance_of
 from nmsynth.inference.tiling import FloatImage
 from nmsynth.models.envelope import ACTIVITY_MODALITIES
+
+SYNTHETIC_CORRECTION = "synthetic, nmsynth"
+"""DICOM AttenuationCorrectionMethod of what a model corrected."""
 
 
 def keeps_kind(plan: Plan) -> bool:
@@ -175,7 +178,19 @@ def _placed(array: FloatImage, inputs: MethodInputs, plan: Plan, provenance: Pro
     on_plan = Volume(array, inputs.affine, target.unit, target.modality)
     values = back_on_grid(on_plan, first).array
     factor = 1.0 if target.normalisation.kind == "level" else _factor(first, target.unit)
-    return first.with_array(values / factor, provenance=provenance)
+    return _stating_correction(first.with_array(values / factor, provenance=provenance), plan)
+
+
+def _stating_correction(image: Volume, plan: Plan) -> Volume:
+    """An image whose attenuation the model corrected, with the method; it counts as corrected where it has a unit."""
+    if plan.sources[0].attenuation_corrected is not False or not plan.target.attenuation_corrected:
+        return image
+    found = image.acquisition.corrections
+    if not image.unit.has_unknown_scale:
+        found = (*found, *(c for c in (ATTENUATION, SCATTER) if c not in found))
+    return replace(
+        image, acquisition=replace(image.acquisition, corrections=found, attenuation_correction=SYNTHETIC_CORRECTION)
+    )
 
 
 def _factor(first: Volume, unit: Unit) -> float | npt.NDArray[np.float32]:
@@ -222,7 +237,8 @@ def _checked(image: Volume, first: Volume, plan: Plan, *, is_zero: bool) -> tupl
     """Flags and numbers of an output; that activity is kept is asked only of images of one kind."""
     if is_zero:
         return (ALL_ZERO,), {}
-    if keeps_kind(plan) and image.modality in ACTIVITY_MODALITIES:
+    # what attenuation took is given back, so that activity is not kept
+    if keeps_kind(plan) and image.modality in ACTIVITY_MODALITIES and not plan.same_calibration:
         return check_output(image.array, in_unit(first, image.unit))
     check_finite(image.array)
     return (), {"minimum": round(float(image.array.min()), 6), "maximum": round(float(image.array.max()), 6)}

@@ -77,7 +77,7 @@ def resolve_administration(header: Dataset, volume: Volume) -> Administration:
         If PET has no Units for the values.
     """
     notes: list[str] = []
-    top = _units(header, volume, notes)
+    top = _units(header, volume, notes) | _attenuation(header, volume, notes)
     scale = _decay_reference(header, volume, top, notes)
     _sizes(header, volume, top, notes)
     return Administration(top, _radiopharmaceutical(header, volume, notes), scale, tuple(notes))
@@ -99,6 +99,21 @@ def _units(header: Dataset, volume: Volume, notes: list[str]) -> dict[str, Any]:
     if before != found[0]:
         notes.append(f"Units were {before or 'absent'}.")
     return {"Units": found[0], **({} if found[1] is None else {"SUVType": found[1]})}
+
+
+def _attenuation(header: Dataset, volume: Volume, notes: list[str]) -> dict[str, Any]:
+    """How attenuation was corrected, where the source was not corrected, or not so; values without a unit say so."""
+    stated = volume.acquisition.attenuation_correction
+    if not stated or stated == plain(header.get("AttenuationCorrectionMethod", ""), 64):
+        return {}
+    found: dict[str, Any] = {"AttenuationCorrectionMethod": plain(stated, 64)}
+    before = list(header.get("CorrectedImage", None) or [])
+    if list(volume.acquisition.corrections) != before:
+        notes.append(f"CorrectedImage was {', '.join(plain(text, 16) for text in before) or 'absent'}.")
+        found["CorrectedImage"] = list(volume.acquisition.corrections)
+    if volume.unit is Unit.RELATIVE:
+        found["Units"] = "PROPCNTS"  # left in Bq/mL, other readers would find an SUV
+    return found
 
 
 def _units_without_scale(unit: Unit, header: Dataset, before: str) -> tuple[str, None] | None:

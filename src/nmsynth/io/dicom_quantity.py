@@ -215,6 +215,7 @@ def _administered(
             injected_activity_bq=activity,
             decay_correction=first.text("DecayCorrection"),
             corrections=tuple(text for text in first.texts("CorrectedImage") if text),
+            attenuation_correction=first.label_text("AttenuationCorrectionMethod"),
             body_mass_kg=mass_kg,
             height_m=height_m,
             sex=sex if sex in ("M", "F", "O") else None,

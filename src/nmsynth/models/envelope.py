@@ -7,13 +7,12 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from nmsynth.core.acquisition import ATTENUATION
 from nmsynth.core.errors import EnvelopeError
 from nmsynth.core.geometry import is_orthogonal
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 
-ATTENUATION = "ATTN"
-"""DICOM CorrectedImage value for attenuation."""
 ACTIVITY_MODALITIES = ("PT", "NM")
 """Modalities whose images show a tracer."""
 
