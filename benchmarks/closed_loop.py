@@ -1,14 +1,17 @@
-"""What a synthetic CT costs the PET that is corrected with it: the loop closed on simulated patients.
+r"""What a synthetic CT or a direct correction costs the PET: the loop closed on simulated patients.
 
     python -m benchmarks.closed_loop --task mr-to-ct --model MODEL --subjects 10 --out benchmarks/results/closed_loop
     python -m benchmarks.closed_loop --task nac-to-ct --model MODEL --subjects 10 --out benchmarks/results/closed_loop
+    python -m benchmarks.closed_loop --task nac-to-ac-pet --model MODEL --subjects 10 --out \
+        benchmarks/results/closed_loop
 
 Each subject of the task's studies, by seeds that no dataset has, is scanned; the CT is synthesised; and the same counts
 are reconstructed with the true CT, with the synthetic one, with water in the outline of the synthetic body, and without
 correction. Errors are relative to the image that was corrected with the true CT, so that they are those of the map
 alone: the mean of each organ, the body voxel by voxel, and the brain's voxels beyond 5, 10 and 15 %. Scanner and
-reconstruction know one another imperfectly, as always; the estimate of scatter is the same for all maps. ``--set``
-changes the studies.
+reconstruction know one another imperfectly, as always; the estimate of scatter is the same for all maps. A model that
+corrects directly gives its image in the place of a reconstruction; water then fills the outline of the true body.
+``--set`` changes the studies.
 """
 
 from __future__ import annotations
@@ -47,8 +50,8 @@ NO_ORGANS = (Organ.OUTSIDE, Organ.AIR, Organ.URINE, Organ.INJECTION_SITE)
 """What is no organ whose mean would be read."""
 
 
-def synthetic_ct(rows: list[ManifestRow], work: Path, model: str) -> Path:
-    """CT from the source of the task."""
+def synthesised(rows: list[ManifestRow], work: Path, model: str) -> Path:
+    """What the model makes of the source of the task: a CT, or the corrected PET itself."""
     row = next(r for r in rows if r.role == "source")
     out = work / "synthetic.nii.gz"
     synthesize_study(work / row.path, out, model=model)
@@ -91,15 +94,20 @@ def errors_of(image: Volume, reference: Volume, organs: dict[str, Any]) -> dict[
 def close(plan: StudyPlan, work: Path, model: str) -> dict[str, Any]:
     """One subject."""
     rows, _ = simulate_study(plan, work, file_format="nifti")
-    true = work / next(r for r in rows if r.role == "target").path
-    synthetic = synthetic_ct(rows, work, model)
-    maps = {"true": true, "synthetic": synthetic, "water": water_in(synthetic, work / "water.nii.gz")}
+    true = work / next(r for r in rows if r.name == "ct").path
+    synthetic = synthesised(rows, work, model)
+    is_map = next(r for r in rows if r.role == "target").name == "ct"
+    maps = {"true": true, "water": water_in(synthetic if is_map else true, work / "water.nii.gz")}
+    if is_map:
+        maps["synthetic"] = synthetic
     settings = SimulatePetSettings(**{**plan.settings, "file_format": "nifti", "also": ("uncorrected",)})
     loop = work / "loop"
     simulate_pet(settings.model_copy(update={"attenuation": maps}), loop)
     reference = read(loop / "true.nii.gz")
     organs = organs_of(loop, reference)
-    arms = {name: read(loop / f"{name}.nii.gz") for name in ("synthetic", "water", "uncorrected")}
+    arms = {name: read(loop / f"{name}.nii.gz") for name in ("water", "uncorrected", *(("synthetic",) * is_map))}
+    if not is_map:
+        arms["synthetic"] = read(synthetic)  # from counts of this seed, so from the very ones of the loop
     return {"case": plan.case_id, "arms": {name: errors_of(image, reference, organs) for name, image in arms.items()}}
 
 
@@ -131,7 +139,7 @@ def summary(subjects: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """Close the loop on some subjects; those that are done are kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=("mr-to-ct", "nac-to-ct"), required=True)
+    parser.add_argument("--task", choices=("mr-to-ct", "nac-to-ct", "nac-to-ac-pet"), required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--subjects", type=int, default=10)
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="Of the studies, by dotted key.")
