@@ -59,7 +59,11 @@ def test_the_same_seed_gives_the_same_files(study, tmp_path):
 
 def test_views_in_nifti_hold_the_counts_of_dicom(study, tmp_path):
     output, _ = study
+    further = {"file_format": "nifti", "further_fractions": (0.01,)}
     simulate_planar(SMALL.model_copy(update={"file_format": "nifti"}), tmp_path / "n")
+    simulate_planar(SMALL.model_copy(update=further), tmp_path / "f")
+    few, own = (nmsynth.read(tmp_path / "f" / name).array for name in ("scan_1_anterior.nii.gz", "anterior.nii.gz"))
+    assert few.sum() == pytest.approx(own.sum() / 25, rel=0.05)
     dicom = nmsynth.read(output / "scan").array
     for index, view in enumerate(("anterior", "posterior")):
         assert (nmsynth.read(tmp_path / "n" / f"{view}.nii.gz").array[0] == dicom[index]).all()

@@ -122,3 +122,17 @@ def test_dicom_holds_the_scan_and_its_projections(study, tmp_path):
     assert (projections.counts == np.load(output / "projections.npy")[:, ::-1]).all()
     rotation = projections.header.RotationInformationSequence[0]
     assert np.allclose([float(r) for r in rotation.RadialPosition], record["scan"]["orbit"]["radius_mm"], atol=1e-3)
+
+
+def test_further_counts_are_scans_of_the_same_study(tmp_path):
+    record = simulate_spect(SMALL.model_copy(update={"further_fractions": (0.5, 0.1)}), tmp_path / "study")
+    counts = record["scan"]["counts"]
+    assert [n / counts[0] for n in counts] == pytest.approx([1.0, 0.5, 0.1, 0.25], rel=0.02)
+    for name, fraction in (("scan", 0.25), ("scan_1", 0.5), ("scan_2", 0.1)):
+        scan = nmsynth.read(tmp_path / "study" / f"{name}.nii.gz")
+        assert scan.acquisition.simulated_count_fraction == fraction
+    wrong = {"further_fractions": (0.5,), "file_format": "dicom"}
+    with pytest.raises(InputError, match="written as NIfTI; DICOM was asked for"):
+        simulate_spect(SMALL.model_copy(update=wrong), tmp_path / "dicom")
+    with pytest.raises(InputError, match=r"above 0 and at most at 1; found \(1\.5,\)"):
+        simulate_spect(SMALL.model_copy(update={"further_fractions": (1.5,)}), tmp_path / "more")

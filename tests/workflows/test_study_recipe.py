@@ -64,6 +64,22 @@ def test_what_a_camera_lacks_is_the_source(name, source, target, tmp_path, monke
     assert (roles["source"], roles["target"]) == (source, target)
 
 
+def test_scans_at_further_counts_are_levels_of_one_case(tmp_path, monkeypatch):
+    plan, planar = _plan("perfusion-spect"), _plan("bone-planar", **{"settings.further_fractions": [0.01]})
+    names = ("scan", "scan_1", "scan_2", "scan_3", "reference/noise_free", "reference/segments")
+    rows, _ = _rows(plan, tmp_path, monkeypatch, names)
+    sources = {row.name: row.count_fraction for row in rows if row.role == "source"}
+    assert sources == {"scan": 0.5, "scan_1": 0.25, "scan_2": 0.125, "scan_3": 0.0625}
+    assert len({row.channel for row in rows if row.role == "source"}) == 1
+    views = [f"{name}{view}" for name in ("", "scan_1_") for view in VIEWS]
+    monkeypatch.undo()
+    cases = cases_of(_rows(planar, tmp_path / "planar", monkeypatch, (*views, *PLANAR[2:]))[0])
+    for view, own in zip(VIEWS, cases.values(), strict=True):
+        found = {row.path: row.count_fraction for row in own if row.role == "source"}
+        assert found[f"study/scan_1_{view}.nii.gz"] == 0.01
+        assert len(found) == 2
+
+
 def test_settings_that_go_together_are_drawn_together():
     plans = plan_studies(load_study_recipe("body-spect"), 40, 0)
     drawn = {(p.settings["tracer"], p.settings["phantom"], p.settings["disease"]) for p in plans}

@@ -7,7 +7,7 @@ import pytest
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.workflows import task_proof
-from nmsynth.workflows.task_proof import ABLATION, ProofOptions, prove_task
+from nmsynth.workflows.task_proof import ABLATION, COUNTS, ProofOptions, prove_task
 from nmsynth.workflows.tasks import TaskLevels, TaskTest, load_task
 from tests.workflows.test_task_demo import HEART, image, package_of
 
@@ -37,6 +37,22 @@ def test_a_model_that_gives_back_its_source_beats_nothing(tmp_path, monkeypatch)
     stamps = [path.stat().st_mtime_ns for path in kept]
     prove_task(options, tmp_path / "scratch", workers=1)
     assert [path.stat().st_mtime_ns for path in kept] == stamps  # nothing is done twice
+
+
+def test_one_scan_serves_all_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        task_proof, "load_task", lambda name: short(name, levels=TaskLevels(key=COUNTS, values=(0.5, 0.02)))
+    )
+    spect = image("nm", "NM", Unit.BQML, "level")
+    package = package_of(tmp_path, spect, spect, spacing_mm=(9.6, 9.6, 9.6))
+    simulated = []
+    simulate = task_proof.simulate_task_study
+    monkeypatch.setattr(task_proof, "simulate_task_study", lambda *a: simulated.append(1) or simulate(*a))
+    proof = prove_task(ProofOptions("lowcount-mpi", str(package), n_subjects=1), tmp_path / "scratch", workers=1)
+    assert [level.level for level in proof.levels] == ["1/2", "1/50"]
+    many, few = (level.summary.arms["source"]["NRMSE"].value for level in proof.levels)
+    assert few > 2 * many
+    assert len(simulated) == 1
 
 
 def test_fitted_baselines_need_the_training():

@@ -21,6 +21,7 @@ from nmsynth.workflows.anatomical_images import (
     write_companions,
 )
 from nmsynth.workflows.brain_subject import BrainSettings, brain_regions_on
+from nmsynth.workflows.scan_subject import check_further, scan_fractions
 from nmsynth.workflows.series_reduction import reduce_series
 from nmsynth.workflows.study_output import (
     REFERENCE_FOLDER,
@@ -67,6 +68,8 @@ class SimulatePetSettings(BrainSettings):
     """NIfTI CT of an organ label map [HU]."""
     count_fraction: float = Field(default=1.0, gt=0, le=1)
     """Counts of the scan over those of the protocol, or of the source."""
+    further_fractions: tuple[float, ...] = ()
+    """Counts of further scans of the study, written as ``scan_1`` and so on, in NIfTI."""
     seed: int = Field(default=0, ge=0)
     lesions: int | None = Field(default=None, ge=0, le=60)
     """Lesions to place; drawn for a procedural patient when unset, none elsewhere."""
@@ -99,7 +102,9 @@ class SimulatePetSettings(BrainSettings):
     @property
     def unused(self) -> set[str]:
         """Fields that are left out of records and UIDs while nothing is asked for by them; of maps it is always so."""
-        empty = {name for name in ("companions", "beds", "also", "timing_ps") if not getattr(self, name)}
+        empty = {
+            name for name in ("companions", "beds", "also", "timing_ps", "further_fractions") if not getattr(self, name)
+        }
         return {*empty, "attenuation", *({"scanner"} if self.scanner == "reference" else ())}
 
     @property
@@ -138,8 +143,11 @@ def simulate_pet(
     inputs = (settings.source, settings.labels, settings.ct, *settings.attenuation.values())
     if check_companions(settings.companions) and settings.source:
         raise InputError("CT and MR are made beside the scan of a phantom; a series was given. Leave them out.")
-    if settings.source and (settings.also or settings.timing_ps or settings.attenuation):
-        raise InputError("Other reconstructions and time of flight need the counts of a phantom. Leave them out.")
+    check_further(settings.further_fractions, settings.file_format)
+    if settings.source and (settings.also or settings.timing_ps or settings.attenuation or settings.further_fractions):
+        raise InputError(
+            "Other reconstructions, further fractions and time of flight need the counts of a phantom. Leave them out."
+        )
     _check_names(settings.attenuation)
     with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
         return reduce_series(settings, work, progress) if settings.source else _scan_phantom(settings, work, progress)
@@ -217,6 +225,8 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
 
 def _write_scans(settings: SimulatePetSettings, study: ScannedPhantom, work: Path) -> None:
     """Write the scan, and the other images of its counts, in the format asked for."""
+    from nmsynth.io.nifti import write_nifti
+
     alone = settings.file_format == "dicom" and not settings.companions and not study.others
     name = "scan" if settings.file_format == "nifti" else "pet"
     study_seed = settings.study_seed
@@ -224,6 +234,8 @@ def _write_scans(settings: SimulatePetSettings, study: ScannedPhantom, work: Pat
         study.scans[-1], work if alone else work / name, file_format=settings.file_format, study=study_seed,
         fraction=settings.count_fraction, created=settings.created(),
     )  # fmt: skip
+    for number in range(1, 1 + len(settings.further_fractions)):
+        write_nifti(study.scans[number], work / f"scan_{number}.nii.gz")
     for number, (other, images) in enumerate(study.others.items(), 11):
         write_pet_scan(
             images[-1], work / other, file_format=settings.file_format, study=study_seed, kind=other,
@@ -261,7 +273,6 @@ def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     from nmsynth.data.protocols import protocol_named
     from nmsynth.data.scan import bed_plan, scan_phantom
     from nmsynth.workflows.pet_subject import pet_subject
-    from nmsynth.workflows.scan_subject import scan_fractions
 
     subject = pet_subject(settings)
     protocol = protocol_named(settings.scanner)
@@ -281,7 +292,7 @@ def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     maps = _attenuation_maps(settings)
     study = scan_phantom(
         subject.render if anatomy is None else anatomy.render, reference=reference, z_range_mm=subject.z_range_mm,
-        fractions=scan_fractions(settings.count_fraction), seed=settings.seed,
+        fractions=scan_fractions(settings.count_fraction, further=settings.further_fractions), seed=settings.seed,
         also=settings.also, maps=maps, motion=subject.motion(settings.seed), progress=progress, **subject.habitus,
     )  # fmt: skip
     return _Scanned(study, subject, anatomy)

@@ -11,7 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.pet_subject import quality_phantom
-from nmsynth.workflows.scan_subject import WORN_JOINTS, ScanSubject, bone_lesions, of_patient, scan_fractions
+from nmsynth.workflows.scan_subject import (
+    WORN_JOINTS,
+    ScanSubject,
+    bone_lesions,
+    check_further,
+    of_patient,
+    scan_fractions,
+)
 from nmsynth.workflows.study_output import REFERENCE_FOLDER, SCHEMA_VERSION, describe_lesions, staged_output, write_json
 from nmsynth.workflows.thinning import ThinSettings, thin_series
 
@@ -77,6 +84,8 @@ class SimulatePlanarSettings(BaseModel):
     """From the body to the anterior collimator [mm]; the posterior one stands 50 mm below it, under the table."""
     count_fraction: float = Field(default=1.0, gt=0, le=1)
     """Counts of the scan over those of the protocol."""
+    further_fractions: tuple[float, ...] = ()
+    """Counts of further scans of the study, written as ``scan_1`` and so on, in NIfTI."""
     lesions: int | None = Field(default=None, ge=0, le=60)
     """Lesions in bone, for MDP only; drawn for a procedural patient when unset."""
     seed: int = Field(default=0, ge=0)
@@ -106,7 +115,8 @@ def simulate_planar(
         What is simulated; :class:`nmsynth.workflows.thinning.ThinSettings` to thin a measured series.
     output
         Folder for the scan: in DICOM its folder ``scan`` with one NM object, in NIfTI ``anterior.nii.gz`` and
-        ``posterior.nii.gz``, each an image of one slice as the camera sees it. The folder ``reference`` gets in NIfTI,
+        ``posterior.nii.gz``, each an image of one slice as the camera sees it, and at further fractions
+        ``scan_1_anterior.nii.gz`` and so on. The folder ``reference`` gets in NIfTI,
         for each view, ``full_count``, ``noise_free`` (T1), ``primaries``, ``activity`` (T0, Bq under each pixel),
         ``lesions`` and ``body``, such as ``noise_free_anterior.nii.gz``; and ``simulation.json``.
     overwrite
@@ -118,6 +128,7 @@ def simulate_planar(
     """
     if isinstance(settings, ThinSettings):
         return thin_series(settings, output, overwrite=overwrite, progress=progress)
+    check_further(settings.further_fractions, settings.file_format)
     with staged_output(Path(output), overwrite=overwrite) as work:
         study, scanned = scan_planar_study(settings, progress=part_of(progress, 0.0, 0.9))
         folder = work / REFERENCE_FOLDER
@@ -161,8 +172,8 @@ def scan_planar_study(
     study = study_of(settings)
     subject = _subject(settings, study)
     scanned = scan_planar(
-        subject.render, study=study, z_range_mm=subject.z_range_mm, fractions=scan_fractions(settings.count_fraction),
-        seed=settings.seed,
+        subject.render, study=study, z_range_mm=subject.z_range_mm,
+        fractions=scan_fractions(settings.count_fraction, further=settings.further_fractions), seed=settings.seed,
         progress=progress, **subject.habitus,
     )  # fmt: skip
     return study, scanned
@@ -260,13 +271,15 @@ def _write_scan(settings: SimulatePlanarSettings, study: PlanarStudy, scanned: S
     """Write the counts in the format asked for."""
     if settings.file_format == "nifti":
         _write_views(scanned.scans[-1], study.views, work)
+        for number in range(1, 1 + len(settings.further_fractions)):
+            _write_views(scanned.scans[number], study.views, work, prefix=f"scan_{number}_")
         return
     from datetime import datetime
 
     from nmsynth.io.dicom_nm_module import NmCamera
     from nmsynth.io.dicom_nm_new import NewSeries, Sweep, write_new_planar
 
-    of_study = settings.model_dump_json(exclude={"timestamp", "count_fraction", "file_format"})
+    of_study = settings.model_dump_json(exclude={"timestamp", "count_fraction", "further_fractions", "file_format"})
     study_seed = f"nmsynth simulate planar {of_study}"
     low, high = scanned.facts["z_range_mm"]
     shown = settings.imaged if settings.phantom == "whole-body" else settings.phantom

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from nmsynth.core.errors import InputError
 
 if TYPE_CHECKING:
     from nmsynth.physics.displacement import BodyMotion
@@ -78,15 +80,31 @@ def of_patient(
     )  # fmt: skip
 
 
-def scan_fractions(count_fraction: float, share: float = 1.0) -> tuple[float, ...]:
-    """Counts of the full scan, and of the scan asked for where it is another, over those of the study.
+def scan_fractions(count_fraction: float, share: float = 1.0, further: Sequence[float] = ()) -> tuple[float, ...]:
+    """Counts of the full scan, of further ones, and of the scan asked for where it is another, over those of the study.
 
     Examples
     --------
-    >>> scan_fractions(1.0), scan_fractions(0.25)
-    ((1.0,), (1.0, 0.25))
+    >>> scan_fractions(1.0), scan_fractions(0.25), scan_fractions(0.25, further=[0.5])
+    ((1.0,), (1.0, 0.25), (1.0, 0.5, 0.25))
     """
-    return (share,) if count_fraction == 1 else (share, share * count_fraction)
+    if count_fraction == 1 and not further:
+        return (share,)
+    return (share, *(share * fraction for fraction in further), share * count_fraction)
+
+
+def check_further(fractions: Sequence[float], file_format: str) -> None:
+    """Refuse further counts that no scan can have, or that are not written.
+
+    Raises
+    ------
+    InputError
+        If a fraction is impossible, or DICOM is asked for.
+    """
+    if not all(0 < fraction <= 1 for fraction in fractions):
+        raise InputError(f"Further fractions must lie above 0 and at most at 1; found {tuple(fractions)}.")
+    if fractions and file_format == "dicom":
+        raise InputError("Scans at further fractions are written as NIfTI; DICOM was asked for. Leave one out.")
 
 
 def shortened(z_range_mm: tuple[float, float], length_mm: float | None) -> tuple[float, float]:

@@ -51,6 +51,8 @@ class SimulateSpectSettings(BrainSettings):
     seconds_per_view: float = Field(default=20.0, gt=0)
     count_fraction: float = Field(default=1.0, gt=0, le=1)
     """Counts of the scan over those of the protocol."""
+    further_fractions: tuple[float, ...] = ()
+    """Counts of further scans of the study, written as ``scan_1`` and so on, in NIfTI."""
     n_iterations: int = Field(default=4, ge=1, le=50)
     n_subsets: int = Field(default=6, ge=1, le=60)
     attenuation_correction: bool = True
@@ -111,7 +113,7 @@ class SimulateSpectSettings(BrainSettings):
     @property
     def unused(self) -> set[str]:
         """Fields that are left out of records and UIDs while nothing is asked for by them."""
-        unused = {name for name in ("companions", "also") if not getattr(self, name)}
+        unused = {name for name in ("companions", "also", "further_fractions") if not getattr(self, name)}
         return unused if "sparse" in self.also else unused | {"sparse_factor"}
 
     @property

@@ -10,7 +10,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.anatomical_images import check_companions, companion_subject, write_companions
 from nmsynth.workflows.brain_subject import brain_regions_on
-from nmsynth.workflows.scan_subject import scan_fractions, shortened
+from nmsynth.workflows.scan_subject import check_further, scan_fractions, shortened
 from nmsynth.workflows.spect_settings import SimulateSpectSettings, study_of
 from nmsynth.workflows.spect_subject import check_subject, spect_subject
 from nmsynth.workflows.study_output import (
@@ -46,7 +46,8 @@ def simulate_spect(
         folders ``scan`` (RECON TOMO, Bq/mL) and ``projections`` (TOMO, counts). Its folder ``reference`` gets
         ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions``, ``organs``, of a heart
         ``segments``, of a brain ``regions``, with companions ``ct`` and ``mr``, and ``simulation.json``. Further images
-        of the same counts, ``uncorrected.nii.gz`` and ``sparse.nii.gz``, lie beside the scan.
+        of the same counts, ``uncorrected.nii.gz`` and ``sparse.nii.gz``, lie beside the scan, as do those at further
+        fractions.
     overwrite
         Whether an existing output is replaced.
 
@@ -57,6 +58,7 @@ def simulate_spect(
     from nmsynth.io.nifti import write_nifti
 
     check_companions(settings.companions)
+    check_further(settings.further_fractions, settings.file_format)
     inputs = (settings.activity, settings.mu, settings.labels)
     with staged_output(Path(output), overwrite=overwrite, inputs=inputs) as work:
         scanned = _scan(settings, progress=part_of(progress, 0.0, 0.9))
@@ -66,6 +68,8 @@ def simulate_spect(
         _write_scan(settings, study, work)
         for name, volume in study.others.items():
             write_nifti(volume, work / f"{name}.nii.gz")
+        for number in range(1, 1 + len(settings.further_fractions)):
+            write_nifti(study.scans[number], work / f"scan_{number}.nii.gz")
         for name in ("noise_free", "truth", "mu_map"):
             write_nifti(getattr(study, name), folder / f"{name}.nii.gz")
         write_nifti(study.scans[0], folder / "full_count.nii.gz")
@@ -174,7 +178,7 @@ def _scan(settings: SimulateSpectSettings, further: tuple[float, ...] = (), *, p
         study=replace(study, field_mm=subject.field_mm),
         z_range_mm=subject.z_range_mm,
         fractions=(
-            *scan_fractions(settings.count_fraction, subject.count_share),
+            *scan_fractions(settings.count_fraction, subject.count_share, settings.further_fractions),
             *(subject.count_share * fraction for fraction in further),
         ),
         seed=settings.seed, repeat=subject.repeat, motion=subject.motion(settings.seed), progress=progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,7 +176,9 @@ def _rows(plan: StudyPlan, work: Path) -> list[ManifestRow]:
     """
     from nmsynth.data.manifest import ManifestRow
 
-    fraction = float(plan.settings.get("count_fraction", 1.0))
+    fractions = [
+        float(f) for f in (plan.settings.get("count_fraction", 1.0), *plan.settings.get("further_fractions", ()))
+    ]
     root = work / "study"
     like = _sidecar_facts(next(iter(sorted(root.glob("reference/noise_free*.nii.gz"))), root))
     rows: list[ManifestRow] = []
@@ -189,7 +192,7 @@ def _rows(plan: StudyPlan, work: Path) -> list[ManifestRow]:
         if role in ("source", "target") and any((r.case, r.role, r.name) == (case, role, name) for r in rows):
             role = "reference"  # CT and MR stand beside a scan in DICOM and among what is known of it
         counts = of_scan and _ROLES.get(name) != "anatomy"
-        of = fraction if counts else 1.0 if name.startswith("full_count") else None
+        of = fractions[_number(name)] if counts else 1.0 if name.startswith("full_count") else None
         facts = _sidecar_facts(path) or (like if counts and is_image else {})
         rows.append(
             ManifestRow(
@@ -205,6 +208,12 @@ def _view(name: str) -> str:
     return next((view for view in _VIEWS if name == view or name.endswith(f"_{view}")), "")
 
 
+def _number(name: str) -> int:
+    """Number of a scan at a further fraction, such as of ``scan_2``; 0 for any other image."""
+    found = re.fullmatch(r"scan_(\d+)", name)
+    return int(found[1]) if found else 0
+
+
 def _images(root: Path) -> list[Path]:
     """Images of a study: NIfTI and NumPy files, and folders of DICOM files."""
     folders = [
@@ -217,6 +226,7 @@ def _images(root: Path) -> list[Path]:
 def _role(name: str, roles: Mapping[str, str], *, of_scan: bool, is_image: bool) -> str:
     """Role of an image by its name, which may end in its view; that of the recipe first."""
     plain = name.removesuffix(_view(name)).removesuffix("_")
+    plain = "scan" if _number(plain) else plain
     if plain in roles:
         return roles[plain]
     if not is_image or name == "projections":

@@ -16,6 +16,7 @@ from nmsynth.core.progress import Progress, silent
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.task_study import (
     TaskStudy,
+    at_counts,
     evaluate_task_study,
     plan_task_studies,
     simulate_task_study,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 SEED = 9000
 """Of the studies of proofs; those of datasets and of demonstrations are others."""
+COUNTS = "draws.count_fraction"
+"""Key of the recipe of studies at whose levels one study is scanned, and not several."""
 ABLATION = "without the idea"
 """Arm of the same network without what is special to the task."""
 
@@ -53,14 +56,13 @@ class ProofOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """One patient in one test at one level."""
+    """One patient in one test, at one level or at several counts."""
 
     options: ProofOptions
     plan: StudyPlan
     test: str
-    level: str
-    place: Path
-    """Of the result."""
+    levels: tuple[tuple[str, float | None, Path], ...]
+    """Name, counts where the study was scanned at several, and place of the result of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +183,17 @@ def prove_task(
     model, ablation = _identity(options.model), _identity(options.ablation)
     folder = scratch / task.name / f"{model['sha256'][:12]}-{ablation.get('sha256', '')[:12] or 'alone'}"
     jobs = _jobs(task, options, folder)
-    missing = [job for job in jobs if not job.place.is_file()]
+    missing = [job for job in jobs if not all(place.is_file() for _, _, place in job.levels)]
     folder.mkdir(parents=True, exist_ok=True)
     run_jobs(_prove_one, missing, workers=workers, stage="proving", done=len(jobs) - len(missing), progress=progress)
     levels = []
     wanted = {proof.heading: proof.wanted for proof in task.proof}
-    for test, level in dict.fromkeys((job.test, job.level) for job in jobs):
-        own = [job for job in jobs if (job.test, job.level) == (test, level)]
-        patients = [json.loads(job.place.read_text(encoding="utf-8"))["arms"] for job in own]
+    places: dict[tuple[str, str], list[Path]] = {}
+    for job in jobs:
+        for level, _, place in job.levels:
+            places.setdefault((job.test, level), []).append(place)
+    for (test, level), own in places.items():
+        patients = [json.loads(place.read_text(encoding="utf-8"))["arms"] for place in own]
         levels.append(LevelProof(test, level, summarise_proof(patients, wanted), len(patients)))
     return TaskProof(task, model, ablation, tuple(levels), task.baselines)
 
@@ -204,17 +209,28 @@ def _identity(model: str) -> dict[str, str]:
 
 
 def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
-    """All patients in all tests at all levels; one patient is the same at every level."""
+    """All patients in all tests at all levels; one is the same at every level, and scanned once for all counts."""
     jobs = []
     for test in task.tests:
-        for value, label in task.levels.labelled() if task.levels else [(None, "")]:
-            level = {task.levels.key: [value]} if task.levels else {}
-            plans = plan_task_studies(task, options.n_subjects, SEED, {**test.changes, **level})
-            for plan in plans:
+        for changes, levels in _levels_of(task):
+            for plan in plan_task_studies(task, options.n_subjects, SEED, {**test.changes, **changes}):
                 settings = json.dumps(plan.settings, sort_keys=True).encode()
-                name = f"{plan.case_id}-{hashlib.sha256(settings).hexdigest()[:12]}.json"
-                jobs.append(_Job(options, plan, test.name, label, folder / name))
+                name = f"{plan.case_id}-{hashlib.sha256(settings).hexdigest()[:12]}"
+                places = tuple((label, counts, folder / f"{name}-{k}.json") for k, (label, counts) in enumerate(levels))
+                jobs.append(_Job(options, plan, test.name, places))
     return jobs
+
+
+def _levels_of(task: TaskSpec) -> list[tuple[dict[str, Any], list[tuple[str, float | None]]]]:
+    """What is simulated for the levels of a task: changes of its studies, and the levels that one of them shows."""
+    if task.levels is None:
+        return [({}, [("", None)])]
+    labelled = task.levels.labelled()
+    if task.levels.key != COUNTS:
+        return [({task.levels.key: [value]}, [(label, None)]) for value, label in labelled]
+    (first, _), *others = labelled
+    changes = {COUNTS: [first], "settings.further_fractions": [value for value, _ in others]}
+    return [(changes, [(label, value) for value, label in labelled])]
 
 
 def _prove_one(job: _Job) -> None:
@@ -222,11 +238,15 @@ def _prove_one(job: _Job) -> None:
     task = load_task(job.options.task)
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        cases = [_measure(job, case, work) for case in simulate_task_study(task, job.plan, work)]
-    result = {"schema_version": SCHEMA_VERSION, "case": job.plan.case_id, "arms": _mean_over(cases)}
-    temporary = job.place.with_suffix(".partial")
-    temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    temporary.rename(job.place)
+        studies = simulate_task_study(task, job.plan, work)
+        for number, (_, counts, place) in enumerate(job.levels):
+            folder = work / f"level-{number}"
+            folder.mkdir()
+            cases = [_measure(job, at_counts(study, counts), folder) for study in studies]
+            result = {"schema_version": SCHEMA_VERSION, "case": job.plan.case_id, "arms": _mean_over(cases)}
+            temporary = place.with_suffix(".partial")
+            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            temporary.rename(place)
 
 
 def _measure(job: _Job, case: TaskStudy, work: Path) -> dict[str, dict[str, float | None]]:

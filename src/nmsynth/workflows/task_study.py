@@ -80,6 +80,14 @@ def simulate_task_study(task: TaskSpec, plan: StudyPlan, folder: Path) -> list[T
     return studies
 
 
+def at_counts(study: TaskStudy, fraction: float | None) -> TaskStudy:
+    """The study with the scan of these counts alone, of one that was scanned at several; as it is for ``None``."""
+    if fraction is None:
+        return study
+    rows = tuple(r for r in study.rows if r.role != "source" or r.count_fraction in (None, fraction))
+    return replace(study, rows=rows)
+
+
 def synthesize_task_study(study: TaskStudy, model: str, output: Path) -> tuple[Synthesis, Volume]:
     """Synthesis from the sources that a model takes, written to a NIfTI file, and the first of them."""
     from nmsynth.io import read
