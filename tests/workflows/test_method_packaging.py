@@ -28,6 +28,7 @@ def package(tmp_path):
 def test_the_text_is_that_of_the_data_it_speaks_of(package):
     card = package(on_own_data=True)
     assert card.licence == "Apache-2.0"
+    assert card.task == "lowcount-pet"
     assert {source.use for source in card.data} == {"train"}
     assert [tracer.name for tracer in card.envelope.tracers] == ["FDG"]
     assert card.envelope.minimum_grid == (8, 32, 32)
@@ -37,6 +38,7 @@ def test_the_text_is_that_of_the_data_it_speaks_of(package):
 def test_of_other_data_nothing_is_claimed(package):
     card = package()
     assert card.licence == "as the data it was trained on"
+    assert card.task == make_plan().task
     assert not card.data
     assert card.failures == ("It is small.",)
     assert card.envelope.any_tracer

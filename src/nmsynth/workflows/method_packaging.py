@@ -57,7 +57,7 @@ def write_method_package(
         {
             "name": name,
             "version": "0.1.0",
-            "task": plan.task,
+            "task": recipe.card if text else plan.task,
             "summary": recipe.title or f"{recipe.method.name} for {plan.task}, trained on a dataset of its user",
             "licence": "as the data it was trained on",
             "method": recipe.method,
