@@ -7,6 +7,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import ConditionPlan, ImagePlan, Plan
 from nmsynth.core.units import Unit
+from nmsynth.models.method import regression_loss
 from nmsynth.models.methods import METHODS, MethodSpec, build_method
 from tests.models.method_training import answer, relative_error, tiny_batch, train_method
 
@@ -114,3 +115,14 @@ def test_what_is_no_network_is_refused(name, arguments, message):
 def test_what_is_no_family_is_refused(name, arguments, message):
     with pytest.raises(InputError, match=message):
         build_method(MethodSpec(name=name, arguments=arguments), make_plan())
+
+
+def test_the_loss_of_counts_is_least_at_the_mean_and_weighs_by_what_is_expected():
+    targets = torch.tensor([1.0, 2.0, 9.0])
+    answer = torch.full((3,), 4.0, requires_grad=True)
+    regression_loss(answer, targets, torch.ones(3), kind="counts").backward()
+    assert float(answer.grad.sum()) == pytest.approx(0.0, abs=1e-6)  # of targets that fit alike, the mean
+    bright, faint = (
+        regression_loss(torch.tensor([v]), torch.tensor([0.9 * v]), torch.ones(1), kind="counts") for v in (10.0, 1.0)
+    )
+    assert float(bright) == pytest.approx(10 * float(faint), rel=0.06)  # not the hundredfold of squares

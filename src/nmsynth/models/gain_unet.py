@@ -46,7 +46,7 @@ class GainUNet(Regression):
     n_blocks
         Residual blocks a level.
     loss
-        ``auto``, ``l1``, ``l2`` or ``huber``; see :func:`nmsynth.models.method.chosen_loss`.
+        ``auto``, ``l1``, ``l2``, ``huber`` or ``counts``; see :func:`nmsynth.models.method.chosen_loss`.
 
     Raises
     ------

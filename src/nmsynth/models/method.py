@@ -137,6 +137,10 @@ class Method(nn.Module):
         return source[:, centre : centre + 1]
 
 
+COUNTS_FLOOR = 0.05
+"""Added to what the loss ``counts`` divides by, normalised: where there is next to nothing, no noise is told."""
+
+
 def weighted_mean(error: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Mean of an error where it counts; shapes alike."""
     return (error * weight).sum() / weight.sum().clamp_min(1.0)
@@ -145,8 +149,15 @@ def weighted_mean(error: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 def regression_loss(
     prediction: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, *, kind: str = "l1"
 ) -> torch.Tensor:
-    """Weighted mean absolute (``l1``), squared (``l2``) or Huber (``huber``, from 1 on linear) error."""
-    if kind == "l1":
+    """Weighted mean absolute (``l1``), squared (``l2``), Huber (``huber``, from 1 on linear) or ``counts`` error.
+
+    ``counts`` divides the square by what is predicted, as the variance of counts is their mean; no gradient goes through
+    the divisor, so that the least error is still at the mean of what fits the source.
+    """
+    if kind == "counts":
+        expected = prediction.detach().clamp_min(0.0) + COUNTS_FLOOR
+        error = (prediction - target).square() / expected
+    elif kind == "l1":
         error = (prediction - target).abs()
     elif kind == "l2":
         error = (prediction - target).square()
@@ -160,7 +171,8 @@ def chosen_loss(loss: str, setting: MethodSetting) -> str:
 
     The squared error is least for the mean of what fits the source, the absolute error for its median. Noise of a
     reconstruction is skewed: its median lies below its mean, so that an activity learned by ``l1`` is too low. Between
-    modalities, where the target's range is wide and its outliers cannot be known, the median is the better answer.
+    modalities, where the target's range is wide and its outliers cannot be known, the median is the better answer. The
+    squared error is that of the brightest organs, whose noise is the largest; ``counts`` weighs all by their own noise.
     """
     return ("l2" if setting.residual else "l1") if loss == "auto" else loss
 
@@ -175,7 +187,7 @@ class Regression(Method):
     network
         Takes ``(source, condition)``, or one tensor with the conditions as constant channels where ``plain``.
     loss
-        ``l1``, ``l2``, ``huber`` or ``auto``; see :func:`chosen_loss`.
+        ``l1``, ``l2``, ``huber``, ``counts`` or ``auto``; see :func:`chosen_loss`.
     plain
         Whether the network is any ``torch.nn.Module`` of one argument.
     emphasis, above

@@ -286,7 +286,7 @@ class ResidualUNet(Regression):
     n_blocks
         Residual blocks a level.
     loss
-        ``auto``, ``l1``, ``l2`` or ``huber``; see :func:`nmsynth.models.method.chosen_loss`.
+        ``auto``, ``l1``, ``l2``, ``huber`` or ``counts``; see :func:`nmsynth.models.method.chosen_loss`.
     emphasis, above
         What voxels count more whose target lies above a value; see :class:`nmsynth.models.method.Regression`.
     """
