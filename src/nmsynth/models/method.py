@@ -151,8 +151,8 @@ def regression_loss(
 ) -> torch.Tensor:
     """Weighted mean absolute (``l1``), squared (``l2``), Huber (``huber``, from 1 on linear) or ``counts`` error.
 
-    ``counts`` divides the square by what is predicted, as the variance of counts is their mean; no gradient goes through
-    the divisor, so that the least error is still at the mean of what fits the source.
+    ``counts`` divides the square by what is predicted, as the variance of counts is their mean; no gradient goes
+    through the divisor, so that the least error is still at the mean of what fits the source.
     """
     if kind == "counts":
         expected = prediction.detach().clamp_min(0.0) + COUNTS_FLOOR
