@@ -119,7 +119,7 @@ def sparse_product(matrix: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
     n_at_once = max(8, CACHED_BYTES // (n_rows * planes.element_size()))
     if planes.device.type != "cpu" or n_planes <= n_at_once:
         return matrix @ planes
-    return torch.cat([matrix @ part.contiguous() for part in planes.split(n_at_once, dim=1)], dim=1)
+    return torch.cat([matrix @ part.contiguous() for part in torch.split(planes, n_at_once, dim=1)], dim=1)
 
 
 class SliceProjector(LinearOperator):

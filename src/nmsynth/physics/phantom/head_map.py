@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -125,10 +126,11 @@ class _Drawing:
         self.s, self.a, self.r = bent
         self.labels: Labels = np.zeros(self.s.shape, np.int32)
 
-    def box(self, low: Sequence[float], high: Sequence[float]) -> tuple[slice, slice, slice]:
+    def box(self, low: npt.ArrayLike, high: npt.ArrayLike) -> tuple[slice, slice, slice]:
         """Voxels that may lie between two corners given as (right, anterior, superior) [mm]."""
         parts = []
-        for axis, near, far in zip(self.axes, tuple(low)[::-1], tuple(high)[::-1], strict=True):
+        corners = zip(np.asarray(low)[::-1].tolist(), np.asarray(high)[::-1].tolist(), strict=True)
+        for axis, (near, far) in zip(self.axes, corners, strict=True):
             inside = np.flatnonzero((axis >= 1.1 * min(near, 0) + 0.9 * max(near, 0) - _MARGIN_MM)
                                     & (axis <= 1.1 * max(far, 0) + 0.9 * min(far, 0) + _MARGIN_MM))  # fmt: skip
             parts.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0))
