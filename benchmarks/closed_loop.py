@@ -105,7 +105,8 @@ def close(plan: StudyPlan, work: Path, model: str) -> dict[str, Any]:
     simulate_pet(settings.model_copy(update={"attenuation": maps}), loop)
     reference = read(loop / "true.nii.gz")
     organs = organs_of(loop, reference)
-    arms = {name: read(loop / f"{name}.nii.gz") for name in ("water", "uncorrected", *(("synthetic",) * is_map))}
+    reconstructed = [name for name in maps if name != "true"]
+    arms = {name: read(loop / f"{name}.nii.gz") for name in (*reconstructed, "uncorrected")}
     if not is_map:
         arms["synthetic"] = read(synthetic)  # from counts of this seed, so from the very ones of the loop
     return {"case": plan.case_id, "arms": {name: errors_of(image, reference, organs) for name, image in arms.items()}}

@@ -30,6 +30,7 @@ from nmsynth.workflows.task_study import (
     TaskStudy,
     at_counts,
     evaluate_task_study,
+    numbers_of,
     simulate_task_study,
     synthesize_task_study,
 )
@@ -90,11 +91,7 @@ def measured(study: TaskStudy, models: dict[str, Path], guide: str, work: Path) 
         arms[arm] = synthesis.image
     if source is None:
         raise SystemExit("Nothing was synthesised.")
-    metrics = evaluate_task_study(study, arms, source)
-    return {
-        arm: {p.heading: metrics.value(p.measure, mask=p.mask, arm=arm) for p in study.task.proof}
-        for arm in metrics.arms
-    }
+    return numbers_of(study.task, evaluate_task_study(study, arms, source))
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ class StudyRecipe(BaseModel):
     draws: dict[str, tuple[Any, ...]] = {}
     """Values of which one is drawn for each subject, all alike."""
     choices: tuple[dict[str, Any], ...] = ()
-    """Settings that go together, of which one set is drawn for each subject, before any draw of its own."""
+    """Settings that go together, of which one set is drawn for each subject; draws of the same name win."""
     roles: dict[str, Role] = {}
     """Role of an image by its name where it is not the usual one, such as ``{"mr": "source", "scan": "reference"}``."""
 

@@ -18,6 +18,7 @@ from nmsynth.workflows.task_study import (
     TaskStudy,
     at_counts,
     evaluate_task_study,
+    numbers_of,
     plan_task_studies,
     simulate_task_study,
     synthesize_task_study,
@@ -259,10 +260,7 @@ def _measure(job: _Job, case: TaskStudy, work: Path) -> dict[str, dict[str, floa
         arms[ABLATION] = other.image
     if options.run is not None:
         arms |= {name: _baseline(options.run, name, case, work) for name in task.baselines}
-    metrics = evaluate_task_study(case, arms, source)
-    return {
-        arm: {p.heading: metrics.value(p.measure, mask=p.mask, arm=arm) for p in task.proof} for arm in metrics.arms
-    }
+    return numbers_of(task, evaluate_task_study(case, arms, source))
 
 
 def _mean_over(cases: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:

@@ -136,6 +136,13 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
     )
 
 
+def numbers_of(task: TaskSpec, metrics: Metrics) -> dict[str, dict[str, float | None]]:
+    """Numbers that judge a task, by arm and heading; ``None`` where one is not defined."""
+    return {
+        arm: {p.heading: metrics.value(p.measure, mask=p.mask, arm=arm) for p in task.proof} for arm in metrics.arms
+    }
+
+
 def of_one_calibration(image: Volume, target: Volume) -> Volume:
     """An image without a unit that comes from the counts of the target by the same calibration, in the target's unit.
 

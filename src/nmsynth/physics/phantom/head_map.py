@@ -136,19 +136,16 @@ class _Drawing:
             parts.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0))
         return parts[0], parts[1], parts[2]
 
-    def ellipsoid(self, centre: Place, radii: Place, *, yaw: float = 0.0, pitch: float = 0.0) -> Mask:
-        """Voxels of an ellipsoid, turned about the superior axis and then about the one to the right [degrees]."""
+    def ellipsoid(self, centre: Place, radii: Place, *, yaw: float = 0.0) -> Mask:
+        """Voxels of an ellipsoid, turned about the superior axis [degrees]."""
         mask = np.zeros(self.labels.shape, np.bool_)
-        reach = max(radii) if yaw or pitch else radii
+        reach = max(radii) if yaw else radii
         low, high = np.subtract(centre, reach), np.add(centre, reach)
         box = self.box(low, high)
         r, a, s = self.r[box] - centre[0], self.a[box] - centre[1], self.s[box] - centre[2]
         if yaw:
             c, d = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
             r, a = c * r + d * a, c * a - d * r
-        if pitch:
-            c, d = np.cos(np.radians(pitch)), np.sin(np.radians(pitch))
-            a, s = c * a + d * s, c * s - d * a
         mask[box] = (r / radii[0]) ** 2 + (a / radii[1]) ** 2 + (s / radii[2]) ** 2 < 1
         return mask
 
@@ -172,10 +169,8 @@ class _Drawing:
         found: FloatArray = ndimage.distance_transform_edt(mask).astype(np.float32) * np.float32(self.spacing_mm)
         return found
 
-    def paint(self, mask: Mask, label: int, *, only: Sequence[int] = ()) -> None:
-        """Give voxels a label, where they have one of some others."""
-        if only:
-            mask = mask & np.isin(self.labels, only)
+    def paint(self, mask: Mask, label: int) -> None:
+        """Give voxels a label."""
         self.labels[mask] = label
 
 
@@ -315,7 +310,7 @@ def _below_the_tentorium(drawing: _Drawing) -> None:
         core |= drawing.tube([(d * 17, -47, -30), (d * 32, -63, -36)], [8.5, 4.5])
         core |= drawing.tube([(d * 15, -51, -30), (d * 14, -71, -28)], [7.5, 4.0])
         free = of_side & np.isin(drawing.labels, (_CSF, 2, 41, 3, 42))
-        drawing.labels[whole & free & (np.isin(drawing.labels, (_CSF,)) | (drawing.s < -14))] = (8, 47)[which]
+        drawing.labels[whole & free & ((drawing.labels == _CSF) | (drawing.s < -14))] = (8, 47)[which]
         drawing.labels[core & of_side & np.isin(drawing.labels, (8, 47))] = (7, 46)[which]
         drawing.labels[drawing.tube([(d * 8, -34, -31), (d * 17, -46, -31)], 6.0) & of_side] = (7, 46)[which]
     stem = drawing.tube([(0, -24, -9), (0, -28, -20)], [11.0, 12.0])
