@@ -20,6 +20,7 @@ from nmsynth.inference.method_predictor import PredictionSettings, predict_metho
 from nmsynth.io.nifti import write_nifti
 from nmsynth.models.envelope import Tracer
 from nmsynth.models.methods import METHODS, MethodSpec, build_method, load_shipped, shipped_state
+from nmsynth.physics.phantom.brain_tracers import brain_tracer_named
 from nmsynth.physics.phantom.tracers import tracer_named
 from nmsynth.workflows.card_text import read_card_text
 from nmsynth.workflows.method_recipes import (
@@ -58,29 +59,30 @@ NAMES = {None: "FDG", "SESTAMIBI": "SESTAMIBI-STRESS"}
 """Tracer of a PET that names none, and of a heart."""
 
 
-def _image(modality: str, shape: tuple[int, int, int], seed: int) -> Volume:
+def _image(modality: str, shape: tuple[int, int, int], seed: int, unit: Unit | None = None) -> Volume:
     """A warm cube in a random background, in the range of its unit."""
     array = np.random.default_rng(seed).random(shape).astype(np.float32)
     inner = tuple(slice(n // 4, n - n // 4) if n > 1 else slice(None) for n in shape)
     array[inner] += 2.0
     scale = {"CT": 300.0, "MR": 100.0, "NM": 20.0}.get(modality, 1.0)
     affine = np.diag([4.0, 4.0, 4.0, 1.0])[[2, 1, 0, 3]]  # (z, y, x) to (left, posterior, superior)
-    return Volume(array=scale * array, affine=affine, unit=UNITS[modality], modality=modality)
+    return Volume(array=scale * array, affine=affine, unit=unit or UNITS[modality], modality=modality)
 
 
-def _dataset(folder: Path, source: str, target: str, kind: str, *, told: bool) -> Path:
-    """Two cases, one for training and one for validation, each with a lesion."""
+def _dataset(folder: Path, source: str, target: str, kind: str, *, told: bool, unitless: bool = False) -> Path:
+    """Two cases, one for training and one for validation, each with a lesion; the source in no unit where asked for."""
     rows = []
+    units = {"source": Unit.RELATIVE if unitless else UNITS[source], "target": UNITS[target]}
     for number, split in enumerate(("train", "validation")):
         case = f"c{number}"
         facts = (("source_tracer", TRACERS[number]), ("target_tracer", TRACERS[1 - number])) if told else ()
         for k, (role, modality) in enumerate((("source", source), ("target", target))):
             path = folder / case / f"{role}.nii.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_nifti(_image(modality, SHAPES[kind], 10 * number + k), path)
+            write_nifti(_image(modality, SHAPES[kind], 10 * number + k, units[role]), path)
             rows.append(
                 ManifestRow(
-                    case, case, split, role, role, f"{case}/{path.name}", None, modality, UNITS[modality].value, facts
+                    case, case, split, role, role, f"{case}/{path.name}", None, modality, units[role].value, facts
                 )
             )
         lesion = np.zeros(SHAPES[kind], dtype=np.float32)
@@ -93,11 +95,12 @@ def _dataset(folder: Path, source: str, target: str, kind: str, *, told: bool) -
 
 
 @cache
-def _prepared(source: str, target: str, kind: str, told: bool):
+def _prepared(source: str, target: str, kind: str, told: bool, alike: bool):
     """Plan and prepared cases of a pair of modalities; layers are held in memory."""
     with TemporaryDirectory() as temporary:
-        folder = _dataset(Path(temporary) / "data", source, target, kind, told=told)
+        folder = _dataset(Path(temporary) / "data", source, target, kind, told=told, unitless=alike)
         tiny = {**TINY, "patch": [1, 32, 32]} if kind == "planar" else TINY
+        tiny = {**tiny, "same_calibration": True} if alike else tiny
         plan = plan_dataset(folder, device="cpu", overrides=tiny)
         cases = prepare_dataset(folder, plan, Path(temporary) / "prepared", workers=1)
         held = [PreparedCase(c.case_id, c.subject, c.split, np.array(c.layers), c.levels, c.record) for c in cases]
@@ -106,9 +109,11 @@ def _prepared(source: str, target: str, kind: str, told: bool):
 
 def _pair_of(name: str):
     """Plan and cases that a recipe is tried on."""
-    data = load_method_recipe(name).data
+    recipe = load_method_recipe(name)
+    data = recipe.data
     kind = "planar" if data.simulate == "bone-planar" else "volume"
-    return _prepared(data.sources[0], data.target, kind, name == "multi-tracer-cyclegan")
+    alike = recipe.plan.get("same_calibration", False)
+    return _prepared(data.sources[0], data.target, kind, name == "multi-tracer-cyclegan", alike)
 
 
 def test_the_published_methods_of_the_review_are_there():
@@ -153,7 +158,8 @@ def test_the_card_takes_the_tracers_that_are_simulated(name):
     known = [Tracer.model_validate(tracer) for tracer in read_card_text(name)["envelope"]["tracers"]]
     for study in plan_studies(load_study_recipe(recipe.data.simulate), 20, 0):
         named = study.settings["tracer"]
-        stated = tracer_named(NAMES.get(named, named))
+        find = brain_tracer_named if study.settings.get("phantom") == "brain" else tracer_named
+        stated = find(NAMES.get(named, named))
         assert any(tracer.matches(stated.radionuclide, stated.agent) for tracer in known)
 
 
