@@ -2,7 +2,7 @@
 
 Run as ``python -m benchmarks.league_table OUT/table.json docs/league.md``: what stands between the marks
 ``<!-- table NAME -->`` and ``<!-- end of table -->`` is replaced, NAME being that of the suite. Without a page the
-table is printed.
+table is printed. ``--short`` makes the one table of the README: families by tasks, the score alone.
 """
 
 from __future__ import annotations
@@ -63,6 +63,30 @@ def _task(task: Mapping[str, Any], rows: list[Mapping[str, Any]], table: Mapping
     return "\n".join(lines)
 
 
+def short(table: Mapping[str, Any]) -> str:
+    """One table of all families: the score on each task, and the paired difference to its best baseline."""
+    tasks = [t for t in table["tasks"] if any(r["task"] == t["name"] and r["to_baseline"] for r in table["rows"])]
+    found = {(r["task"], r["method"]): r for r in table["rows"] if r["kind"] == "model" and r["to_baseline"]}
+    methods = list(dict.fromkeys(method for _, method in found))
+    head, notes = ["family"], []
+    for task in tasks:
+        label, unit = table["measures"][task["score"]]["label"], (task["unit"] or "").partition(" [")[0]
+        rival = next(r["to_baseline"]["to"] for (name, _), r in found.items() if name == task["name"])
+        head += [f"{task['name']}: {label} [{unit}]", f"minus {rival}"]
+        notes.append(
+            f"{task['name']}: {task['n_patients']} patients, {task['n_runs']} of {task['n_runs_planned']} runs done"
+        )
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for method in methods:
+        cells = [method]
+        for task in tasks:
+            row = found.get((task["name"], method))
+            mark = "" if row is None or row["converged"] else " †"
+            cells += [_cell(row and row["metrics"][task["score"]]) + mark, _cell(row and row["to_baseline"])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + f"\n\n{'; '.join(notes)}. † still improving when its time was over."
+
+
 def _cell(found: Mapping[str, Any] | None) -> str:
     """A value with its interval."""
     if found is None:
@@ -84,9 +108,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", type=Path)
     parser.add_argument("page", type=Path, nargs="?")
+    parser.add_argument("--short", action="store_true", help="families by tasks, the score alone")
     given = parser.parse_args()
     table = json.loads(given.table.read_text(encoding="utf-8"))
-    text = markdown(table)
+    text = short(table) if given.short else markdown(table)
     if given.page is None:
         print(text)
         return

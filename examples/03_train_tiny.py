@@ -22,14 +22,16 @@ TINY = {
     "simulation.grids": [96],
     "simulation.planes": 16,
     "simulation.validation_share": 0.4,
-    "optimisation.steps": 40,
+    "optimisation.steps": 20,
     "optimisation.batch": 2,
     "optimisation.patch": [8, 32, 32],
     "optimisation.warmup": 5,
-    "optimisation.validate_every": 20,
+    "optimisation.validate_every": 10,
     "optimisation.precision": "fp32",
     "refinements": [],
     "calibration.patients": 1,
+    "calibration.count_fractions": [0.1],
+    "calibration.false_structures_per_100_slices": {"low": [16.0], "standard": [4.0], "high": [1.0]},
 }
 """Values of the recipe that make it small."""
 

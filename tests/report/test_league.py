@@ -1,7 +1,7 @@
 import json
 
 import numpy as np
-from benchmarks.league_table import END, insert, markdown
+from benchmarks.league_table import END, insert, markdown, short
 
 from nmsynth.evaluation.league_table import league_table
 from nmsynth.report.league import write_league_page
@@ -63,3 +63,12 @@ def test_markdown_goes_between_its_marks():
     assert "old" not in page
     assert page.startswith("before")
     assert page.endswith("after")
+
+
+def test_short_table_has_families_by_tasks_and_marks_what_had_not_converged():
+    lines = short(ranked_table()).splitlines()
+    assert lines[0] == "| family | ct-pet: MAE [SUVbw] | minus tissue-lookup |"
+    assert lines[2].startswith("| unet | 0.500 (")
+    assert "†" not in lines[2]
+    assert " † | −0.175 (" in lines[3]
+    assert lines[-1].startswith("ct-pet: 4 patients, 3 of 3 runs done.")

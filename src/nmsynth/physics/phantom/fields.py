@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from nmsynth.physics.phantom.grid import FloatArray
 
@@ -61,7 +62,6 @@ class SmoothField:
 
     def at(self, z: NDArray[np.floating], y: NDArray[np.floating], x: NDArray[np.floating]) -> FloatArray:
         """Values at scattered points [mm], shape ``(n,)``."""
-        (iz, wz), (iy, wy), (ix, wx) = self._locate(z), self._locate(y), self._locate(x)
-        block = self.lattice[iz[:, :, None, None], iy[:, None, :, None], ix[:, None, None, :]]
-        values: FloatArray = np.einsum("nabc,na,nb,nc->n", block, wz, wy, wx).astype(np.float32)
+        position = np.stack([z, y, x]).astype(np.float64) / self.pitch_mm
+        values: FloatArray = ndimage.map_coordinates(self.lattice, position, order=3, mode="grid-wrap", prefilter=False)
         return values
