@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("unet", "cvae", "pix2pix", "cyclegan", "cascade", "anchored", "swin", "ddpm", "ldm", "flow")
+FAMILIES = ("unet", "cvae", "pix2pix", "cyclegan", "cascade", "anchored", "gain", "swin", "ddpm", "ldm", "flow")
 SETTINGS = {
     "patch": "[16,32,32]",
     "channels": "[8,16,32]",

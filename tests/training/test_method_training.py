@@ -17,7 +17,7 @@ from tests.training.methods import TWO_GROUPS, tiny_case, tiny_cases, tiny_plan
 
 pytest.importorskip("lightning")
 
-from nmsynth.models.methods import MethodSpec, build_method
+from nmsynth.models.methods import METHODS, MethodSpec, build_method
 from nmsynth.training import keeper
 from nmsynth.training.method_trainer import TrainingOptions, train_method
 
@@ -173,6 +173,14 @@ def test_same_plan_trains_the_same_weights_and_another_seed_others(tmp_path):
     other = tiny_plan(schedule={"seed": 2})
     c = train_method(UNET, other, *tiny_cases(), tmp_path / "c", options=options())
     assert not alike(a.state_dict(), c.state_dict())
+
+
+@pytest.mark.parametrize("family", sorted(METHODS))
+def test_every_family_trains_a_step_on_volumes(family, tmp_path):
+    plan = tiny_plan(patch=(8, 16, 16), channels=(4, 8), schedule={"steps": 2, "validate_every": 1})
+    training, held = ([tiny_case(k, split=s, shape=(8, 16, 16))] for k, s in ((1, "train"), (2, "validation")))
+    trained = train_method(MethodSpec(name=family), plan, training, held, tmp_path, options=options())
+    assert all(torch.isfinite(p).all() for p in trained.parameters())
 
 
 def test_slices_with_context_and_half_precision_train(tmp_path):
