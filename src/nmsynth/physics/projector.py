@@ -114,7 +114,7 @@ def to_torch(matrix: scipy.sparse.csr_matrix) -> torch.Tensor:
 
 
 def sparse_product(matrix: torch.Tensor, planes: torch.Tensor) -> torch.Tensor:
-    """``matrix @ planes``, on a CPU a few at a time, so that what is gathered stays in the cache; the same to rounding."""
+    """``matrix @ planes``; on a CPU a few planes at a time, so that what is gathered stays in the cache."""
     n_rows, n_planes = planes.shape
     n_at_once = max(8, CACHED_BYTES // (n_rows * planes.element_size()))
     if planes.device.type != "cpu" or n_planes <= n_at_once:
