@@ -34,18 +34,16 @@ def markdown(table: Mapping[str, Any]) -> str:
 
 def _task(task: Mapping[str, Any], rows: list[Mapping[str, Any]], table: Mapping[str, Any]) -> str:
     """One table with its heading and what it says of regions."""
-    unit = (task["unit"] or "").partition(" [")[0]
     found = {name for row in rows for name, value in row["metrics"].items() if value is not None}
     names = [n for n in dict.fromkeys((task["score"], *FIRST_COLUMNS, *LAST_COLUMNS)) if n in found]
     labels = [table["measures"][n]["label"] for n in names]
     aims = "; ".join(f"aim {table['measures'][n]['label']} {number(v)}" for n, v in task["aims"].items())
     head = ["method", "rank", *labels, "to the best baseline", "converged", "CPU min", "parameters"]
-    lines = [
-        f"**{task['title'] or task['name']}** ({unit}, {task['n_patients']} patients, {task['n_runs']} of "
-        f"{task['n_runs_planned']} runs{', ' + aims if aims else ''})\n",
-        "| " + " | ".join(head) + " |",
-        "|" + "---|" * len(head),
-    ]
+    heading = (
+        f"**{task['title'] or task['name']}** ({_unit(task)}, {task['n_patients']} patients, {task['n_runs']} of "
+        f"{task['n_runs_planned']} runs{', ' + aims if aims else ''})\n"
+    )
+    lines = []
     for row in rows:
         converged = {True: "yes", False: "no", None: "–"}[row["converged"]]
         cells = [
@@ -57,10 +55,9 @@ def _task(task: Mapping[str, Any], rows: list[Mapping[str, Any]], table: Mapping
             number(row["cpu_minutes"]),
             number(row["parameters"]) if row["parameters"] else "–",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    if task["region_verdict"] and table["ranked"]:
-        lines.append("\n" + task["region_verdict"])
-    return "\n".join(lines)
+        lines.append(cells)
+    verdict = "\n\n" + task["region_verdict"] if task["region_verdict"] and table["ranked"] else ""
+    return f"{heading}\n{_piped(head, lines)}{verdict}"
 
 
 def short(table: Mapping[str, Any]) -> str:
@@ -70,21 +67,32 @@ def short(table: Mapping[str, Any]) -> str:
     methods = list(dict.fromkeys(method for _, method in found))
     head, notes = ["family"], []
     for task in tasks:
-        label, unit = table["measures"][task["score"]]["label"], (task["unit"] or "").partition(" [")[0]
+        label = table["measures"][task["score"]]["label"]
         rival = next(r["to_baseline"]["to"] for (name, _), r in found.items() if name == task["name"])
-        head += [f"{task['name']}: {label} [{unit}]", f"minus {rival}"]
+        head += [f"{task['name']}: {label} [{_unit(task)}]", f"minus {rival}"]
         notes.append(
             f"{task['name']}: {task['n_patients']} patients, {task['n_runs']} of {task['n_runs_planned']} runs done"
         )
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines = []
     for method in methods:
         cells = [method]
         for task in tasks:
             row = found.get((task["name"], method))
             mark = "" if row is None or row["converged"] else " †"
             cells += [_cell(row and row["metrics"][task["score"]]) + mark, _cell(row and row["to_baseline"])]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + f"\n\n{'; '.join(notes)}. † still improving when its time was over."
+        lines.append(cells)
+    return f"{_piped(head, lines)}\n\n{'; '.join(notes)}. † still improving when its time was over."
+
+
+def _unit(task: Mapping[str, Any]) -> str:
+    """Unit of a task without its symbol."""
+    return str(task["unit"] or "").partition(" [")[0]
+
+
+def _piped(head: list[str], lines: list[list[str]]) -> str:
+    """A table in Markdown."""
+    rows = ["| " + " | ".join(cells) + " |" for cells in (head, *lines)]
+    return "\n".join([rows[0], "|" + "---|" * len(head), *rows[1:]])
 
 
 def _cell(found: Mapping[str, Any] | None) -> str:

@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-FAMILIES = ("unet", "cvae", "pix2pix", "cyclegan", "cascade", "anchored", "gain", "swin", "ddpm", "ldm", "flow")
+from nmsynth.models.methods import METHODS
+
 SETTINGS = {
     "patch": "[16,32,32]",
     "channels": "[8,16,32]",
@@ -121,7 +122,7 @@ def main() -> None:
     """Compare every family on every dataset."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", action="append", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--families", nargs="+", default=FAMILIES)
+    parser.add_argument("--families", nargs="+", default=tuple(METHODS))
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     rng = np.random.default_rng()

@@ -111,6 +111,9 @@ def test_a_head_is_drawn_where_no_labels_are_given(tmp_path):
     record = simulate_spect(settings, tmp_path / "study")
     assert (record["brain"]["tracer"], record["brain"]["disease"]) == ("ioflupane", "normal")
     assert read(tmp_path / "study" / "reference" / "regions.nii.gz").max() > 100
+    pet = SimulatePetSettings(phantom="brain", tracer="FDG", voxel_mm=8.0, length_mm=64.0, seed=1)
+    assert simulate_pet(pet, tmp_path / "pet")["brain"]["regions"] != record["brain"]["regions"]
+    assert read(tmp_path / "pet" / "reference" / "regions.nii.gz").max() > 100
 
 
 def test_a_disease_that_changes_nothing_is_said_so(labels, tmp_path, capsys):

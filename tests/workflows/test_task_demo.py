@@ -14,10 +14,12 @@ from nmsynth.models.method_package import save_method_package
 from nmsynth.models.plan_envelope import envelope_from_plan
 from nmsynth.workflows.study_recipe import load_study_recipe, study_recipe_names
 from nmsynth.workflows.task_demo import run_task_demo
+from nmsynth.workflows.task_study import plan_task_studies, simulate_task_study, study_masks
 from nmsynth.workflows.tasks import load_task, task_names, tasks_with_models
 from tests.models.method_packages import make_method_card, make_plan, silenced, tiny_method
 
 HEART = {"settings.voxel_mm": 9.6, "settings.n_views": 12}
+SMALL_SPECT = {"settings.voxel_mm": 9.6, "draws.n_views": [12], "settings.n_iterations": 1}
 SHORT = {"settings.length_mm": 64.0, "settings.voxel_mm": 8.0}
 
 
@@ -84,13 +86,20 @@ def test_a_heart_is_shown_with_its_segments(tmp_path):
 def test_transporters_are_shown_with_their_binding(tmp_path):
     spect = image("nm", "NM", Unit.BQML, "level")
     package = package_of(tmp_path, spect, spect, spacing_mm=(9.6, 9.6, 9.6))
-    small = {"settings.voxel_mm": 9.6, "draws.n_views": [12], "settings.n_iterations": 1}
-    changes = small | {"choices": [{"tracer": "ioflupane", "phantom": "brain"}]}
+    changes = SMALL_SPECT | {"choices": [{"tracer": "ioflupane", "phantom": "brain"}]}
     task = load_task("lowcount-spect")
     found = run_task_demo(task, tmp_path / "out", model=str(package), changes=changes).metrics
     errors = {arm: found.value("specific binding ratio error", mask="putamen", arm=arm) for arm in found.arms}
     assert errors["prediction"] == pytest.approx(errors["source"], abs=1e-3)
     assert found.value("specific binding ratio", mask="caudate", arm="prediction") is not None
+
+
+@pytest.mark.parametrize("choice", [{"tracer": "MDP"}, {"tracer": "HMPAO", "phantom": "brain"}])
+def test_binding_is_measured_where_a_tracer_binds_alone(choice, tmp_path):
+    task = load_task("lowcount-spect")
+    plan = plan_task_studies(task, 1, 0, SMALL_SPECT | {"choices": [choice]})[0]
+    masks = study_masks(simulate_task_study(task, plan, tmp_path)[0])
+    assert not {"putamen", "caudate"} & set(masks)
 
 
 def test_attenuation_is_corrected_on_the_scale_of_the_source(tmp_path):

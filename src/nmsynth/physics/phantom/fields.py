@@ -39,18 +39,13 @@ class SmoothField:
         lattice = rng.standard_normal((n, n, n)).astype(np.float32) / np.float32(0.4794**1.5)
         return cls(lattice, pitch_mm)
 
-    def _locate(self, coordinate_mm: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Indices ``(n, 4)`` into the lattice and their weights ``(n, 4)``."""
-        position = np.asarray(coordinate_mm, dtype=np.float64) / self.pitch_mm
-        first = np.floor(position).astype(np.int64)
-        weights = _bspline_weights(position - first)
-        return (first[..., None] + np.arange(-1, 3)) % self.lattice.shape[0], weights
-
     def _matrix(self, axis_mm: NDArray[np.floating]) -> FloatArray:
         """Interpolation matrix from the lattice to positions on one axis."""
-        indices, weights = self._locate(axis_mm)
+        position = np.asarray(axis_mm, dtype=np.float64) / self.pitch_mm
+        first = np.floor(position).astype(np.int64)
+        indices = (first[:, None] + np.arange(-1, 3)) % self.lattice.shape[0]
         matrix = np.zeros((len(axis_mm), self.lattice.shape[0]), dtype=np.float64)
-        np.add.at(matrix, (np.arange(len(axis_mm))[:, None], indices), weights)
+        np.add.at(matrix, (np.arange(len(axis_mm))[:, None], indices), _bspline_weights(position - first))
         return matrix.astype(np.float32)
 
     def on_axes(self, z: NDArray[np.floating], y: NDArray[np.floating], x: NDArray[np.floating]) -> FloatArray:
