@@ -196,12 +196,22 @@ def test_a_further_input_must_show_the_same_place_in_the_planned_unit():
     shifted[2, 3] += 1000.0
     with pytest.raises(EnvelopeError, match="do not meet"):
         synthesize({"pet": source, "ct": replace(ct, affine=shifted)}, model, settings=SETTINGS)
-    with pytest.raises(InputError, match="wants ct in HU; the image is in counts"):
+    with pytest.raises(EnvelopeError, match="input ct must be in HU; found counts"):
         synthesize({"pet": source, "ct": replace(ct, unit=Unit.COUNTS)}, model, settings=SETTINGS)
-    with pytest.raises(InputError, match="wants CT as ct; the image is PT"):
+    with pytest.raises(EnvelopeError, match="input ct must be CT; found PT"):
         synthesize({"pet": source, "ct": source}, model, settings=SETTINGS)
+
+
+def test_a_further_input_must_share_the_frame_of_reference_where_both_state_one():
+    model = tiny_model(make_method_card(make_plan(sources=(PET, CT))))
+    here, there, unknown = (replace(GIVEN, frame_of_reference_uid=uid) for uid in ("1.2.3", "1.2.4", None))
+    source = pet(acquisition=here)
+    for acquisition in (here, unknown):
+        synthesize({"pet": source, "ct": ct_of(source, acquisition=acquisition)}, model, settings=SETTINGS)
+    with pytest.raises(EnvelopeError, match="must share the frame of reference of the first; they state two"):
+        synthesize({"pet": source, "ct": ct_of(source, acquisition=there)}, model, settings=SETTINGS)
     with pytest.raises(InputError, match=r"inputs pet, ct \(needed: pet\); found ct"):
-        synthesize({"ct": ct}, model, settings=SETTINGS)
+        synthesize({"ct": ct_of(source)}, model, settings=SETTINGS)
 
 
 def test_a_condition_must_be_stated_and_known(model):

@@ -6,6 +6,7 @@ from datetime import datetime
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.errors import InputError, NumericalError, UnsafeInputError
@@ -18,7 +19,7 @@ from nmsynth.io.dicom_nm_new import NewSeries, Sweep, write_new_planar, write_ne
 from nmsynth.io.dicom_reader import read_nm_counts
 from nmsynth.io.writing import write
 from tests.helpers import make_volume
-from tests.io.dicom_factory import make_nm, make_series, save_series
+from tests.io.dicom_factory import coded, make_nm, make_series, save_series
 
 ACQUISITION = Acquisition(
     radionuclide="Tc-99m",
@@ -144,6 +145,21 @@ def test_tomogram_reads_back_in_bqml(tmp_path, z_sign):
     corner = again.affine @ (0, 0, 0, 1)
     assert np.allclose(corner, volume.affine @ (0 if z_sign == 1 else len(array) - 1, 0, 0, 1))
     assert again.spacing_mm == volume.spacing_mm
+    for fact in ("radionuclide", "radiopharmaceutical", "corrections"):
+        assert getattr(again.acquisition, fact) == getattr(ACQUISITION, fact)
+
+
+def test_of_two_tracers_in_one_patient_none_is_that_of_the_image(tmp_path):
+    dataset = make_nm()
+    first = dataset.RadiopharmaceuticalInformationSequence[0]
+    first.Radiopharmaceutical = "Tc-99m sestamibi"
+    assert read(save_series([dataset], tmp_path / "one")).acquisition.radiopharmaceutical == "Tc-99m sestamibi"
+    second = Dataset()
+    second.Radiopharmaceutical = "Tl-201 chloride"
+    second.RadionuclideCodeSequence = [coded("16820003", "SCT", "^201^Thallium")]
+    dataset.RadiopharmaceuticalInformationSequence = [first, second]
+    acquisition = read(save_series([dataset], tmp_path / "two")).acquisition
+    assert (acquisition.radionuclide, acquisition.radiopharmaceutical) == (None, None)
 
 
 def test_negative_and_empty_tomograms(tmp_path):

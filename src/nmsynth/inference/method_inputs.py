@@ -20,6 +20,8 @@ from nmsynth.inference.guard import check_input
 from nmsynth.inference.method_model import MethodModel
 from nmsynth.inference.settings import SynthesisSettings
 from nmsynth.inference.tiling import FloatImage
+from nmsynth.models.envelope import printable
+from nmsynth.models.plan_envelope import planned_units
 
 COVERED_SHARE = 0.99
 """Share of the first source's field of view that a further one must cover not to be flagged."""
@@ -68,9 +70,10 @@ def method_inputs(
     Raises
     ------
     InputError
-        If a role, modality, unit or condition is wrong or missing.
+        If a role or condition is wrong or missing.
     EnvelopeError
-        If the first source is outside the model's envelope, a further one shows another place, or one is synthetic.
+        If the first source is outside the model's envelope, a further one is of another modality, unit or frame of
+        reference than it must be or shows another place, or one is synthetic.
     UnsafeInputError
         If values are not usable.
     SuvError
@@ -93,7 +96,8 @@ def method_inputs(
             flags.append(f"the optional input {image.name} was not given")
             continue
         volume = volumes[image.name]
-        if volume is not first:
+        if image is not plan.sources[0]:
+            _check_alike(volume, image, first)
             flags += _further(volume, image, affine, shape)
         planned = as_planned(volume, image, remedy="Give the image that the model's card names.")
         moved = resample(planned, affine, shape, fill=image.fill)
@@ -148,6 +152,27 @@ def stated_conditions(plan: Plan, conditions: Mapping[str, float | str], first: 
             f"the command line as --condition {example}."
         )
     return facts
+
+
+def _check_alike(volume: Volume, image: ImagePlan, first: Volume) -> None:
+    """Refuse a source beside the first that is not what the plan wants, or lies in another frame of reference."""
+    if volume.modality != image.modality:
+        raise EnvelopeError(
+            f"The input {image.name} must be {image.modality}; found {printable(volume.modality)}. Give the image that "
+            "the model's card names, each in its own role."
+        )
+    if volume.unit not in planned_units(image):
+        units = " or ".join(unit.value for unit in planned_units(image))
+        raise EnvelopeError(
+            f"The input {image.name} must be in {units}; found {volume.unit.value}. Give the image that the model's "
+            "card names."
+        )
+    own, known = (v.acquisition.frame_of_reference_uid for v in (volume, first))
+    if own is not None and known is not None and own != known:
+        raise EnvelopeError(
+            f"The input {image.name} must share the frame of reference of the first; they state two. Give images of "
+            "one scan, or register it and give the registered one as NIfTI without a sidecar."
+        )
 
 
 def _further(

@@ -15,7 +15,7 @@ from nmsynth.core.volume import PLANAR_AXES
 from nmsynth.io.dicom_geometry import orientation_of, pixel_spacing_of, position_of
 from nmsynth.io.dicom_header import Header
 from nmsynth.io.dicom_pixels import PixelFormat, pixel_format, stored_values
-from nmsynth.io.dicom_quantity import basic_acquisition, nuclide_of
+from nmsynth.io.dicom_quantity import agent_of, basic_acquisition, corrections_of, nuclide_of
 
 _VECTORS = {
     0x00540010: "EnergyWindowVector",
@@ -68,9 +68,7 @@ def read_nm(header: Header) -> NmImage:
     _check_vectors(header, layout)
     values = stored_values(header, layout).astype(np.float32)
     values, unit, warnings = _in_unit(header, values)
-    items = header.items("RadiopharmaceuticalInformationSequence")
-    nuclide = nuclide_of(items[0]) if items else None
-    acquisition = replace(basic_acquisition([header]), radionuclide=nuclide.name if nuclide else None)
+    acquisition = _acquisition(header)
     if kind == "RECON TOMO":
         array, affine = _volume(header, values)
         return NmImage(array, ("z", "y", "x"), affine, unit, acquisition, warnings)
@@ -78,6 +76,20 @@ def read_nm(header: Header) -> NmImage:
     affine = np.zeros((4, 4))
     affine[1, 0], affine[2, 1], affine[0, 2], affine[3, 3] = 1.0, -rows, columns, 1.0
     return NmImage(values, PLANAR_AXES, affine, unit, acquisition, warnings)
+
+
+def _acquisition(header: Header) -> Acquisition:
+    """What the object states of tracer, patient and corrections; of several administrations none is the tracer's."""
+    items = header.items("RadiopharmaceuticalInformationSequence")
+    nuclides, agents = {nuclide_of(item) for item in items}, {agent_of(item) for item in items}
+    nuclide = next(iter(nuclides)) if len(nuclides) == 1 else None
+    return replace(
+        basic_acquisition([header]),
+        radionuclide=nuclide.name if nuclide else None,
+        radiopharmaceutical=next(iter(agents)) if len(agents) == 1 else None,
+        corrections=corrections_of(header),
+        attenuation_correction=header.label_text("AttenuationCorrectionMethod"),
+    )
 
 
 def _check_vectors(header: Header, layout: PixelFormat) -> None:

@@ -203,18 +203,16 @@ def _administered(
     mass_kg = _noted(plausible_body_mass_kg(_soft_number(first, "PatientWeight", notes)), notes)
     height_m = _noted(plausible_height_m(_soft_number(first, "PatientSize", notes), mass_kg), notes)
     activity = _noted(plausible_activity_bq(_soft_number(item, "RadionuclideTotalDose", notes), name), notes)
-    codes = item.items("RadiopharmaceuticalCodeSequence")
     sex = first.text("PatientSex")
     return (
         replace(
             acquisition,
             radionuclide=name,
-            radiopharmaceutical=item.label_text("Radiopharmaceutical")
-            or (codes[0].label_text("CodeMeaning") if codes else None),
+            radiopharmaceutical=agent_of(item),
             half_life_s=half_life_s,
             injected_activity_bq=activity,
             decay_correction=first.text("DecayCorrection"),
-            corrections=tuple(text for text in first.texts("CorrectedImage") if text),
+            corrections=corrections_of(first),
             attenuation_correction=first.label_text("AttenuationCorrectionMethod"),
             body_mass_kg=mass_kg,
             height_m=height_m,
@@ -247,6 +245,17 @@ def _check_one_administration(headers: Sequence[Header], item: Header) -> None:
 def _same_raw(one: Any, other: Any) -> bool:
     """Whether two elements are the same bytes."""
     return isinstance(one.value, bytes) and one.value == other.value
+
+
+def agent_of(item: Header) -> str | None:
+    """Name of the agent of an item of RadiopharmaceuticalInformationSequence, else the meaning of its code."""
+    codes = item.items("RadiopharmaceuticalCodeSequence")
+    return item.label_text("Radiopharmaceutical") or (codes[0].label_text("CodeMeaning") if codes else None)
+
+
+def corrections_of(header: Header) -> tuple[str, ...]:
+    """Values of CorrectedImage."""
+    return tuple(text for text in header.texts("CorrectedImage") if text)
 
 
 def nuclide_of(item: Header) -> Radionuclide | None:

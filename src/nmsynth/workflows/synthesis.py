@@ -94,6 +94,7 @@ def synthesize_study(
         preparing = executor.submit(_prepare, model, settings)
         source = read(source_path, series_uid=series_uid, unit=unit, modality=modality)
         sources = {role: _read_further(path, role, card, (input_units or {}).get(role)) for role, path in roles.items()}
+        _check_one_patient({card.inputs[0]: source_path, **{role: Path(path) for role, path in roles.items()}})
         loaded, chosen = preparing.result()
     _check_format(source, output, card)
     if folder is not None and not getattr(loaded, "is_stochastic", False):
@@ -223,6 +224,21 @@ def _read_further(path: Path | str, role: str, card: Card, unit: str | None) -> 
     planned = {source.name: source for source in card.plan.sources} if card.plan is not None else {}
     modality = planned[role].modality if role in planned and is_nifti(Path(path)) else None
     return read(Path(path), unit=unit, modality=modality)
+
+
+def _check_one_patient(paths: Mapping[str, Path]) -> None:
+    """Refuse DICOM inputs whose patients differ; nothing of a patient is said."""
+    from nmsynth.core.errors import EnvelopeError
+    from nmsynth.io.dicom_patient import patient_digest
+
+    if len(paths) < 2:
+        return
+    found = {role: patient_digest(path) for role, path in paths.items() if not is_nifti(path)}
+    stated = {role: digest for role, digest in found.items() if digest is not None}
+    if len(set(stated.values())) > 1:
+        raise EnvelopeError(
+            f"The inputs must be of one patient; the PatientIDs of {', '.join(stated)} differ. Give those of one."
+        )
 
 
 def _prepare(
