@@ -1,4 +1,4 @@
-"""What a model must not be given: another modality, tracer, body part, unit, voxel or patient; exits 3, with a reason."""
+"""What a model must not be given: another modality, tracer, body part, unit or patient; exits 3, with a reason."""
 
 import numpy as np
 import pytest
