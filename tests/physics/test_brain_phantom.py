@@ -17,6 +17,7 @@ from nmsynth.physics.phantom.brain_disease import (
     changes_uptake,
     diseased_ratio,
     draw_brain_subject,
+    subject_for,
 )
 from nmsynth.physics.phantom.brain_regions import CORTEX, RIGHT, BrainRegion, brain_regions
 from nmsynth.physics.phantom.brain_tracers import BRAIN_TRACERS, TISSUE_OF_LABEL, brain_tracer_named
@@ -201,6 +202,47 @@ def test_a_given_severity_moves_the_atrophy_only_where_they_are_coupled():
     assert draw_brain_subject(np.random.default_rng(0), coupling="strong", severity=0.7).atrophy == 0.7
 
 
+@pytest.mark.parametrize(
+    ("coupling", "expected"), [("none", 0.0), ("published", PUBLISHED_CORRELATION), ("strong", 1.0)]
+)
+def test_the_severity_of_another_pathology_hangs_together_with_both_as_stated(coupling, expected):
+    n = 4000
+    drawn = [draw_brain_subject(np.random.default_rng(s), coupling=coupling) for s in range(n)]
+    severity, atrophy, further = np.array([(d.severity, d.atrophy, d.further_severity) for d in drawn]).T
+    for other in (severity, atrophy):
+        assert np.corrcoef(further, other)[0, 1] == pytest.approx(expected, abs=3 / math.sqrt(n))
+    assert further.std() == pytest.approx(1 / math.sqrt(12), abs=0.01)
+
+
+def test_a_share_of_the_subjects_is_healthy_whatever_their_anatomy_unless_it_is_coupled():
+    found = {
+        coupling: np.array(
+            [
+                (d.severity, d.atrophy)
+                for d in (
+                    draw_brain_subject(np.random.default_rng(s), coupling=coupling, healthy_share=0.4)
+                    for s in range(3000)
+                )
+            ]
+        )
+        for coupling in ("none", "published", "strong")
+    }
+    for severity, _ in (v.T for v in found.values()):
+        assert (severity == 0).mean() == pytest.approx(0.4, abs=0.03)
+        assert severity[severity > 0].mean() == pytest.approx(0.5, abs=0.03)
+    apart = {name: v[v[:, 0] > 0, 1].mean() - v[v[:, 0] == 0, 1].mean() for name, v in found.items()}
+    assert abs(apart["none"]) < 0.03 < 0.15 < apart["published"] < apart["strong"]
+    given = [draw_brain_subject(np.random.default_rng(s), severity=0.0, healthy_share=0.4) for s in range(5)]
+    assert {d.severity for d in given} == {0.0}
+
+
+def test_two_tracers_show_one_severity_only_of_one_pathology():
+    subject = BrainSubject("alzheimer", 0.9, 0.2, None, further_severity=0.3)
+    assert subject_for(subject, tracer="HMPAO", first="FDG") == subject
+    for tracer in ("florbetapir", "flortaucipir"):
+        assert subject_for(subject, tracer=tracer, first="early-florbetapir").severity == 0.3
+
+
 def test_healthy_subjects_have_no_severity_and_little_atrophy():
     drawn = [draw_brain_subject(np.random.default_rng(s), disease="normal") for s in range(50)]
     assert {d.severity for d in drawn} == {0.0}
@@ -237,7 +279,9 @@ def test_the_same_seed_gives_the_same_brain_and_lesions_are_put_in():
 
 
 def test_mistakes_are_refused_with_what_is_valid():
-    with pytest.raises(InputError, match="one of FDG, florbetapir, flortaucipir, FDOPA, ioflupane, HMPAO; found 'PiB'"):
+    with pytest.raises(
+        InputError, match=r"one of FDG, florbetapir, early-florbetapir, flortaucipir, .* HMPAO; found 'PiB'"
+    ):
         brain_tracer_named("PiB")
     with pytest.raises(InputError, match="one of normal, alzheimer, parkinson; found 'lewy'"):
         patient(disease="lewy")

@@ -56,11 +56,33 @@ class ConditionPlan(Settings):
     scale: float = Field(default=1.0, gt=0)
     categories: tuple[str, ...] = ()
     """Of ``category``, in the order of their columns."""
+    optional: bool = False
+    """Whether a scan may leave it unsaid; a further number tells the network whether it is said."""
 
     @property
     def width(self) -> int:
         """Numbers that it takes."""
-        return len(self.categories) if self.kind == "category" else 1
+        return (len(self.categories) if self.kind == "category" else 1) + self.optional
+
+    def encode_or_leave(self, value: float | str | None) -> list[float]:
+        """Numbers of a value that may be unsaid, the last of an optional one telling whether it is.
+
+        Raises
+        ------
+        InputError
+            If it is unsaid and not optional, or as :meth:`encode`.
+
+        Examples
+        --------
+        >>> age = ConditionPlan(name="age", offset=70.0, scale=10.0, optional=True)
+        >>> age.encode_or_leave(80), age.encode_or_leave(None)
+        ([1.0, 1.0], [0.0, 0.0])
+        """
+        if value is None:
+            if not self.optional:
+                raise InputError(f"The plan needs the condition '{self.name}' of each scan; it is not given. State it.")
+            return [0.0] * self.width
+        return [*self.encode(value), 1.0] if self.optional else self.encode(value)
 
     def encode(self, value: float | str) -> list[float]:
         """Numbers of order one.
@@ -105,6 +127,8 @@ class AugmentationPlan(Settings):
     """Largest shift of the source against the target, for pairs that are not exactly aligned."""
     source_noise: float = Field(default=0.0, ge=0)
     """Standard deviation of noise added to normalised sources."""
+    condition_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the patches in which each optional condition is left unsaid."""
 
 
 class SchedulePlan(Settings):

@@ -93,7 +93,20 @@ class MethodBatches(IterableDataset[Batch]):
         batch = {"source": source, "target": target, "weight": weight, "labels": labels}
         if self.plan.spatial_dims == 2:
             batch = _as_slices(batch, self.plan.context)
-        return {**batch, "condition": np.asarray(told, dtype=np.float32)}
+        return {**batch, "condition": self._told(told, rng)}
+
+    def _told(self, told: Sequence[float], rng: np.random.Generator) -> FloatArray:
+        """Conditions, of which optional ones are left unsaid now and then."""
+        numbers = np.asarray(told, dtype=np.float32)
+        share = self.plan.augmentation.condition_dropout
+        if not share:
+            return numbers
+        start = 0
+        for condition in self.plan.conditions:
+            if condition.optional and rng.random() < share:
+                numbers[start : start + condition.width] = 0.0
+            start += condition.width
+        return numbers
 
     def _crop(self, case: PreparedCase, layers: list[int], rng: np.random.Generator) -> FloatArray:
         """Layers of a patch, ``(layer, z, y, x)``, turned and zoomed as the plan says."""

@@ -300,15 +300,11 @@ def encode_conditions(plan: Plan, facts: Mapping[str, str], present: Mapping[str
     Raises
     ------
     InputError
-        If a condition has no value, or one that does not suit it.
+        If a condition that is not optional has no value, or one has a value that does not suit it.
     """
     told: list[float] = []
     for condition in plan.conditions:
-        if condition.name not in facts:
-            raise InputError(
-                f"The plan needs the condition '{condition.name}' of each scan; it is not given. State it."
-            )
-        told += condition.encode(facts[condition.name])
+        told += condition.encode_or_leave(facts.get(condition.name))
     return told + [float(present.get(image.name, False)) for image in plan.sources if image.optional]
 
 

@@ -16,6 +16,7 @@ from nmsynth.metrics.measurement import Measurement
 from nmsynth.metrics.perfusion import NormalLimits, perfusion_deficit, scaled_segments
 from nmsynth.metrics.polar_map import LongAxis, WallRays
 from nmsynth.metrics.regions import body_mask
+from nmsynth.metrics.suvr import COMPOSITES, composite_ratio
 
 Image = npt.NDArray[np.float32]
 Measure = Callable[[Image], list[Measurement]]
@@ -30,6 +31,8 @@ UNBOUND_NAME = "occipital"
 
 BRAIN_NAME = "brain"
 """Mask of the brain, of which voxels with an error are counted."""
+RATIO_REGIONS_LEAST = 4
+"""Regions from which a correlation over them is told."""
 _NO_ORGANS = ("body", "lesion", UNBOUND_NAME, WALL_NAME)
 """Masks whose name begins so are no organs."""
 
@@ -37,6 +40,7 @@ MASKS_WANTED = {
     "perfusion": f"named '{WALL_NAME}'",
     "binding": f"named '{UNBOUND_NAME}' and '{STRIATAL_NAMES[1]}'",
     "correction": "of organs",
+    "ratio": "of regions of the brain",
 }
 """What each measure needs."""
 
@@ -45,6 +49,14 @@ DEFINITIONS = {
         "organ error": "relative difference to the reference of the mean of each organ: median and largest of its size",
         "error over mean": "mean absolute error over the mean of the reference, in the body",
         "voxels beyond": f"share of the voxels of the mask '{BRAIN_NAME}' whose relative error is larger",
+    },
+    "ratio": {
+        "regional SUVR error": (
+            "difference to the reference of the mean of each region, of images that are ratios already: mean and "
+            "largest of its size"
+        ),
+        "regional SUVR correlation": "Pearson's, over the regions",
+        "composite SUVR": "mean of the means of the regions that the composite of the name holds",
     },
     "binding": {
         "specific binding ratio": (
@@ -75,7 +87,7 @@ def regional_measure(
     Parameters
     ----------
     kind
-        ``perfusion``, ``binding`` or ``correction``.
+        ``perfusion``, ``binding``, ``correction`` or ``ratio``.
     reference
         Whose grid all images have, and to whose regions theirs are compared.
     masks
@@ -95,7 +107,10 @@ def regional_measure(
         body = masks.get("body")
         inside = body_mask(reference.array, reference.spacing_mm) if body is None else np.asarray(body > 0)
         return _correction(reference, organs, inside, against) if organs else None
-    raise InputError(f"A regional measure is 'perfusion', 'binding' or 'correction'; found '{kind}'.")
+    if kind == "ratio":
+        regions = {n: np.asarray(m > 0) for n, m in masks.items() if not n.startswith(_NO_ORGANS[:2])}
+        return _ratio(reference, regions, against) if regions else None
+    raise InputError(f"A regional measure is 'perfusion', 'binding', 'correction' or 'ratio'; found '{kind}'.")
 
 
 def _perfusion(
@@ -183,6 +198,38 @@ def _binding(
         for name, value in ratios(image).items():
             rows.append(Measurement("specific binding ratio", value, "1", name))
             rows.append(Measurement("specific binding ratio error", value - expected[name], "1", name, against))
+        return rows
+
+    return measure
+
+
+def _ratio(reference: Volume, regions: Mapping[str, npt.NDArray[np.bool_]], against: str) -> Measure:
+    """Ratios of regions of the brain, and of composites of them."""
+
+    def means(image: Image) -> dict[str, float]:
+        """Of each region."""
+        return {name: float(image[mask].mean(dtype=np.float64)) for name, mask in regions.items()}
+
+    expected = means(reference.array)
+
+    def measure(image: Image) -> list[Measurement]:
+        """Errors over regions, their correlation, and composites with their errors."""
+        found = means(image)
+        errors = [abs(found[name] - expected[name]) for name in regions]
+        where, n, unit = f"{len(regions)} regions", len(regions), reference.unit.value
+        rows = [
+            Measurement("regional SUVR error, mean", float(np.mean(errors)), unit, where, against, n=n),
+            Measurement("regional SUVR error, largest", max(errors), unit, where, against, n=n),
+        ]
+        pair = np.array([[found[name], expected[name]] for name in regions])
+        if n >= RATIO_REGIONS_LEAST and (pair.std(axis=0) > 0).all():
+            correlation = float(np.corrcoef(pair.T)[0, 1])
+            rows.append(Measurement("regional SUVR correlation", correlation, "1", where, against, n=n))
+        for name in COMPOSITES:
+            own, known = composite_ratio(found, name), composite_ratio(expected, name)
+            if own is not None and known is not None:
+                rows.append(Measurement("composite SUVR", own, unit, name))
+                rows.append(Measurement("composite SUVR error", own - known, unit, name, against))
         return rows
 
     return measure

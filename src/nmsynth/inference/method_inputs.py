@@ -132,7 +132,7 @@ def stated_conditions(plan: Plan, conditions: Mapping[str, float | str], first: 
     Raises
     ------
     InputError
-        If one is not stated, naming all such, or one is not the plan's.
+        If one that is not optional is not stated, naming all such, or one is not the plan's.
     """
     known = [condition.name for condition in plan.conditions]
     for name in conditions:
@@ -144,7 +144,7 @@ def stated_conditions(plan: Plan, conditions: Mapping[str, float | str], first: 
     fraction = first.acquisition.simulated_count_fraction
     if "count_fraction" in known and fraction is not None:
         facts.setdefault("count_fraction", str(fraction))
-    missing = [name for name in known if name not in facts]
+    missing = [c.name for c in plan.conditions if c.name not in facts and not c.optional]
     if missing:
         example = f"{missing[0]}=VALUE"
         raise InputError(

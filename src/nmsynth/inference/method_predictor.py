@@ -51,7 +51,8 @@ def predict_method(
     """Answer of a method for a whole image.
 
     Windows have the size of a training patch and overlap; where they do, they are blended with weights that fall
-    towards their borders. An image that is not larger than a patch is one window. The noise of a stochastic method is
+    towards their borders. An image that is not larger than a patch is one window, as any is to a method that answers it
+    whole. The noise of a stochastic method is
     drawn once for the whole image, so that windows agree where they overlap.
 
     Parameters
@@ -81,7 +82,10 @@ def predict_method(
     """
     settings = settings or PredictionSettings()
     told = torch.as_tensor(np.asarray(condition, dtype=np.float32)).to(settings.device)[None]
-    windows = list(plan_windows(source.shape[1:], plan, settings.overlap, aligned=_strides(method, plan)))
+    n_z, n_y, n_x = source.shape[1:]
+    windows = [(slice(0, n_z), slice(0, n_y), slice(0, n_x))]
+    if not method.whole_image:
+        windows = list(plan_windows((n_z, n_y, n_x), plan, settings.overlap, aligned=_strides(method, plan)))
     n_samples = settings.n_samples if method.stochastic else 1
     samples = []
     for k in range(n_samples):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,3 +162,24 @@ def region_ratios(
         for label, name in names.items()
         if (labels == label).any()
     }
+
+
+COMPOSITES: dict[str, tuple[str, ...]] = {
+    "amyloid cortex": ("frontal", "anterior cingulate", "precuneus", "parietal", "lateral temporal"),
+    "metabolic cortex": ("precuneus", "parietal", "lateral temporal"),
+}
+"""Regions of a cortical composite by its name, in nmsynth's own atlas: of plaques as C. M. Clark et al., JAMA
+305:275-283, 2011 took them, and where Alzheimer's disease lowers metabolism first, after S. M. Landau et al., Neurobiol
+Aging 32:1207-1218, 2011. Levels and thresholds of another atlas do not hold for it."""
+
+
+def composite_ratio(ratios: Mapping[str, float], composite: str) -> float | None:
+    """Mean of the ratios of a composite's regions, each region alike; ``None`` where one is missing.
+
+    Examples
+    --------
+    >>> composite_ratio({"precuneus": 2.0, "parietal": 1.5, "lateral temporal": 1.0}, "metabolic cortex")
+    1.5
+    """
+    regions = COMPOSITES[composite]
+    return sum(ratios[r] for r in regions) / len(regions) if all(r in ratios for r in regions) else None

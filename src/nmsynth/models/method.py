@@ -71,6 +71,8 @@ class Method(nn.Module):
         Whether source and target of a batch must show one patient in one place.
     momentum
         Decay of the gradient's average in AdamW.
+    whole_image
+        Whether an image is answered at once and not window by window, as what is common to it is drawn once.
     """
 
     stochastic: bool = False
@@ -80,6 +82,7 @@ class Method(nn.Module):
     noise_stride: int | tuple[int, ...] = 1
     paired: bool = True
     momentum: float = 0.9
+    whole_image: bool = False
 
     def __init__(self, setting: MethodSetting) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ __all__ = ["METHODS", "MethodSpec", "build_method", "load_shipped", "setting_of"
 METHODS = {
     "unet": "nmsynth.models.residual_unet:ResidualUNet",
     "cvae": "nmsynth.models.conditional_vae:ConditionalVAE",
+    "subject-vae": "nmsynth.models.subject_vae:SubjectVAE",
     "pix2pix": "nmsynth.models.pix2pix:Pix2Pix",
     "cyclegan": "nmsynth.models.cycle_gan:CycleGAN",
     "ddpm": "nmsynth.models.denoising_diffusion:DenoisingDiffusion",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MARGIN_MM = 20.0
 """Above and below the brain that is scanned [mm]."""
+FURTHER_SEED = 1_000_000_007
+"""Added to the seed for the uptake of a further tracer."""
 
 
 class BrainSettings(BaseModel):
@@ -31,6 +34,8 @@ class BrainSettings(BaseModel):
     """Of the anatomy; drawn by ``coupling`` when that is set, else none."""
     coupling: Literal["none", "published", "strong"] | None = None
     """How atrophy and severity hang together; see `nmsynth.physics.phantom.brain_disease.draw_brain_subject`."""
+    healthy_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the subjects of a disease whose severity is 0, whatever their anatomy."""
 
     @property
     def asks_for_disease(self) -> bool:
@@ -39,9 +44,31 @@ class BrainSettings(BaseModel):
 
 
 def draw_brain(
-    settings: BrainSettings, labels: Path | None, *, tracer: str, seed: int, lesions: LesionPlan | None
+    settings: BrainSettings,
+    labels: Path | None,
+    *,
+    tracer: str,
+    seed: int,
+    lesions: LesionPlan | None,
+    first: str | None = None,
 ) -> BrainPatient:
     """Read a brain label map, or draw one where none is given, and draw the subject of the settings.
+
+    Parameters
+    ----------
+    settings
+        Disease and atrophy.
+    labels
+        The map.
+    tracer
+        Whose uptake the brain has.
+    seed
+        Of head, subject and uptake.
+    lesions
+        To be placed.
+    first
+        Tracer whose pathology the severity of the settings is of, where it is another; the regions of the two vary by
+        themselves.
 
     Raises
     ------
@@ -52,7 +79,7 @@ def draw_brain(
 
     from nmsynth.data.families import read_upright
     from nmsynth.physics.phantom.brain import brain_patient
-    from nmsynth.physics.phantom.brain_disease import draw_brain_subject
+    from nmsynth.physics.phantom.brain_disease import draw_brain_subject, subject_for
     from nmsynth.physics.phantom.head_map import head_map
 
     if settings.disease is None and (settings.severity is not None or settings.coupling is not None):
@@ -66,8 +93,11 @@ def draw_brain(
         coupling=settings.coupling or "none",
         severity=settings.severity,
         atrophy=atrophy,
+        healthy_share=settings.healthy_share,
     )
     array, spacing = head_map(seed) if labels is None else read_upright(labels, unit="1", modality="MR")
+    if first is not None and first != tracer:
+        subject, seed = subject_for(subject, tracer=tracer, first=first), seed + FURTHER_SEED
     return brain_patient(
         array, spacing, seed=seed, tracer=tracer, subject=subject, lesions=lesions, body_mass_kg=75.0, height_m=1.75
     )
@@ -98,3 +128,49 @@ def brain_regions_on(patient: BrainPatient, image: Volume) -> npt.NDArray[np.uin
     # the last column is the position of voxel (0, 0, 0) as (left, posterior, superior)
     origin = (float(image.affine[2, 3]), float(image.affine[1, 3]), float(image.affine[0, 3]))
     return patient.regions_on(Grid((z, y, x), image.spacing_mm, origin))
+
+
+def brain_ratio(patient: BrainPatient, image: Volume) -> Volume:
+    """A simulated image over its mean in the tracer's reference region, which the provenance names.
+
+    Raises
+    ------
+    InputError
+        If less than a millilitre of that region was scanned.
+    """
+    import numpy as np
+
+    from nmsynth.core.units import Unit
+    from nmsynth.metrics.suvr import suvr
+    from nmsynth.physics.phantom.brain_regions import RIGHT
+
+    tracer = patient.tracer
+    inside = np.isin(brain_regions_on(patient, image) % RIGHT, tracer.reference)
+    start_min = tracer.uptake_time_s / 60
+    stated = {
+        "tracer": tracer.name,
+        "reference_region": " and ".join(region.name.lower().replace("_", " ") for region in tracer.reference),
+        "window_min": [start_min, start_min + tracer.duration_s / 60],
+    }
+    return image.with_array(
+        suvr(image.array, inside, voxel_volume_ml=image.voxel_volume_ml),
+        unit=Unit.SUVR,
+        suv_rule=None,
+        provenance=replace(image.provenance, settings={**image.provenance.settings, **stated}),
+    )
+
+
+def told_of_brain(patient: BrainPatient, *, seed: int, target: str) -> dict[str, float | str]:
+    """What a model may be told of the subject beside the images, by name: tracers, age and biomarker."""
+    import numpy as np
+
+    from nmsynth.physics.phantom.brain_scalars import draw_brain_scalars
+
+    tracer = patient.tracer.name
+    scalars = draw_brain_scalars(np.random.default_rng((seed, 47)), patient.subject, tracer=tracer)
+    return {
+        "source_tracer": tracer,
+        "target_tracer": target,
+        "age": round(scalars.age_y, 1),
+        "biomarker": round(scalars.biomarker, 3),
+    }

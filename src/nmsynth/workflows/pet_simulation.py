@@ -20,7 +20,13 @@ from nmsynth.workflows.anatomical_images import (
     write_companion_series,
     write_companions,
 )
-from nmsynth.workflows.brain_subject import BrainSettings, brain_regions_on
+from nmsynth.workflows.brain_subject import (
+    FURTHER_SEED,
+    BrainSettings,
+    brain_ratio,
+    brain_regions_on,
+    told_of_brain,
+)
 from nmsynth.workflows.scan_subject import check_further, scan_fractions
 from nmsynth.workflows.series_reduction import reduce_series
 from nmsynth.workflows.study_output import (
@@ -34,12 +40,17 @@ from nmsynth.workflows.study_output import (
 )
 
 if TYPE_CHECKING:
+    from nmsynth.core.volume import Volume
     from nmsynth.data.anatomical_images import AnatomicalSubject
     from nmsynth.data.known_attenuation import Attenuation
+    from nmsynth.data.scan import ReferenceScan
     from nmsynth.data.scanned_phantom import ScannedPhantom
+    from nmsynth.physics.phantom.brain import BrainPatient
     from nmsynth.workflows.scan_subject import ScanSubject
 
 
+PetTracer = Literal["FDG", "florbetapir", "early-florbetapir", "flortaucipir", "FDOPA"]
+"""Tracers of brains that are imaged by PET."""
 _TAKEN = ("pet", "scan", "ct", "mr", "uncorrected", "penalised", REFERENCE_FOLDER)
 """Names of folders and images of a study."""
 
@@ -62,8 +73,11 @@ class SimulatePetSettings(BrainSettings):
     """A NIfTI label map instead of a phantom."""
     label_kind: Literal["organ", "brain"] = "organ"
     """Numbering of the labels: TotalSegmentator v2 or FreeSurfer."""
-    tracer: Literal["FDG", "florbetapir", "flortaucipir", "FDOPA"] | None = None
+    tracer: PetTracer | None = None
     """Of a brain, with the protocol that goes with it; when unset FDG, by the reference protocol."""
+    target_tracer: PetTracer | None = None
+    """Of the noise-free ratio image of a brain among what is known, scanned in the same subject; that of the scan when
+    unset."""
     ct: Path | None = None
     """NIfTI CT of an organ label map [HU]."""
     count_fraction: float = Field(default=1.0, gt=0, le=1)
@@ -102,9 +116,8 @@ class SimulatePetSettings(BrainSettings):
     @property
     def unused(self) -> set[str]:
         """Fields that are left out of records and UIDs while nothing is asked for by them; of maps it is always so."""
-        empty = {
-            name for name in ("companions", "beds", "also", "timing_ps", "further_fractions") if not getattr(self, name)
-        }
+        optional = ("companions", "beds", "also", "timing_ps", "further_fractions", "target_tracer", "healthy_share")
+        empty = {name for name in optional if not getattr(self, name)}
         return {*empty, "attenuation", *({"scanner"} if self.scanner == "reference" else ())}
 
     @property
@@ -130,9 +143,9 @@ def simulate_pet(
     output
         Folder for the scan: DICOM files, or ``scan.nii.gz``. Its folder ``reference`` gets, in NIfTI, what is known of
         the study: ``full_count``, ``noise_free`` (T1), ``truth`` (T0), ``mu_map``, ``lesions`` and ``organs`` for a
-        phantom; ``noisy_reference`` and ``lesions`` for a series; ``ct`` and ``mr`` with companions, which are also
-        written in DICOM; and ``simulation.json``. Where there are several series, each has a folder: ``pet``, ``ct``,
-        ``mr``, ``uncorrected``, ``penalised``.
+        phantom; ``regions`` and ``suvr`` (T1) for a brain; ``noisy_reference`` and ``lesions`` for a series; ``ct`` and
+        ``mr`` with companions, which are also written in DICOM; and ``simulation.json``. Where there are several
+        series, each has a folder: ``pet``, ``ct``, ``mr``, ``uncorrected``, ``penalised``.
     overwrite
         Whether an existing output is replaced.
 
@@ -215,12 +228,26 @@ def _scan_phantom(settings: SimulatePetSettings, work: Path, progress: Progress)
     brain = scanned.subject.brain
     if brain is not None:
         write_mask(brain_regions_on(brain, scan), scan, folder / "regions.nii.gz")
-        record["brain"] = brain.to_json()
+        record |= _write_ratio(settings, scanned, brain, folder)
     if scanned.anatomy is not None:
         record["anatomy"] = _write_anatomy(settings, study, scanned.anatomy, work, part_of(progress, 0.8, 1.0))
     write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
+
+
+def _write_ratio(settings: SimulatePetSettings, scanned: _Scanned, brain: BrainPatient, folder: Path) -> dict[str, Any]:
+    """Write the noise-free ratio image of the target's tracer, and say what is known of the brain."""
+    from nmsynth.io.nifti import write_nifti
+
+    facts: dict[str, Any] = {"brain": brain.to_json()}
+    shown, image = brain, scanned.study.noise_free
+    target = settings.target_tracer or brain.tracer.name
+    if target != brain.tracer.name:
+        shown, image = _scan_further(settings, scanned, brain, target)
+        facts["target_brain"] = shown.to_json()
+    write_nifti(brain_ratio(shown, image), folder / "suvr.nii.gz")
+    return {**facts, "told": told_of_brain(brain, seed=settings.seed, target=target)}
 
 
 def _write_scans(settings: SimulatePetSettings, study: ScannedPhantom, work: Path) -> None:
@@ -253,6 +280,42 @@ def _write_anatomy(
     return images.facts
 
 
+def _reference(settings: SimulatePetSettings, subject: ScanSubject) -> ReferenceScan:
+    """The scan of the settings, by the protocol of the scanner, or of the tracer."""
+    from nmsynth.data.protocols import protocol_named
+    from nmsynth.data.scan import bed_plan
+
+    reference = replace(
+        protocol_named(settings.scanner), voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm,
+        field_mm=subject.field_mm, beds=None,
+    )  # fmt: skip
+    if settings.timing_ps is not None:
+        reference = replace(reference, timing_ps=settings.timing_ps)
+    if settings.beds:
+        reference = replace(reference, beds=bed_plan(reference.plane_mm))
+    if subject.brain is not None:
+        reference = reference.with_tracer(subject.brain.tracer, body_mass_kg=subject.body_mass_kg)
+    return reference
+
+
+def _scan_further(
+    settings: SimulatePetSettings, scanned: _Scanned, brain: BrainPatient, tracer: str
+) -> tuple[BrainPatient, Volume]:
+    """The same subject with another tracer, and the noise-free image of it."""
+    from nmsynth.data.scan import scan_phantom
+    from nmsynth.workflows.brain_subject import draw_brain
+
+    further = draw_brain(
+        settings, settings.labels, tracer=tracer, seed=settings.seed, lesions=None, first=brain.tracer.name
+    )
+    subject = replace(scanned.subject, render=further.render, brain=further)
+    study = scan_phantom(
+        further.render, reference=_reference(settings, subject), z_range_mm=subject.z_range_mm, fractions=(1.0,),
+        seed=settings.seed + FURTHER_SEED, **subject.habitus,
+    )  # fmt: skip
+    return further, study.noise_free
+
+
 def scan_study(settings: SimulatePetSettings, *, progress: Progress = silent) -> ScannedPhantom:
     """Scan the phantom of the settings at full counts and at the fraction asked for, in memory."""
     return _scan(settings, progress=progress).study
@@ -270,21 +333,11 @@ class _Scanned:
 
 def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     """Scan the subject of the settings."""
-    from nmsynth.data.protocols import protocol_named
-    from nmsynth.data.scan import bed_plan, scan_phantom
+    from nmsynth.data.scan import scan_phantom
     from nmsynth.workflows.pet_subject import pet_subject
 
     subject = pet_subject(settings)
-    protocol = protocol_named(settings.scanner)
-    reference = replace(
-        protocol, voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=subject.field_mm, beds=None
-    )
-    if settings.timing_ps is not None:
-        reference = replace(reference, timing_ps=settings.timing_ps)
-    if settings.beds:
-        reference = replace(reference, beds=bed_plan(reference.plane_mm))
-    if subject.brain is not None:
-        reference = reference.with_tracer(subject.brain.tracer, body_mass_kg=subject.body_mass_kg)
+    reference = _reference(settings, subject)
     anatomy = companion_subject(
         subject.render, check_companions(settings.companions), seed=settings.seed, z_range_mm=subject.z_range_mm,
         field_mm=subject.field_mm, tissues=subject.painted,

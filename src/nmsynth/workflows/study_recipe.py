@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,6 +62,8 @@ class StudyRecipe(BaseModel):
     """Settings that go together, of which one set is drawn for each subject; draws of the same name win."""
     roles: dict[str, Role] = {}
     """Role of an image by its name where it is not the usual one, such as ``{"mr": "source", "scan": "reference"}``."""
+    told: tuple[str, ...] = ()
+    """Facts of a study that become conditions of its images in a manifest, such as ``age``; those that it states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class StudyPlan:
     split: str
     settings: dict[str, Any]
     roles: dict[str, str] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
 
 def study_recipe_names() -> list[str]:
@@ -115,7 +118,8 @@ def plan_studies(recipe: StudyRecipe, n_subjects: int, seed: int) -> list[StudyP
         settings = {**recipe.settings, **chosen, **drawn, "seed": 1_000_000 + seed * 100_000 + k}
         resolved = resolve(model, settings, where=f"the recipe '{recipe.name}'")
         case = f"{recipe.name}-{k:05d}"
-        plans.append(StudyPlan(case, recipe.kind, split, resolved.model_dump(mode="json"), dict(recipe.roles)))
+        stated = resolved.model_dump(mode="json")
+        plans.append(StudyPlan(case, recipe.kind, split, stated, dict(recipe.roles), recipe.told))
     return plans
 
 
@@ -164,9 +168,11 @@ def simulate_study(plan: StudyPlan, work: Path, *, file_format: str) -> tuple[li
     elif file_format == "dicom":
         raise InputError(f"Studies of the kind '{plan.kind}' are written as NIfTI; DICOM was asked for. Leave it out.")
     settings = resolve(model, stated, where="the recipe")
-    simulate(settings, work / "study")
-    told = {name: value for name, value in settings.model_dump(mode="json").items() if name not in _INPUTS}
-    return _rows(plan, work), {"case": plan.case_id, "settings": told}
+    record = simulate(settings, work / "study")
+    conditions = {name: str(record["told"][name]) for name in plan.told if name in record.get("told", {})}
+    rows = [replace(row, conditions=tuple(conditions.items())) for row in _rows(plan, work)]
+    used = {name: value for name, value in settings.model_dump(mode="json").items() if name not in _INPUTS}
+    return rows, {"case": plan.case_id, "settings": used}
 
 
 def _rows(plan: StudyPlan, work: Path) -> list[ManifestRow]:

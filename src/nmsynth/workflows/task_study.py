@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LEAST_VOXELS = 100
 """Of an organ that is measured."""
+LEAST_REGION_VOXELS = 30
+"""Of a region of the brain."""
 FULL_COUNTS = "full_count"
 """Name of the scan at full counts among what is known of a study."""
 
@@ -170,7 +172,7 @@ def study_masks(study: TaskStudy) -> dict[str, npt.NDArray[np.int32] | npt.NDArr
 
     from nmsynth.data.resampling import resample
     from nmsynth.physics.phantom import Organ
-    from nmsynth.physics.phantom.brain_regions import RIGHT, STRIATUM
+    from nmsynth.physics.phantom.brain_regions import RIGHT, STRIATUM, BrainRegion
     from nmsynth.workflows.evaluation import read_mask
 
     task, target = study.task, study.target
@@ -188,6 +190,12 @@ def study_masks(study: TaskStudy) -> dict[str, npt.NDArray[np.int32] | npt.NDArr
             inside = numbers == organ
             if organ is not Organ.OUTSIDE and inside.sum() >= LEAST_VOXELS:
                 masks.setdefault(organ.name.lower(), inside)
+    if task.ratios and "regions" in paths:
+        numbers = labels("regions") % RIGHT
+        for region in BrainRegion:
+            inside = numbers == region
+            if region is not BrainRegion.OUTSIDE and inside.sum() >= LEAST_REGION_VOXELS:
+                masks.setdefault(region.name.lower().replace("_", " "), inside)
     if task.binding and "regions" in paths and _binds_in_striatum(paths["regions"]):
         numbers = labels("regions")
         masks |= {name: np.isin(numbers % RIGHT, regions) for name, regions in STRIATUM.items()}

@@ -92,6 +92,8 @@ class TaskSpec(BaseModel):
     made of a source without a unit is compared as it is."""
     binding: bool = False
     """Whether binding in the striatum is measured, where a study is of a brain with a tracer that binds there."""
+    ratios: bool = False
+    """Whether the regions of a brain are measured, in images that are ratios to a reference region."""
     masks: dict[str, str] = {}
     """Masks of an evaluation, by name, from the images that are known of a study, by theirs."""
     demo: dict[str, Any] = {}

@@ -18,6 +18,7 @@ class PetTracer(StrEnum):
 
     FDG = "FDG"
     FLORBETAPIR = "florbetapir"
+    EARLY_FLORBETAPIR = "early-florbetapir"
     FLORTAUCIPIR = "flortaucipir"
     FDOPA = "FDOPA"
 

@@ -4,12 +4,13 @@ Severity runs from 0, healthy, to 1, advanced. It is a scale of this model, no c
 
 Alzheimer's-like
     FDG falls in the precuneus and posterior cingulate first, then parietal and temporal, then frontal cortex, and
-    spares the sensorimotor cortex [Minoshima1997]_, [Herholz2002]_; at full severity by up to 40 %. HMPAO does the same
-    at three quarters of the depth. Florbetapir rises in cortex by what florbetaben shows between healthy elderly and
-    patients, 0.2 to 0.45 as imaged [Bullich2021]_, times 1.5 for the tissue, all of it reached at severity 0.5, as
-    amyloid comes early [Jack2013]_. Flortaucipir rises in the order of Braak's stages [Braak1991]_: medial temporal,
-    then lateral temporal and cingulate, then parietal, frontal and occipital, then sensorimotor; half severity is near
-    the means of patients [Timmers2019]_. Depths at full severity and onsets are chosen.
+    spares the sensorimotor cortex [Minoshima1997]_, [Herholz2002]_; at full severity by up to 40 %. HMPAO and the first
+    minutes of florbetapir, which show perfusion, do the same at three quarters of the depth. Florbetapir rises in
+    cortex by what florbetaben shows between healthy elderly and patients, 0.2 to 0.45 as imaged [Bullich2021]_, times
+    1.5 for the tissue, all of it reached at severity 0.5, as amyloid comes early [Jack2013]_. Flortaucipir rises in the
+    order of Braak's stages [Braak1991]_: medial temporal, then lateral temporal and cingulate, then parietal, frontal
+    and occipital, then sensorimotor; half severity is near the means of patients [Timmers2019]_. Depths at full
+    severity and onsets are chosen.
 Parkinson's-like
     What FDOPA shows above its reference falls most in the posterior putamen; at severity 0.5 to 45 %, in the anterior
     putamen to 62 % and in the caudate to 84 % of healthy [Brooks1990]_, on the worse side. Ioflupane loses 1.35 times
@@ -41,7 +42,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -131,7 +132,12 @@ def _scaled(changes: Mapping[BrainRegion, _Change], factor: float) -> dict[Brain
     return {region: _Change(factor * c.size, c.onset, c.end) for region, c in changes.items()}
 
 
-_RELATIVE = {("alzheimer", "FDG"): _METABOLISM, ("alzheimer", "HMPAO"): _scaled(_METABOLISM, 0.75)}
+_PERFUSION = _scaled(_METABOLISM, 0.75)
+_RELATIVE = {
+    ("alzheimer", "FDG"): _METABOLISM,
+    ("alzheimer", "HMPAO"): _PERFUSION,
+    ("alzheimer", "early-florbetapir"): _PERFUSION,
+}
 _ADDED = {("alzheimer", "florbetapir"): _AMYLOID, ("alzheimer", "flortaucipir"): _TAU}
 _EXCESS_LOSS = {("parkinson", "FDOPA"): 1.0, ("parkinson", "ioflupane"): _TRANSPORTER_FACTOR}
 
@@ -210,7 +216,33 @@ class BrainSubject:
     atrophy: float
     """Of the anatomy, from 0 to 1."""
     coupling: str | None
-    """How the two were drawn; ``None`` where they were given."""
+    """How they were drawn; ``None`` where they were given."""
+    further_severity: float = 0.0
+    """Of the uptake pattern of a tracer that shows another pathology than the first; see :func:`subject_for`."""
+
+
+PATHOLOGY = {
+    "FDG": "metabolism", "HMPAO": "metabolism", "early-florbetapir": "metabolism", "florbetapir": "amyloid",
+    "flortaucipir": "tau",
+}  # fmt: skip
+"""What a tracer shows of an Alzheimer's-like disease: perfusion goes with metabolism, plaques and tangles by
+themselves."""
+
+
+def subject_for(subject: BrainSubject, *, tracer: str, first: str) -> BrainSubject:
+    """The subject as a tracer shows it, whose severity is of the pathology that the first tracer shows.
+
+    Examples
+    --------
+    >>> found = BrainSubject("alzheimer", 0.8, 0.3, None, further_severity=0.1)
+    >>> subject_for(found, tracer="florbetapir", first="FDG").severity
+    0.1
+    >>> subject_for(found, tracer="early-florbetapir", first="FDG").severity
+    0.8
+    """
+    names = [brain_tracer_named(name).name for name in (tracer, first)]
+    seen, known = (PATHOLOGY.get(name) for name in names)
+    return subject if seen == known else replace(subject, severity=subject.further_severity)
 
 
 def draw_brain_subject(
@@ -220,19 +252,24 @@ def draw_brain_subject(
     coupling: str = "none",
     severity: float | None = None,
     atrophy: float | None = None,
+    healthy_share: float = 0.0,
 ) -> BrainSubject:
     """Draw severity and atrophy of a subject, each uniform from 0 to 1, with a stated correlation.
 
     The two are ``Φ(a)`` and ``Φ(b)`` of normal numbers with correlation ``2 sin(π r / 6)``, which makes their own
-    correlation ``r``: 0 for ``none``, :data:`PUBLISHED_CORRELATION` for ``published``; ``strong`` makes them equal.
+    correlation ``r``: 0 for ``none``, :data:`PUBLISHED_CORRELATION` for ``published``; ``strong`` makes them equal. The
+    severity that a tracer of another pathology shows is a third such number, as far from either.
     A healthy subject has severity 0 and an atrophy up to :data:`NORMAL_ATROPHY`, under ``strong`` none.
 
     Parameters
     ----------
     rng
-        Draws; two numbers, whatever is given.
+        Draws; three numbers, whatever is given.
     severity, atrophy
         Given instead of drawn; the other is then drawn from its distribution given this one.
+    healthy_share
+        Share of the subjects whose severity is 0; that of the others is uniform. Atrophy is drawn as before, so that
+        under ``none`` it tells nothing of who they are.
 
     Raises
     ------
@@ -245,7 +282,7 @@ def draw_brain_subject(
         raise InputError(
             f"The coupling of atrophy and uptake must be one of {', '.join(COUPLINGS)}; found {coupling!r}."
         )
-    for name, value in (("severity", severity), ("atrophy", atrophy)):
+    for name, value in (("severity", severity), ("atrophy", atrophy), ("healthy share", healthy_share)):
         if value is not None:
             checked_share(name, value)
     if disease == "normal" and severity:
@@ -256,25 +293,43 @@ def draw_brain_subject(
         raise InputError(
             f"Strong coupling makes atrophy equal to severity; found {atrophy} and {severity}. Leave one of them out."
         )
-    first, second = (float(v) for v in rng.standard_normal(2))
+    first, second, third = (float(v) for v in rng.standard_normal(3))
     if disease == "normal":
         drawn = 0.0 if coupling == "strong" else NORMAL_ATROPHY * _uniform(second)
         return BrainSubject(disease, 0.0, drawn if atrophy is None else atrophy, coupling)
     if coupling == "strong":
         given = atrophy if severity is None else severity
-        both = _uniform(first) if given is None else given
-        return BrainSubject(disease, both, both, coupling)
+        both = _severity(first, healthy_share) if given is None else given
+        return BrainSubject(disease, both, both, coupling, both)
     r = 2 * math.sin(math.pi * (PUBLISHED_CORRELATION if coupling == "published" else 0.0) / 6)
-    if severity is None and atrophy is not None:
-        known = _normal(atrophy)
-        return BrainSubject(disease, _uniform(r * known + math.sqrt(1 - r * r) * first), atrophy, coupling)
-    own = first if severity is None else _normal(severity)
+    other = math.sqrt(1 - r * r)
+    if severity is not None:
+        first = _of_severity(severity, first, healthy_share)
+    elif atrophy is not None:
+        first = r * _normal(atrophy) + other * first
+    second = r * first + other * second if atrophy is None else _normal(atrophy)
+    third = r / (1 + r) * (first + second) + math.sqrt(1 - 2 * r * r / (1 + r)) * third
     return BrainSubject(
         disease,
-        _uniform(first) if severity is None else severity,
-        _uniform(r * own + math.sqrt(1 - r * r) * second) if atrophy is None else atrophy,
+        _severity(first, healthy_share) if severity is None else severity,
+        _uniform(second) if atrophy is None else atrophy,
         coupling,
+        _severity(third, healthy_share),
     )
+
+
+def _severity(normal: float, healthy_share: float) -> float:
+    """Severity of a normal number, of whose distribution the lower share is healthy."""
+    if healthy_share >= 1:
+        return 0.0
+    return max(0.0, (_uniform(normal) - healthy_share) / (1 - healthy_share))
+
+
+def _of_severity(severity: float, drawn: float, healthy_share: float) -> float:
+    """Normal number of a severity; of the healthy, one of theirs."""
+    if severity > 0 or healthy_share == 0:
+        return _normal(healthy_share + (1 - healthy_share) * severity)
+    return _normal(healthy_share * _uniform(drawn))
 
 
 def _uniform(normal: float) -> float:

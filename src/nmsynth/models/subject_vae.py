@@ -1,0 +1,191 @@
+r"""Conditional variational autoencoder with one code for the whole image: what a source leaves open about a subject.
+
+An anatomy says little about how much of a tracer a subject's cortex takes up, but that which it leaves open is common
+to the whole image: whether there are plaques, how far a disease has come, which regions a subject favours. So the
+latents z are one vector, as in [Sohn2015]_ and [Kohl2018]_, and not a map. A prior p(z|x) and, in training, a posterior
+q(z|x, y) are Gaussians from a pooled encoding; a U-Net p(y|x, z) is told z as channels and by feature-wise modulation
+[Perez2018]_:
+
+.. math:: -\log p(y|x) \le E_q[-\log p(y|x, z)] + KL(q(z|x, y) \| p(z|x))
+
+Voxels of an image do not err by themselves: a region is off as one. The likelihood counts N voxels as N / c
+observations, c being how many err together, so that with a Laplace likelihood of scale b the bound, times b and per
+observation, is the mean absolute error plus b c / N times the divergence. The divergence is warmed up [Sonderby2016]_
+and free below a few hundredths of a nat [Kingma2016]_; the posterior begins narrow, lest the code be noise that the
+decoder learns not to hear.
+
+A sample is the image of one draw of z, so that samples differ as subjects of one anatomy do. The whole image is
+answered at once, whatever its size; the plan's patch should hold what is to be known of a subject, such as the head.
+
+References
+----------
+.. [Sohn2015] K. Sohn et al., Learning structured output representation using deep conditional generative models,
+   NeurIPS 2015.
+.. [Kohl2018] S. Kohl et al., A probabilistic U-Net for segmentation of ambiguous images, NeurIPS 2018.
+.. [Perez2018] E. Perez et al., FiLM: visual reasoning with a general conditioning layer, AAAI 2018.
+.. [Sonderby2016] C. K. Sonderby et al., Ladder variational autoencoders, NeurIPS 2016.
+.. [Kingma2016] D. P. Kingma et al., Improving variational inference with inverse autoregressive flow, NeurIPS 2016.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nmsynth.core.errors import InputError
+from nmsynth.models.conditional_vae import LOG_SIGMA_RANGE, divergence, drawn
+from nmsynth.models.method import Method, MethodBatch, MethodSetting, regression_loss, with_constant_channels
+from nmsynth.models.residual_unet import (
+    Attention,
+    ResidualBlock,
+    convolution,
+    normalisation,
+    pad_to_multiple,
+    unet_for,
+)
+
+WHOLE = 1 << 20
+"""Voxels of an image for one of the noise: more than any image has along an axis."""
+NARROW = -2.0
+"""Logarithm of the posterior's standard deviation at the beginning."""
+ENCODED_AT = 2
+"""Times that an image is coarser before it is encoded."""
+
+
+class CodeEncoder(nn.Module):
+    """A Gaussian for each number of a code, from an image that is halved, encoded and pooled."""
+
+    def __init__(self, setting: MethodSetting, n_in: int, n_latents: int, *, log_sigma: float = 0.0) -> None:
+        super().__init__()
+        dims = setting.spatial_dims
+        # the finest level is left out: the image is halved before
+        widths = setting.channels[1:] if len(setting.channels) > 1 else setting.channels
+        pool: type[nn.Module] = nn.Conv3d if dims == 3 else nn.Conv2d
+        self.strides = [(2,) * dims] * len(widths)
+        self.enter = convolution(dims, n_in, widths[0])
+        self.blocks = nn.ModuleList(ResidualBlock(dims, c, c, 0) for c in widths)
+        self.down = nn.ModuleList(pool(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.leave = nn.Sequential(normalisation(widths[-1]), nn.SiLU())
+        self.regard = convolution(dims, widths[-1], 1, kernel=1)
+        self.code = nn.Linear(widths[-1], 2 * n_latents)
+        nn.init.zeros_(self.code.bias)
+        nn.init.constant_(self.code.bias[n_latents:], log_sigma)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and logarithm of the standard deviation, each ``(batch, latent)``."""
+        padded = pad_to_multiple(x, self.strides)
+        average = F.avg_pool3d if x.ndim == 5 else F.avg_pool2d
+        features = self.enter(average(padded, ENCODED_AT))
+        for block, down in zip(self.blocks, self.down, strict=False):
+            features = down(block(features, None))
+        features = self.leave(self.blocks[-1](features, None))
+        # by attention, so that a wider field of view with nothing in it changes little
+        regard = self.regard(features).float().flatten(2).softmax(dim=2)
+        pooled = (features.float().flatten(2) * regard).sum(dim=2)
+        mean, log_sigma = self.code(pooled).chunk(2, dim=1)
+        return mean, log_sigma.clamp(*LOG_SIGMA_RANGE)
+
+
+class SubjectVAE(Method):
+    """Conditional variational autoencoder with a learned prior and one code an image.
+
+    Parameters
+    ----------
+    setting
+        As the plan decides; in 3D, with a patch that holds the subject.
+    n_latents
+        Numbers of the code.
+    scale
+        Scale b of the likelihood [normalised units]: the absolute error that the code need not explain.
+    together
+        c, voxels that err as one.
+    warmup
+        Calls of :meth:`losses` over which the weight of the divergence rises from 0 to 1.
+    free_nats
+        Divergence of each number [nat] that is not punished.
+    attention
+        ``none``, ``self`` or ``gates``; see :class:`~nmsynth.models.residual_unet.UNet`.
+    n_blocks
+        Residual blocks a level of the U-Net.
+    for_training
+        Whether there is a posterior.
+
+    Raises
+    ------
+    InputError
+        If the plan is not in 3D: every slice would have a code of its own.
+    """
+
+    stochastic = True
+    whole_image = True
+
+    def __init__(
+        self,
+        setting: MethodSetting,
+        *,
+        n_latents: int = 12,
+        scale: float = 0.03,
+        together: float = 300.0,
+        warmup: int = 500,
+        free_nats: float = 0.02,
+        attention: Attention = "none",
+        n_blocks: int = 1,
+        for_training: bool = True,
+    ) -> None:
+        super().__init__(setting)
+        if setting.spatial_dims != 3:
+            raise InputError(
+                "One code for the whole image needs a network of three dimensions; the plan works slice by slice. Set "
+                "dimensions to 3d, with a patch that holds the subject."
+            )
+        self.noise_channels, self.noise_stride = n_latents, WHOLE
+        self.scale, self.together, self.warmup, self.free_nats = scale, together, warmup, free_nats
+        n_told = setting.n_sources + setting.n_conditions
+        self.prior = CodeEncoder(setting, n_told, n_latents)
+        told = replace(setting, n_conditions=setting.n_conditions + n_latents)
+        self.decoder = unet_for(told, setting.n_sources + n_latents, 1, attention=attention, n_blocks=n_blocks)
+        if for_training:
+            self.posterior = CodeEncoder(setting, n_told + 1, n_latents, log_sigma=NARROW)
+            self.register_buffer("step", torch.zeros((), dtype=torch.long))
+        self.step: torch.Tensor
+
+    def losses(self, batch: MethodBatch, group: str, stage: str) -> dict[str, torch.Tensor]:
+        """The bound, warmed up."""
+        del group, stage
+        source, condition, target = batch["source"], batch["condition"], batch["target"].float()
+        told = with_constant_channels(source, condition)
+        prior, posterior = self.prior(told), self.posterior(torch.cat((told, target), dim=1))
+        code = drawn(posterior, torch.randn_like(posterior[0]))
+        weight = batch["weight"].float()
+        error = regression_loss(self._decode(source, condition, code).float(), target, weight)
+        kl = divergence(posterior, prior)
+        observations = weight.sum() / (len(weight) * self.together)
+        rate = kl.clamp_min(self.free_nats).sum() / observations.clamp_min(1.0)
+        return {"total": error + self._warm() * self.scale * rate, "posterior_error": error, "kl": kl.sum()}
+
+    def _warm(self) -> float:
+        """Weight of the divergence, which rises in training."""
+        if self.training:
+            self.step += 1
+        return min(1.0, float(self.step) / max(1, self.warmup))
+
+    def _decode(self, source: torch.Tensor, condition: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+        """The image for a source and a code."""
+        # as channels too: modulation begins at nothing, and a code that nothing hears dies before it is of use
+        told = torch.cat((condition, code.to(condition.dtype)), dim=1)
+        decoded: torch.Tensor = self.decoder(with_constant_channels(source, code), told)
+        return decoded + self.residual_base(source)
+
+    def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """A sample for noise, and what the prior's mean decodes to without any, or for zeros."""
+        prior = self.prior(with_constant_channels(source, condition))
+        code = prior[0] if noise is None else drawn(prior, noise.flatten(2).mean(dim=2))
+        return self._decode(source, condition, code)
+
+    def shipped(self) -> list[str]:
+        """Prior and decoder."""
+        return ["prior.", "decoder."]
