@@ -18,6 +18,7 @@ from nmsynth.inference.guard import ALL_ZERO
 from nmsynth.inference.method_inputs import method_inputs
 from nmsynth.inference.method_synthesis import back_on_grid
 from nmsynth.inference.settings import SynthesisSettings
+from nmsynth.models.card import IntervalCard
 from nmsynth.models.plan_envelope import envelope_from_plan
 from tests.helpers import make_volume
 from tests.models.method_packages import (
@@ -248,6 +249,24 @@ def test_a_stochastic_method_gives_samples_whose_mean_is_the_image():
     assert not np.array_equal(first.image.array, other.image.array)
     assert all(s.provenance.synthetic and s.unit is Unit.BQML and s.has_grid_of(pet()) for s in first.samples)
     assert first.image.provenance.settings["n_samples"] == first.record["run"]["n_samples"] == 3
+
+
+def test_calibrated_samples_have_intervals_that_are_drawn_as_many_as_they_take():
+    target = PET.model_copy(update={"unit": Unit.BQML, "normalisation": Normalisation(kind="linear", scale=9000.0)})
+    interval = IntervalCard(
+        coverage=0.9, n_samples=5, voxel_factor=2.0, voxel_floor=30.0, region_factor=1.0, region_floor=0.0, n_cases=9,
+        n_regions=9,
+    )  # fmt: skip
+    card = make_method_card(make_plan(sources=(target,), target=target), family="cvae", interval=interval)
+    found = synthesize(pet(), tiny_model(card), settings=SETTINGS)
+    assert len(found.samples) == found.record["interval"]["n_samples"] == 5
+    lower, upper = found.interval
+    spread = np.std([s.array for s in found.samples], axis=0, ddof=1)
+    np.testing.assert_allclose((upper.array - lower.array) / 2, 2 * np.hypot(spread, 30.0), rtol=1e-3)
+    np.testing.assert_allclose((upper.array + lower.array) / 2, found.image.array, rtol=1e-4, atol=0.1)
+    fewer = synthesize(pet(), tiny_model(card), settings=SETTINGS | {"n_samples": 3})
+    assert fewer.interval is None
+    assert "no intervals: they are calibrated for 5 samples, and 3 were drawn" in fewer.flags
 
 
 def test_steps_of_sampling_are_set_for_one_synthesis():

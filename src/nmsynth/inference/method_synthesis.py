@@ -24,8 +24,11 @@ from nmsynth.inference.method_model import MethodModel
 from nmsynth.inference.settings import SynthesisSettings
 from nmsynth.inference.synthesis import Synthesis, common_record, described, in_unit, provenance_of
 from nmsynth.inference.tiling import FloatImage
+from nmsynth.metrics.intervals import Widening
 from nmsynth.models.envelope import ACTIVITY_MODALITIES
 
+SAMPLES = 4
+"""Of a stochastic method without intervals, unless said otherwise."""
 SYNTHETIC_CORRECTION = "synthetic, nmsynth"
 """DICOM AttenuationCorrectionMethod of what a model corrected."""
 
@@ -89,7 +92,8 @@ def synthesize_with_method(
     image = volumes[0] if len(volumes) == 1 else volumes[0].with_array(np.mean([v.array for v in volumes], axis=0))
     samples = tuple(volumes) if model.method.stochastic and not inputs.is_zero else ()
     found, numbers = _checked(image, first, plan, is_zero=inputs.is_zero)
-    flags = list(dict.fromkeys((*flags, *found)))
+    interval, said = _interval(image, samples, model)
+    flags = list(dict.fromkeys((*flags, *found, *said)))
     image = image.with_warnings(flags)
     record = common_record(model, settings, first) | {
         "inputs": {role: described(volume) for role, volume in inputs.volumes.items()},
@@ -106,7 +110,27 @@ def synthesize_with_method(
         "flags": flags,
         "warnings": list(first.warnings),
     }
-    return Synthesis(image, {"image": image}, samples, None, tuple(flags), record)
+    if interval is not None and model.card.interval is not None:
+        record["interval"] = model.card.interval.model_dump(mode="json", exclude={"note"})
+    return Synthesis(image, {"image": image}, samples, interval, tuple(flags), record)
+
+
+def _interval(
+    image: Volume, samples: tuple[Volume, ...], model: MethodModel
+) -> tuple[tuple[Volume, Volume] | None, tuple[str, ...]]:
+    """Lower and upper bound of each voxel by the card's calibration, and what is to be said where there is none."""
+    card = model.card.interval
+    if not samples:
+        return None, ()
+    if card is None:
+        return None, ("the spread of the samples is not calibrated: it promises nothing",)
+    if len(samples) < card.n_samples:
+        return None, (f"no intervals: they are calibrated for {card.n_samples} samples, and {len(samples)} were drawn",)
+    spread = np.std([s.array for s in samples], axis=0, ddof=1)
+    half = Widening(card.voxel_factor, card.voxel_floor).half_width(spread)
+    if image.unit is not model.plan.target.unit:
+        return None, (f"no intervals: they are calibrated in {model.plan.target.unit.value}",)
+    return (image.with_array(image.array - half), image.with_array(image.array + half)), ()
 
 
 def _check_settings(settings: SynthesisSettings) -> None:
@@ -136,7 +160,7 @@ def _answers(
         inputs.arrays,
         inputs.condition,
         seed=settings.seed,
-        n_samples=settings.n_samples,
+        n_samples=settings.n_samples or (model.card.interval.n_samples if model.card.interval else SAMPLES),
         sampling_steps=settings.sampling_steps,
         overlap=settings.overlap,
         device=settings.device,

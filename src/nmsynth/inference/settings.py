@@ -21,8 +21,9 @@ class SynthesisSettings(BaseModel):
     """Level of evidence at which structure is kept, as calibrated in the card, or an evidence logit; not of methods."""
     seed: int = Field(default=0, ge=0)
     """Of models that draw samples; of others only recorded."""
-    n_samples: int = Field(default=4, ge=1, le=1000)
-    """Answers that a stochastic model draws; the image is their mean."""
+    n_samples: int | None = Field(default=None, ge=1, le=1000)
+    """Answers that a stochastic model draws; the image is their mean. As many as its intervals take when unset, else
+    four."""
     sampling_steps: int | None = Field(default=None, ge=1, le=10_000)
     """Network evaluations of a model that samples in steps; as it was trained when unset."""
     conditions: dict[str, float | str] = {}

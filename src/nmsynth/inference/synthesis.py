@@ -30,7 +30,7 @@ class Synthesis:
     samples: tuple[Volume, ...]
     """Samples of a stochastic model, of which the image is the mean; empty for others."""
     interval: tuple[Volume, Volume] | None
-    """Lower and upper bound a voxel, where the model gives one that is calibrated; none does yet."""
+    """Lower and upper bound a voxel, where the model's card says how its samples become one."""
     flags: tuple[str, ...]
     """What a reader of the image should know."""
     record: dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nmsynth.core.plan import ImagePlan, Plan
 from nmsynth.models.envelope import Envelope
@@ -63,6 +63,25 @@ class Metric(_Part):
     """Whether the model is better than every baseline, or worse than one, by paired intervals over patients."""
 
 
+class IntervalCard(_Part):
+    """How the spread of samples becomes an interval; see :mod:`nmsynth.metrics.intervals`."""
+
+    coverage: float = Field(gt=0, lt=1)
+    """Share of the values that intervals should hold."""
+    n_samples: int = Field(ge=2)
+    """Samples that the spread is taken of; as many are drawn unless said otherwise."""
+    voxel_factor: float = Field(gt=0)
+    voxel_floor: float = Field(ge=0)
+    """Of single voxels, the floor in the unit of the target."""
+    region_factor: float | None = Field(default=None, gt=0)
+    region_floor: float = Field(default=0.0, ge=0)
+    """Of means of regions, where there were enough."""
+    n_cases: int = Field(ge=1)
+    n_regions: int = Field(ge=0)
+    """Cases, and regions of all of them, on which it was calibrated."""
+    note: str = ""
+
+
 class Card(_Part):
     """What ``card.json`` of a model package holds."""
 
@@ -88,6 +107,8 @@ class Card(_Part):
     """Threshold of the evidence logit at each level ``low``, ``standard``, ``high``; a method has none."""
     significance_note: str = ""
     """How the thresholds were calibrated."""
+    interval: IntervalCard | None = None
+    """Of a stochastic method whose intervals were calibrated."""
     axial_padding: Literal["reflect", "zero"] = "reflect"
     """How the image goes on beyond its first and last slice; in plane it goes on with zeros."""
     negative_values: str = "Kept: the network sees them, and the output may be slightly negative. Nothing is clipped."
@@ -149,6 +170,8 @@ class Card(_Part):
         if self.significance:
             lines += ["", "## Significance", "", self.significance_note, ""]
             lines += [f"- {level}: evidence logit above {value:g}" for level, value in self.significance.items()]
+        if self.interval is not None:
+            lines += ["", "## Intervals", "", *_interval_lines(self.interval)]
         lines += ["", "## Data", ""] + [f"- {d.use}: {d.name} ({d.licence}) {d.note}".rstrip() for d in self.data]
         lines += ["", "## Metrics", ""]
         lines += [
@@ -164,6 +187,20 @@ class Card(_Part):
         if self.network is not None:
             return [f"- Network: {self.network.name} {self.network.arguments}"]
         return [f"- Method: {self.method.name} {self.method.arguments}"] if self.method is not None else []
+
+
+def _interval_lines(interval: IntervalCard) -> list[str]:
+    """What intervals promise and where it was found."""
+    i = interval
+    regions = "too few regions for intervals of them"
+    if i.region_factor is not None:
+        regions = f"{i.region_factor:.3g} of a region's with one of {i.region_floor:.3g}"
+    return [
+        f"- {100 * i.coverage:g} % intervals from {i.n_samples} samples, calibrated on {i.n_cases} cases with "
+        f"{i.n_regions} regions in all. {i.note}".rstrip(),
+        f"- Half of an interval: {i.voxel_factor:.3g} of a voxel's spread with a floor of {i.voxel_floor:.3g}; "
+        f"{regions}",
+    ]
 
 
 def plan_lines(plan: Plan) -> list[str]:

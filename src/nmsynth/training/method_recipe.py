@@ -47,6 +47,9 @@ class MethodRecipe(Settings):
     """What is special to the task in how its model is made, in a sentence."""
     without_idea: Ablation | None = None
     """The same network without it."""
+    interval_samples: int = Field(default=0, ge=0)
+    """Samples of a stochastic method from whose spread intervals are made, calibrated on the patients held for
+    validation; none when 0."""
     card: str = ""
     """Text of the card in :mod:`nmsynth.recipes.cards`, for a model that is trained on what the recipe simulates."""
     data: DataRecipe = DataRecipe()

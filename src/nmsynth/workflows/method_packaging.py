@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
     from nmsynth.data.folds import Split
+    from nmsynth.models.card import IntervalCard
     from nmsynth.models.method import Method
     from nmsynth.training.method_recipe import MethodRecipe
 
@@ -24,6 +25,7 @@ def write_method_package(
     *,
     fold: tuple[int, int] | None = None,
     on_own_data: bool = False,
+    interval: IntervalCard | None = None,
 ) -> None:
     """Write the package of a training.
 
@@ -45,6 +47,8 @@ def write_method_package(
         Which fold of how many, of a cross-validation.
     on_own_data
         Whether the data are those that the recipe simulates, for which its card speaks.
+    interval
+        How samples become intervals, where that was calibrated.
     """
     from nmsynth.models.card import Card
     from nmsynth.models.method_package import save_method_package
@@ -64,6 +68,7 @@ def write_method_package(
             "plan": plan,
             "inputs": tuple(s.name for s in plan.sources),
             "envelope": envelope,
+            "interval": interval,
             "failures": recipe.differs,
             **text,
             "training": {

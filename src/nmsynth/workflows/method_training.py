@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError, MissingExtraError
 from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.workflows.calibration import ON_VALIDATION, calibrate_intervals
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.method_packaging import write_method_package
 from nmsynth.workflows.method_start import StartingModel, fine_tuning_plan, load_start
@@ -170,7 +171,15 @@ def _train_one(
     )
     package = folder.parent / PACKAGE / name
     if options.is_first:
-        write_method_package(recipe, name, method, plan, split, folder, package, fold=fold, on_own_data=on_own_data)
+        interval = None
+        if recipe.interval_samples and method.stochastic:
+            held = [c for c in prepared if c.subject in split.validation]
+            interval = calibrate_intervals(
+                method.eval(), plan, held, n_samples=recipe.interval_samples, note=ON_VALIDATION
+            )
+        write_method_package(
+            recipe, name, method, plan, split, folder, package, fold=fold, on_own_data=on_own_data, interval=interval
+        )
     return TrainedMethod(name, folder, package, split, method, plan)
 
 

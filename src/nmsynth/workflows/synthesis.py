@@ -25,7 +25,7 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 FILE_SUFFIXES = (".dcm", ".ima", ".zip", ".json", ".gz", ".nrrd", ".mha")
 """Names of files that are no output, so that nobody gets a folder by that name."""
 
-_SAMPLE = re.compile(r"sample-\d+\.(nii\.gz|json)")
+_SAMPLE = re.compile(r"(sample-\d+|lower|upper)\.(nii\.gz|json)")
 _log = logging.getLogger(__name__)
 
 
@@ -70,7 +70,7 @@ def synthesize_study(
     unit, modality
         Of a NIfTI image without a sidecar; of ``input_path`` alone.
     samples_path
-        A new folder for the samples of a stochastic model, as NIfTI.
+        A new folder for the samples of a stochastic model and the bounds of its intervals, as NIfTI.
     progress
         Told how many of how many tiles are done.
 
@@ -121,7 +121,7 @@ def _check_samples(folder: Path | str | None, output: Path, *, overwrite: bool) 
 
 @contextmanager
 def _samples_written(synthesis: Synthesis, folder: Path | None, *, overwrite: bool) -> Iterator[None]:
-    """Samples as NIfTI, numbered, in a folder that appears when the block has ended without an error."""
+    """Samples as NIfTI, numbered, and the bounds of the interval, in a folder that appears when all is written."""
     from nmsynth.io.atomic import atomic_directory
     from nmsynth.io.nifti import write_nifti
 
@@ -131,6 +131,8 @@ def _samples_written(synthesis: Synthesis, folder: Path | None, *, overwrite: bo
     with atomic_directory(folder, overwrite=overwrite, may_replace=_holds_samples) as temporary:
         for number, sample in enumerate(synthesis.samples, start=1):
             write_nifti(sample, temporary / f"sample-{number:03d}.nii.gz")
+        for name, bound in zip(("lower", "upper"), synthesis.interval or (), strict=False):
+            write_nifti(bound, temporary / f"{name}.nii.gz")
         yield
 
 

@@ -71,6 +71,28 @@ def show(context: typer.Context, name: Name, as_json: options.Json = False) -> N
         terminal.print_line(line)
 
 
+@app.command("calibrate")
+def calibrate(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training, with its model and cases.")],
+    samples: Annotated[int, typer.Option("--samples", min=2, help="Samples that are drawn of each case.")] = 16,
+    as_json: options.Json = False,
+) -> None:
+    """Calibrate the intervals of a model that draws samples, on the patients held for validation."""
+    from nmsynth.workflows.calibration import calibrate_run
+
+    terminal = terminal_of(context)
+    with terminal.progress() as progress:
+        found = calibrate_run(run, n_samples=samples, progress=progress)
+    if as_json:
+        terminal.print_json({"schema_version": 1, **found.model_dump(mode="json")})
+        return
+    terminal.print_line(
+        f"{100 * found.coverage:g} % intervals from {found.n_samples} samples, calibrated on {found.n_cases} cases "
+        f"with {found.n_regions} regions; written to the card"
+    )
+
+
 @app.command("verify")
 def verify(context: typer.Context, name: Name, as_json: options.Json = False) -> None:
     """Check that a model's files are whole and are those its card names."""
