@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from nmsynth.core.errors import EnvelopeError, InputError, UnsafeInputError
+from nmsynth.core.errors import EnvelopeError, InputError, SuvError, UnsafeInputError
 from nmsynth.core.geometry import affine_from_axes
 from nmsynth.core.normalisation import Normalisation, activity_level
 from nmsynth.core.plan import ConditionPlan, ImagePlan
@@ -171,8 +171,26 @@ def test_another_modality_stays_on_the_plans_grid_in_its_unit():
     assert (image.modality, image.unit, image.shape) == ("PT", Unit.SUV_BODY_WEIGHT, (8, 20, 20))
     assert image.acquisition.body_mass_kg == 70.0
     assert image.acquisition.injected_activity_bq is None
+    assert image.acquisition.series_description == "synthetic tracer-like PT"
+    with pytest.raises(SuvError, match="for which nothing was injected"):
+        image.to_suv()
     assert result.record["checks"].keys() == {"minimum", "maximum"}
     assert "the image has the model's grid, not that of the input" in result.flags
+
+
+def test_another_tracer_is_imitated_and_the_administration_of_the_source_is_not_its():
+    known = (("FDG", "pons"), ("florbetapir", "whole cerebellum"))
+    ratio = PET.model_copy(update={"unit": Unit.SUVR, "references": known})
+    told = ConditionPlan(name="target_tracer", kind="category", categories=("FDG", "florbetapir"))
+    model = tiny_model(make_method_card(make_plan(target=ratio, conditions=(told,), task="tracer-to-tracer")))
+    settings = {"threads": 1, "conditions": {"target_tracer": "florbetapir"}}
+    image = synthesize(pet(), model, settings=settings).image
+    assert (image.unit, image.modality) == (Unit.SUVR, "PT")
+    assert image.acquisition.series_description == "synthetic florbetapir-like PT"
+    assert image.acquisition.radiopharmaceutical is None
+    assert image.provenance.settings["reference_region"] == "whole cerebellum"
+    with pytest.raises(SuvError, match="florbetapir-like"):
+        image.to_suv()
 
 
 def test_several_inputs_are_taken_by_role_and_an_optional_one_may_be_missing():

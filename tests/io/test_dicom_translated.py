@@ -1,12 +1,14 @@
 """A synthetic CT or MR in the study of the scan it was made from: whose it is, what it is, and nothing invented."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
 import pydicom
 import pytest
 
-from nmsynth.core.errors import InputError, NumericalError
+from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.errors import InputError, NumericalError, SuvError
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import Unit
 from nmsynth.io import read
@@ -16,17 +18,33 @@ from tests.io.dicom_factory import make_series, save_series
 from tests.io.validators import errors_of, missing_attributes
 
 MADE = Provenance(synthetic=True, model="mr-to-ct 1.0.0", model_sha256="ab" * 32, settings={"seed": 1})
+IMITATES = {"imitates": "florbetapir", "unit": "SUVR", "reference_region": "whole cerebellum"}
 NEVER = ("KVP", "ExposureTime", "XRayTubeCurrent", "RepetitionTime", "EchoTime", "FlipAngle", "MagneticFieldStrength")
 
 
 def synthetic(modality, **fields):
+    if modality == "PT":
+        return imitated(**fields)
     values = np.random.default_rng(1).uniform(-1000 if modality == "CT" else 0, 1500, (4, 8, 10))
     unit = Unit.HOUNSFIELD if modality == "CT" else Unit.RELATIVE
     given = {"array": values, "spacing_mm": (3.0, 2.0, 2.5), "unit": unit, "modality": modality, "provenance": MADE}
     return make_volume(**{**given, **fields})
 
 
-@pytest.fixture(scope="module", params=[("MR", "CT"), ("PT", "CT"), ("CT", "MR")], ids=lambda p: f"{p[0]}-to-{p[1]}")
+def imitated(**fields):
+    """A ratio image of amyloid that nobody injected a tracer for."""
+    given = {
+        "array": np.random.default_rng(1).uniform(-0.01, 2.4, (4, 8, 10)), "spacing_mm": (3.0, 2.0, 2.5),
+        "unit": Unit.SUVR, "modality": "PT", "provenance": replace(MADE, settings={**MADE.settings, **IMITATES}),
+        "acquisition": Acquisition(series_description="synthetic florbetapir-like PT"),
+    }  # fmt: skip
+    return make_volume(**{**given, **fields})
+
+
+PAIRS = [("MR", "CT"), ("PT", "CT"), ("CT", "MR"), ("MR", "PT"), ("PT", "PT")]
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids=lambda p: f"{p[0]}-to-{p[1]}")
 def made(request, tmp_path_factory):
     """Volume, folder that was written, headers of the source."""
     source_modality, modality = request.param
@@ -46,8 +64,8 @@ def test_values_geometry_and_unit_read_back(made):
     again = read(out)
     assert (again.modality, again.unit) == (volume.modality, volume.unit)
     assert np.allclose(again.affine, volume.affine)
-    scale = 1.0 if volume.modality == "CT" else 4095.0 / volume.array.max()
-    assert np.abs(again.array - scale * volume.array).max() <= 0.501
+    scale = 4095.0 / volume.array.max() if volume.modality == "MR" else 1.0
+    assert np.abs(again.array - scale * volume.array).max() <= (1e-4 if volume.modality == "PT" else 0.501)
     assert again.provenance.synthetic
     assert again.provenance.model == "mr-to-ct 1.0.0"
 
@@ -67,7 +85,7 @@ def test_patient_study_and_frame_are_those_of_the_source_and_the_rest_is_new(mad
 def test_image_says_what_it_is_and_of_what(made):
     _, out, sources = made
     for dataset in written(out):
-        assert list(dataset.ImageType[:2]) == ["DERIVED", "SECONDARY"]
+        assert list(dataset.ImageType[:2]) == ["DERIVED", "PRIMARY" if dataset.Modality == "PT" else "SECONDARY"]
         assert dataset.SyntheticData == "YES"
         assert dataset.SeriesDescription.startswith("SYNTHETIC, RESEARCH ONLY")
         assert "mr-to-ct 1.0.0" in dataset.DerivationDescription
@@ -80,8 +98,24 @@ def test_no_scan_is_stated_that_never_was(made):
     _, out, _ = made
     dataset = written(out)[0]
     assert [k for k in NEVER if dataset.get(k) is not None and not dataset[k].is_empty] == []
-    assert "RadiopharmaceuticalInformationSequence" not in dataset
-    assert (dataset.Manufacturer, dataset.get("Units")) == ("nmsynth", None)
+    assert not dataset.get("RadiopharmaceuticalInformationSequence")
+    assert (dataset.Manufacturer, dataset.get("Units")) == ("nmsynth", "NONE" if dataset.Modality == "PT" else None)
+
+
+def test_pet_of_a_tracer_that_nobody_injected_says_so_and_has_no_suv(tmp_path):
+    source = save_series(make_series("PT"), tmp_path / "source")
+    out = write(imitated(), tmp_path / "out", source=source)
+    dataset = written(out)[0]
+    assert dataset.SeriesDescription == "SYNTHETIC, RESEARCH ONLY: synthetic florbetapir-like PT from PT"
+    assert "imitate SUVR over whole cerebellum" in dataset.DerivationDescription
+    assert dataset.get("SUVType") is None
+    again = read(out)
+    assert again.acquisition.injected_activity_bq is None
+    assert again.acquisition.radiopharmaceutical is None
+    with pytest.raises(SuvError, match="nothing was injected"):
+        again.to_suv()
+    with pytest.raises(InputError, match=r"imitated SUV or relative values; found .* in Bq/mL"):
+        write(imitated(unit=Unit.BQML), tmp_path / "no", source=source)
 
 
 def test_small_and_negative_values_of_mr_are_scaled_and_said(tmp_path):
@@ -115,7 +149,8 @@ def test_validators_find_no_error(made):
 def test_required_attributes_are_there(made):
     volume, out, _ = made
     dataset = written(out)[0]
-    assert missing_attributes(dataset, {"CT": "ct-image", "MR": "mr-image"}[volume.modality]) == []
+    kinds = {"CT": "ct-image", "MR": "mr-image", "PT": "positron-emission-tomography-image"}
+    assert missing_attributes(dataset, kinds[volume.modality]) == []
 
 
 def test_time_of_creation_is_that_given(tmp_path):

@@ -26,6 +26,7 @@ def _rows(plan, tmp_path, monkeypatch, names):
             path = output / f"{name}.nii.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
+        return {"told": {"age": 71.5, "source_tracer": "FDG"}}
 
     model, _ = study_recipe._workflow(plan.kind)
     monkeypatch.setattr(study_recipe, "_workflow", lambda _: (model, write))
@@ -180,3 +181,21 @@ def test_a_bone_scan_is_simulated_and_prepared(tmp_path):
     # counts have no scale of their own, so both are learned by their own level
     assert source.sum() == pytest.approx(target.sum(), rel=0.05)
     assert case.record["target_normalisation"]["scale"] > 1.5 * case.record["normalisations"]["scan"]["scale"]
+
+
+def test_what_is_told_of_a_brain_stands_in_the_manifest(tmp_path, monkeypatch):
+    plan = _plan("mr-amyloid")
+    assert plan.settings["tracer"] == "florbetapir"
+    rows, _ = _rows(plan, tmp_path, monkeypatch, ("scan", "reference/mr", "reference/suvr", "reference/regions"))
+    roles = {row.name: row.role for row in rows}
+    assert roles == {"scan": "reference", "mr": "source", "suvr": "target", "regions": "mask"}
+    assert {row.conditions for row in rows} == {(("age", "71.5"),)}  # a biomarker is not stated here
+
+
+def test_two_tracers_are_drawn_as_a_pair():
+    pairs = {
+        (plan.settings["tracer"], plan.settings["target_tracer"])
+        for plan in plan_studies(load_study_recipe("two-tracers"), 30, 1)
+    }
+    assert len(pairs) == 4
+    assert ("early-florbetapir", "florbetapir") not in pairs

@@ -42,6 +42,8 @@ class ImagePlan(Settings):
     known or they differ."""
     tracers: tuple[tuple[str, str], ...] = ()
     """Radionuclide and radiopharmaceutical of each tracer in the dataset, as the images state them."""
+    references: tuple[tuple[str, str], ...] = ()
+    """Of ratios: each tracer in the dataset and the region that it is relative to, as the images state them."""
     optional: bool = False
     """Whether a case may lack it; it is then filled, and a number tells the network so."""
 

@@ -39,6 +39,8 @@ class ImageStatistics:
     """Whether each image that states its corrections is corrected for attenuation."""
     tracers: list[tuple[str, str]] = field(default_factory=list)
     """Radionuclide and radiopharmaceutical that images state, each pair once."""
+    references: list[tuple[str, str]] = field(default_factory=list)
+    """Tracer and reference region of ratios, as images state them, each pair once."""
     percentiles: list[list[float]] = field(default_factory=list)
     """Of the values in the body, one list an image; see :data:`PERCENTILES`."""
     levels: list[float] = field(default_factory=list)
@@ -176,6 +178,10 @@ def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> 
     if acquisition.radionuclide and acquisition.radiopharmaceutical:
         tracer = (acquisition.radionuclide, acquisition.radiopharmaceutical)
         known.tracers += [tracer] if tracer not in known.tracers else []
+    stated = volume.provenance.settings
+    if volume.unit is Unit.SUVR and "tracer" in stated and "reference_region" in stated:
+        reference = (str(stated["tracer"]), str(stated["reference_region"]))
+        known.references += [reference] if reference not in known.references else []
     if volume.modality in ("PT", "NM") and volume.acquisition.corrections:
         known.corrected.append(ATTENUATION in volume.acquisition.corrections)
     values = volume.array[body_contour(volume)]

@@ -203,6 +203,7 @@ def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePl
         fill=fill,
         attenuation_corrected=statistics.attenuation_corrected,
         tracers=tuple(sorted(statistics.tracers)),
+        references=tuple(sorted(statistics.references)),
         optional=optional,
     )
 

@@ -19,6 +19,7 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.resampling import resample
 from nmsynth.inference.card_model import Progress
 from nmsynth.inference.guard import ALL_ZERO, check_finite, check_output
+from nmsynth.inference.imitation import imitation_of
 from nmsynth.inference.method_inputs import MethodInputs, method_inputs
 from nmsynth.inference.method_model import MethodModel
 from nmsynth.inference.settings import SynthesisSettings
@@ -188,17 +189,16 @@ def _provenance(
 def _placed(array: FloatImage, inputs: MethodInputs, plan: Plan, provenance: Provenance) -> Volume:
     """An answer as a volume: on the first source's grid and scale where the target is of its kind."""
     first, target = inputs.volumes[plan.sources[0].name], plan.target
-    if not keeps_kind(plan):
-        same = first.modality == target.modality
-        return Volume(
-            array=array,
-            affine=inputs.affine,
-            unit=target.unit,
-            modality=target.modality,
-            acquisition=first.acquisition if same else _patient_only(first.acquisition),
-            source=first.source,
-            provenance=provenance,
-        )
+    imitation = imitation_of(plan, inputs.facts)
+    if not keeps_kind(plan) or imitation is not None:
+        same = first.modality == target.modality and imitation is None
+        known = first.acquisition if same else _patient_only(first.acquisition)
+        image = Volume(array, inputs.affine, target.unit, target.modality, acquisition=known, source=first.source)
+        if imitation is not None:
+            known = replace(known, series_description=imitation.description)
+            image = replace(image, acquisition=known, suv_rule=imitation.suv_rule)
+            provenance = replace(provenance, settings={**provenance.settings, **imitation.facts})
+        return replace(image, provenance=provenance)
     on_plan = Volume(array, inputs.affine, target.unit, target.modality)
     values = back_on_grid(on_plan, first).array
     factor = 1.0 if target.normalisation.kind == "level" else _factor(first, target.unit)

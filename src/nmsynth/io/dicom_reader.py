@@ -31,6 +31,7 @@ from nmsynth.io.dicom_sources import escaped
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+NOTHING_INJECTED = "SUV refused: the image is synthetic, and nothing was injected for it. Use a scan for SUV."
 MAX_VOXELS = 2**31
 """Voxels of one volume."""
 _CLASSES = {
@@ -98,8 +99,19 @@ def read_dicom(path: Path, *, series_uid: str | None = None) -> Volume:
                 acquisition=image.acquisition, suv_rule=image.suv_rule, warnings=image.warnings,
             )  # fmt: skip
     acquisition = replace(volume.acquisition, simulated_count_fraction=fraction)
-    volume = replace(volume, source=source, provenance=provenance, acquisition=acquisition)
+    volume = _imitated(replace(volume, source=source, provenance=provenance, acquisition=acquisition))
     return volume.with_warnings((*found.warnings, *damaged))
+
+
+def _imitated(volume: Volume) -> Volume:
+    """A PET of a tracer that was not injected, in the unit that nmsynth wrote it in; no SUV follows from it."""
+    settings = volume.provenance.settings
+    if volume.modality != "PT" or not volume.provenance.synthetic or "imitates" not in settings:
+        return volume
+    found = next((unit for unit in Unit if unit.value == settings.get("unit")), None)
+    if found is None or not (found is Unit.SUVR or found.is_suv):
+        return volume
+    return replace(volume, unit=found, suv_rule=SuvRule(reason=NOTHING_INJECTED))
 
 
 def read_headers(path: Path, series_uid: str | None = None) -> list[Dataset]:

@@ -1,7 +1,7 @@
-"""A CT or MR series that was synthesised from a scan of another modality, in the patient's study.
+"""A CT, MR or PET series that was synthesised from a scan of another modality or tracer, in the patient's study.
 
-A change of SOP class: the object is built from the module tables of its own class, and only what is true of the patient
-and of the study comes from the source. What a CT or MR scanner would state of a scan is left empty, as there was none.
+The object is built from the module tables of its own class, and only what is true of the patient and of the study comes
+from the source. What a scanner would state of a scan is left empty, as there was none: a PET has no administration.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nmsynth.core.volume import Volume
+from nmsynth.core.errors import InputError
+from nmsynth.core.units import Unit
+from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.io.atomic import atomic_directory, check_finite, check_output
 from nmsynth.io.dicom_administration import on_clock_of
 from nmsynth.io.dicom_derived import copy_public, mark, set_pixels
@@ -24,8 +26,8 @@ from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_num
 from nmsynth.io.dicom_marks import Marks, code, marks_of, plain, software_version
 from nmsynth.io.dicom_new import describe_geometry
 from nmsynth.io.dicom_new_anatomical import SOP_CLASSES, check_anatomical, describe_ct, whole_numbers
-from nmsynth.io.dicom_pet_module import state_laterality
-from nmsynth.io.dicom_quantise import QuantisedStack
+from nmsynth.io.dicom_pet_module import PET_IMAGE_STORAGE, complete_pet, state_laterality
+from nmsynth.io.dicom_quantise import QuantisedStack, quantise
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -60,6 +62,11 @@ class _Translated:
     marks: Marks
     pixels: QuantisedStack
 
+    @property
+    def sop_class(self) -> str:
+        """Of every slice."""
+        return PET_IMAGE_STORAGE if self.volume.modality == "PT" else SOP_CLASSES[self.volume.modality]
+
 
 def write_translated_series(
     volume: Volume,
@@ -70,17 +77,20 @@ def write_translated_series(
     created: datetime | None = None,
     overwrite: bool = False,
 ) -> Path:
-    r"""Write a synthetic CT or MR series into the study of the scan that it was made from.
+    r"""Write a synthetic CT, MR or PET series into the study of the scan that it was made from.
 
     Patient, study and frame of reference are those of the source, as the image lies in its space; the series, the
-    equipment and the pixels are new. ``DERIVED\SECONDARY``, every source image is referenced, and no voltage, current,
-    echo or sequence of a scan that never was is stated. CT is stored in HU with a rescale of 1 and 0; MR, which has no
-    unit, as whole numbers, scaled up where its values are small, which the derivation says.
+    equipment and the pixels are new. ``DERIVED\SECONDARY``, of PET ``DERIVED\PRIMARY``, every source image is
+    referenced, and no voltage, current, echo, sequence, tracer or dose of a scan that never was is stated. CT is stored
+    in HU with a rescale of 1 and 0; MR, which has no unit, as whole numbers, scaled up where its values are small,
+    which the derivation says; PET with Units NONE, its values being those of the volume, whose unit the derivation
+    names.
 
     Parameters
     ----------
     volume
-        CT in HU or MR in relative units, axes ``(z, y, x)``, any grid in the source's space.
+        CT in HU, MR in relative units, or PET as ratio or in an SUV that it imitates; axes ``(z, y, x)``, any grid in
+        the source's space.
     directory
         Output folder.
     source
@@ -101,7 +111,7 @@ def write_translated_series(
     NumericalError
         If a value is not finite; nothing is written.
     InputError
-        If the output exists, there is no DICOM source, or the volume is no CT or MR that the class can hold.
+        If the output exists, there is no DICOM source, or the volume is no image that the class can hold.
     UnsafeInputError
         If the source's identifiers cannot be used.
     """
@@ -111,7 +121,7 @@ def write_translated_series(
     directory = Path(directory)
     check_finite(volume.array)
     volume, notes = _storable(volume)
-    check_anatomical(volume)
+    _check_imitated(volume) if volume.modality == "PT" else check_anatomical(volume)
     reference = resolve_source(volume, source)
     check_output(directory, overwrite=overwrite, is_directory=True)
     with warnings.catch_warnings():
@@ -132,7 +142,7 @@ def write_translated_series(
                 provenance, volume.acquisition, notes=notes,
                 created=created or on_clock_of(first, datetime.now().astimezone()),
             ),
-            pixels=whole_numbers(volume),
+            pixels=quantise(volume.array) if volume.modality == "PT" else whole_numbers(volume),
         )  # fmt: skip
         payloads = _encoded(series, source_images(headers, guides))
     with atomic_directory(directory, overwrite=overwrite, may_replace=is_own_output) as folder:
@@ -142,6 +152,10 @@ def write_translated_series(
 
 def _storable(volume: Volume) -> tuple[Volume, tuple[str, ...]]:
     """The volume in numbers that its class can store, and what was done to them."""
+    if volume.modality == "PT":
+        unit = volume.provenance.settings.get("reference_region", "")
+        of = f" over {unit}" if unit else ""
+        return volume, (f"Values imitate {volume.unit.value}{of}. Frame times are placeholders: there was no scan.",)
     if volume.modality != "MR":
         return volume, ()
     array, notes = np.maximum(volume.array, 0.0), []
@@ -156,7 +170,7 @@ def _storable(volume: Volume) -> tuple[Volume, tuple[str, ...]]:
 
 def _encoded(series: _Translated, source_images: dict[int, bytes]) -> list[bytes]:
     """Files, one a slice; what they share is encoded once."""
-    sop_class = SOP_CLASSES[series.volume.modality]
+    sop_class = series.sop_class
     shared = encode_elements(_shared(series)) | source_images
     characters = series.source.get("SpecificCharacterSet", None)
     files = []
@@ -178,7 +192,7 @@ def _shared(series: _Translated) -> Dataset:
             setattr(dataset, keyword, None)
     if not dataset.PatientPosition and volume.acquisition.patient_position:
         dataset.PatientPosition = volume.acquisition.patient_position
-    dataset.Modality, dataset.SOPClassUID = volume.modality, SOP_CLASSES[volume.modality]
+    dataset.Modality, dataset.SOPClassUID = volume.modality, series.sop_class
     dataset.SeriesInstanceUID, dataset.SeriesNumber = series.series_uid, series.series_number
     created = series.marks.created
     dataset.ContentDate = dataset.InstanceCreationDate = created.strftime("%Y%m%d")
@@ -186,7 +200,8 @@ def _shared(series: _Translated) -> Dataset:
     dataset.Manufacturer, dataset.ManufacturerModelName = MANUFACTURER, plain(series.marks.provenance.model or "", 64)
     dataset.SoftwareVersions = software_version()
     dataset.AcquisitionNumber = None
-    dataset.SeriesDescription = f"{volume.modality} from {source.get('Modality', 'image')}"
+    described = volume.acquisition.series_description if volume.modality == "PT" else None
+    dataset.SeriesDescription = f"{described or volume.modality} from {source.get('Modality', 'image')}"
     mark(dataset, series.marks)
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.ContributingEquipmentSequence = [_scanner(source), *_synthesising(dataset)]
@@ -194,8 +209,10 @@ def _shared(series: _Translated) -> Dataset:
     state_laterality(dataset)
     if volume.modality == "CT":
         describe_ct(dataset, {})
-    else:
+    elif volume.modality == "MR":
         _describe_mr(dataset)
+    else:
+        _describe_pet(dataset, volume.shape[0])
     return dataset
 
 
@@ -226,6 +243,28 @@ def _describe_mr(dataset: Dataset) -> None:
     dataset.MRAcquisitionType = dataset.RepetitionTime = dataset.EchoTime = dataset.EchoTrainLength = None
 
 
+def _check_imitated(volume: Volume) -> None:
+    """Refuse PET whose tracer was injected, which derives from its own scan."""
+    if volume.axes != SPATIAL_AXES or not (
+        volume.unit is Unit.SUVR or volume.unit.is_suv or volume.unit is Unit.RELATIVE
+    ):
+        raise InputError(
+            f"A PET of a tracer that was not injected holds (z, y, x) as ratio, imitated SUV or relative values; found "
+            f"{volume.axes} in {volume.unit.value}. Write NIfTI instead."
+        )
+
+
+def _describe_pet(dataset: Dataset, n_slices: int) -> None:
+    """What a PET image must state, of no administration and no scan."""
+    dataset.ImageType = ["DERIVED", "PRIMARY"]
+    dataset.Units, dataset.CountsSource, dataset.SeriesType = "NONE", "EMISSION", ["STATIC", "IMAGE"]
+    dataset.CorrectedImage = dataset.CollimatorType = None
+    dataset.DecayCorrection = dataset.RandomsCorrectionMethod = "NONE"
+    dataset.RadiopharmaceuticalInformationSequence = []
+    dataset.FrameReferenceTime, dataset.ActualFrameDuration = "0", 1
+    complete_pet(dataset, index=0, n_slices=n_slices)
+
+
 def _own(series: _Translated, index: int, instance_uid: str) -> Dataset:
     """Identity, place and pixels of one slice."""
     from pydicom.dataset import Dataset
@@ -236,4 +275,6 @@ def _own(series: _Translated, index: int, instance_uid: str) -> Dataset:
     set_pixels(dataset, series.pixels, index)
     if series.volume.modality == "MR":
         del dataset.RescaleSlope, dataset.RescaleIntercept
+    if series.volume.modality == "PT":
+        dataset.ImageIndex = index + 1
     return dataset

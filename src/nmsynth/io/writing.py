@@ -14,8 +14,9 @@ def write(
     """Write a volume: NIfTI where the path ends in ``.nii`` or ``.nii.gz``, else a folder with a DICOM series.
 
     A volume that comes from a DICOM series of single-slice PET images, or from planar views or a tomogram in NM,
-    becomes a series derived from it. A CT or MR that was synthesised from a DICOM series becomes a new series in its
-    study. A simulated PET volume without such a source becomes a new series of a phantom.
+    becomes a series derived from it. A CT or MR that was synthesised from a DICOM series, or a PET of a tracer that was
+    not injected, becomes a new series in its study. A simulated PET volume without such a source becomes a new series
+    of a phantom.
 
     Parameters
     ----------
@@ -62,13 +63,18 @@ def write(
         from nmsynth.io.dicom_nm_derived import write_derived_tomogram
 
         return write_derived_tomogram(volume, path, source=source, overwrite=overwrite)
-    if volume.modality in ("CT", "MR") and has_headers:
+    if has_headers and (volume.modality in ("CT", "MR") or is_imitated(volume)):
         from nmsynth.io.dicom_translated import write_translated_series
 
         return write_translated_series(volume, path, source=source, overwrite=overwrite)
     from nmsynth.io.dicom_writer import write_dicom
 
     return write_dicom(volume, path, source=source, overwrite=overwrite)
+
+
+def is_imitated(volume: Volume) -> bool:
+    """Whether a volume is PET of a tracer that was not injected for it."""
+    return volume.modality == "PT" and volume.provenance.synthetic and "imitates" in volume.provenance.settings
 
 
 def _is_nm_object(volume: Volume, source: Path | str | Volume | None) -> bool:

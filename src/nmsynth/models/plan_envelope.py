@@ -59,6 +59,11 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
     )
 
 
+def tracer_names(image: ImagePlan) -> tuple[str, ...]:
+    """Short names of the tracers of an image of a plan."""
+    return tuple(dict.fromkeys(_tracer(*stated).name for stated in image.tracers))
+
+
 def _tracer(radionuclide: str, agent: str) -> Tracer:
     """A tracer as images of a dataset state it; FDG by any of its names."""
     if any(name in agent.lower() for name in _FDG):

@@ -270,20 +270,23 @@ def _synthesize(
 
 def _check_format(source: Volume, output: Path, card: Card) -> None:
     """Refuse DICOM that cannot be written, before anything is computed."""
+    from nmsynth.inference.imitation import imitation_of
+
     if is_nifti(output):
         return
     plan = card.plan
     has_headers = source.source is not None and source.source.format == "dicom"
-    if plan is not None and plan.target.modality in ("CT", "MR") and has_headers:
+    imitates = plan is not None and plan.target.modality == "PT" and imitation_of(plan, {}) is not None
+    if plan is not None and (plan.target.modality in ("CT", "MR") or imitates) and has_headers:
         return  # a new series in the study of the input
     if plan is not None and (
         plan.target.modality not in ("PT", "NM")
         or (plan.sources[0].modality, plan.sources[0].unit) != (plan.target.modality, plan.target.unit)
     ):
         raise InputError(
-            "A DICOM output is PET or NM of an input of that kind and unit, or CT or MR of a DICOM input, in whose "
-            f"study it is written; {card.name} gives {plan.target.modality} in {plan.target.unit.value} of "
-            f"{plan.sources[0].modality}. Name an output that ends in .nii.gz."
+            "A DICOM output is PET or NM of an input of that kind and unit, or CT, MR or PET of another tracer of a "
+            f"DICOM input, in whose study it is written; {card.name} gives {plan.target.modality} in "
+            f"{plan.target.unit.value} of {plan.sources[0].modality}. Name an output that ends in .nii.gz."
         )
     if not (has_headers or (source.provenance.simulated and source.modality == "PT")):
         raise InputError(

@@ -96,10 +96,14 @@ def synthesize_task_study(study: TaskStudy, model: str, output: Path) -> tuple[S
     from nmsynth.models.registry import show_model
     from nmsynth.workflows.synthesis import synthesize_study
 
-    sources, roles = study.sources, show_model(model).inputs
+    sources, card = study.sources, show_model(model)
+    roles = card.inputs
     first = sources.get(roles[0]) or next(iter(sources.values()))
     further = {role: sources[role] for role in roles[1:] if role in sources}
-    return synthesize_study(first, output, model=model, inputs=further), read(first)
+    known = {condition.name for condition in card.plan.conditions} if card.plan is not None else set()
+    conditions = {name: value for row in study.rows for name, value in row.conditions if name in known}
+    settings = {"conditions": conditions} if conditions else None
+    return synthesize_study(first, output, model=model, inputs=further, settings=settings), read(first)
 
 
 def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Volume) -> Metrics:
