@@ -98,3 +98,37 @@ def test_correction_is_measured_organ_by_organ():
     assert not any("Nothing regional" in warning for warning in found.warnings)
     bare = evaluate(wrong, reference, task="nac-to-ac-pet")
     assert any("takes masks of organs" in warning for warning in bare.warnings)
+
+
+def brain(changes=None):
+    """Ratio image of six slabs, and their masks by name."""
+    names = ("frontal", "anterior cingulate", "precuneus", "parietal", "lateral temporal", "occipital")
+    levels = dict(zip(names, (1.3, 1.4, 1.5, 1.2, 1.25, 1.1), strict=True)) | (changes or {})
+    array, masks = np.zeros((6, 8, 8)), {}
+    for k, name in enumerate(names):
+        array[k] = levels[name]
+        masks[name] = np.zeros(array.shape, dtype=bool)
+        masks[name][k] = True
+    return make_volume(array=array, unit=Unit.SUVR, modality="PT"), masks
+
+
+def test_ratios_are_compared_region_by_region_and_as_composites():
+    reference, masks = brain()
+    found = evaluate(brain({"precuneus": 1.0})[0], reference, masks=masks, task="mr-to-amyloid")
+    assert found.value("regional SUVR error, mean") == pytest.approx(0.5 / 6, abs=1e-5)
+    assert found.value("regional SUVR error, largest") == pytest.approx(0.5, abs=1e-5)
+    assert found.value("composite SUVR error", mask="amyloid cortex") == pytest.approx(-0.1, abs=1e-5)
+    assert found.value("composite SUVR error", mask="metabolic cortex") == pytest.approx(-0.5 / 3, abs=1e-5)
+    assert found.value("regional SUVR correlation") < 0.5
+    assert found.value("composite SUVR", mask="amyloid cortex") == pytest.approx(1.23, abs=1e-5)
+
+
+def test_tissues_overlap_whatever_the_unit_of_the_mr():
+    rng = np.random.default_rng(0)
+    array = np.repeat(np.array([100.0, 400.0, 900.0]), 4)[:, None, None] * np.ones((12, 10, 10))
+    array += 10 * rng.standard_normal(array.shape)
+    reference = make_volume(array=array, unit=Unit.RELATIVE, modality="MR")
+    body = np.ones(array.shape, dtype=bool)
+    found = evaluate(reference.with_array(3 * array), reference, masks={"body": body}, task="pet-to-mr")
+    assert found.value("tissue Dice") == pytest.approx(1.0)
+    assert found.value("NRMSE") < 1e-4

@@ -23,6 +23,8 @@ from nmsynth.physics.materials import PHOTON_KEV, mu_from_hu
 
 HU_DATA_RANGE = 2000.0
 """Of PSNR and SSIM, -1000 to 1000 HU, the same for every patient."""
+LUNG_HU = -400.0
+"""Below which what lies in the body is lung, or air."""
 LEAST_TOLD = 0.02
 """Share of the body outside the source that is worth a warning."""
 Mask = npt.NDArray[np.bool_]
@@ -37,6 +39,7 @@ DEFINITIONS = {
         "dense bone from 300"
     ),
     "bone Dice": "overlap of the voxels of both images at or above the level, inside the body",
+    "lung Dice": "the same of the voxels below -400 HU",
     "body Dice": "overlap of the body of this image with that of the true CT; PET errs most by the contour",
     "attenuation": "both images converted to 511 keV as for PET/CT at 120 kVp; bias over the mean of the true map",
 }
@@ -148,6 +151,9 @@ def _by_tissue(
         value = bone_dice(image, reference, body, level)
         reason = None if value is not None else "the true CT shows none"
         found.append(Measurement("bone Dice", value, "1", f"at least {level:g} HU", _KIND, reason=reason))
+    lungs = [np.asarray(a < LUNG_HU) & body for a in (image, reference)]
+    reason = None if lungs[1].any() else "the true CT shows none"
+    found.append(Measurement("lung Dice", overlap(*lungs), "1", f"below {LUNG_HU:g} HU", _KIND, reason=reason))
     for name, mask in regions.items():
         mean, true = region_mean(image, mask), region_mean(reference, mask)
         difference = None if mean is None or true is None else mean - true

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
+from nmsynth.metrics.anatomy import class_overlap
 from nmsynth.metrics.binding_ratio import binding_ratios
 from nmsynth.metrics.correction import BEYOND, error_over_mean, organ_errors, share_beyond
 from nmsynth.metrics.measurement import Measurement
@@ -41,6 +42,7 @@ MASKS_WANTED = {
     "binding": f"named '{UNBOUND_NAME}' and '{STRIATAL_NAMES[1]}'",
     "correction": "of organs",
     "ratio": "of regions of the brain",
+    "tissues": "named 'body'",
 }
 """What each measure needs."""
 
@@ -49,6 +51,12 @@ DEFINITIONS = {
         "organ error": "relative difference to the reference of the mean of each organ: median and largest of its size",
         "error over mean": "mean absolute error over the mean of the reference, in the body",
         "voxels beyond": f"share of the voxels of the mask '{BRAIN_NAME}' whose relative error is larger",
+    },
+    "tissues": {
+        "tissue Dice": (
+            "mean overlap of three classes of brightness in the body, by the thresholds of Otsu of each image, so that "
+            "no unit is needed"
+        ),
     },
     "ratio": {
         "regional SUVR error": (
@@ -87,7 +95,7 @@ def regional_measure(
     Parameters
     ----------
     kind
-        ``perfusion``, ``binding``, ``correction`` or ``ratio``.
+        ``perfusion``, ``binding``, ``correction``, ``ratio`` or ``tissues``, which needs no mask.
     reference
         Whose grid all images have, and to whose regions theirs are compared.
     masks
@@ -110,7 +118,15 @@ def regional_measure(
     if kind == "ratio":
         regions = {n: np.asarray(m > 0) for n, m in masks.items() if not n.startswith(_NO_ORGANS[:2])}
         return _ratio(reference, regions, against) if regions else None
-    raise InputError(f"A regional measure is 'perfusion', 'binding', 'correction' or 'ratio'; found '{kind}'.")
+    if kind == "tissues":
+        body = masks.get("body")
+        inside = body_mask(reference.array, reference.spacing_mm) if body is None else np.asarray(body > 0)
+        return lambda image: [
+            Measurement("tissue Dice", class_overlap(image, reference.array, inside), "1", "body", against)
+        ]
+    raise InputError(
+        f"A regional measure is 'perfusion', 'binding', 'correction', 'ratio' or 'tissues'; found '{kind}'."
+    )
 
 
 def _perfusion(

@@ -18,7 +18,7 @@ class TaskEvaluation:
     ``planar``: counts of views."""
     scaled: bool = False
     """Whether images of an unknown scale are brought to the reference's, by least squares where that is positive."""
-    regional: tuple[Literal["perfusion", "binding", "correction", "ratio"], ...] = ()
+    regional: tuple[Literal["perfusion", "binding", "correction", "ratio", "tissues"], ...] = ()
     """What is measured besides where the masks of it are given."""
 
 
@@ -34,6 +34,9 @@ TASKS = {
         TaskEvaluation("nac-to-ac-pet", "activity", scaled=True, regional=("correction",)),
         TaskEvaluation("mr-to-ct", "ct"),
         TaskEvaluation("nac-to-ct", "ct"),
+        TaskEvaluation("ct-to-pet", "activity", regional=("correction",)),
+        TaskEvaluation("pet-to-ct", "ct"),
+        TaskEvaluation("pet-to-mr", "activity", scaled=True, regional=("tissues",)),
         TaskEvaluation("mr-to-fdg", "activity", regional=("ratio",)),
         TaskEvaluation("mr-to-amyloid", "activity", regional=("ratio",)),
         TaskEvaluation("tracer-to-tracer", "activity", regional=("ratio",)),

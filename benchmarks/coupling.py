@@ -1,0 +1,184 @@
+r"""What a model of the brain knows, and whether it knows what it does not: three couplings of anatomy and uptake.
+
+    for c in none published strong; do
+        nmsynth simulate cohort DATA-$c --recipe mr-amyloid --subjects 100 --set settings.coupling=$c
+        nmsynth train mr-to-amyloid -o RUN-$c --data DATA-$c --minutes 45
+    done
+    python -m benchmarks.coupling --task mr-to-amyloid --run none=RUN-none --run published=RUN-published \
+        --run strong=RUN-strong --subjects 60 --out benchmarks/results/coupling
+
+Each model meets subjects of its own coupling, by seeds that no dataset has. Its samples give the mean of each region
+and, by the calibration in its card, an interval; both are compared with the noise-free image. The cortical composite
+decides who has the disease. Beside it stands the mean of each region over the subjects that it was trained on: where
+anatomy tells nothing, nothing better can be said. ``--withhold`` leaves out what is told beside the images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nmsynth.apps.cli.options import named_paths
+from nmsynth.core.volume import Volume
+from nmsynth.data.prepared import PreparedCase, open_prepared
+from nmsynth.data.resampling import resample
+from nmsynth.evaluation.ambiguity import RegionAnswers, summarise_ambiguity, to_json
+from nmsynth.inference import load_model, synthesize
+from nmsynth.inference.method_model import MethodModel
+from nmsynth.io import read
+from nmsynth.metrics.intervals import Widening
+from nmsynth.metrics.suvr import composite_ratio
+from nmsynth.physics.phantom.brain_regions import RIGHT, BrainRegion
+from nmsynth.workflows.jobs import run_jobs
+from nmsynth.workflows.method_training import PACKAGE, PREPARED
+from nmsynth.workflows.study_recipe import StudyPlan, simulate_study
+from nmsynth.workflows.task_demo import SEEDS_FROM
+from nmsynth.workflows.task_study import LEAST_REGION_VOXELS, plan_task_studies
+from nmsynth.workflows.tasks import load_task
+
+COMPOSITE = {"mr-to-fdg": "metabolic cortex", "mr-to-amyloid": "amyloid cortex"}
+"""By which a decision is taken, by task."""
+FALLS = ("metabolic cortex",)
+"""Composites that disease lowers."""
+FIRST_SEED = SEEDS_FROM + 2000
+"""Seeds of these subjects; those of demonstrations and closed loops are smaller."""
+NAMES = {int(r): r.name.lower().replace("_", " ") for r in BrainRegion if r is not BrainRegion.OUTSIDE}
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One subject to be answered."""
+
+    plan: StudyPlan
+    model: Path
+    place: Path
+    withhold: bool
+
+
+def region_means(image: Volume, regions: npt.NDArray[np.int32]) -> dict[str, float]:
+    """Mean of each region that is large enough."""
+    found = {}
+    for number, name in NAMES.items():
+        inside = regions == number
+        if inside.sum() >= LEAST_REGION_VOXELS:
+            found[name] = float(image.array[inside].mean(dtype=np.float64))
+    return found
+
+
+def answer(subject: Subject) -> None:
+    """Simulate, synthesise, and keep the means of regions in truth, image and samples."""
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        rows, _ = simulate_study(subject.plan, work, file_format="nifti")
+        record = json.loads((work / "study" / "reference" / "simulation.json").read_text(encoding="utf-8"))
+        source = read(work / next(r.path for r in rows if r.role == "source"))
+        target = read(work / next(r.path for r in rows if r.role == "target"))
+        labels = read(work / next(r.path for r in rows if r.name == "regions"), unit="1", modality="PT")
+        model = load_model(subject.model)
+        conditions: dict[str, Any] = {}
+        if isinstance(model, MethodModel) and not subject.withhold:
+            known = {c.name for c in model.plan.conditions}
+            conditions = {n: v for n, v in record["told"].items() if n in known}
+        made = synthesize(source, model, settings={"threads": 1, "conditions": conditions})
+
+        def regions_on(image: Volume) -> npt.NDArray[np.int32]:
+            """Regions on the grid of an image."""
+            numbers = resample(labels, image.affine, image.spatial_shape, order=0).array
+            return np.rint(numbers).astype(np.int32) % RIGHT
+
+        own, on_target = regions_on(made.image), regions_on(target)
+        result = {
+            "severity": record["brain"]["severity"],
+            "truth": region_means(target, on_target),
+            "image": region_means(made.image, own),
+            "samples": [region_means(sample, own) for sample in made.samples],
+        }
+    temporary = subject.place.with_suffix(".partial")
+    temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    temporary.rename(subject.place)
+
+
+def population(cases: list[PreparedCase]) -> dict[str, float]:
+    """Mean of each region over training subjects."""
+    gathered: dict[str, list[float]] = {}
+    for case in cases:
+        target = case.target_normalisation().invert(np.asarray(case.target))
+        numbers = np.rint(np.asarray(case.labels)).astype(np.int32) % RIGHT
+        image = Volume(target, np.asarray(case.record["affine"]), "SUVR", "PT")  # type: ignore[arg-type]
+        for name, value in region_means(image, numbers).items():
+            gathered.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in gathered.items()}
+
+
+def gather(results: list[dict[str, Any]], mean: dict[str, float], widening: Widening, composite: str) -> RegionAnswers:
+    """Answers over regions that every subject has."""
+    names = [n for n in mean if all(n in r["truth"] and n in r["image"] for r in results)]
+    truth = np.array([[r["truth"][n] for n in names] for r in results])
+    image = np.array([[r["image"][n] for n in names] for r in results])
+    spread = np.array([np.std([[s[n] for n in names] for s in r["samples"]], axis=0, ddof=1) for r in results])
+    sign = -1.0 if composite in FALLS else 1.0
+
+    def composites(values: FloatArray) -> FloatArray:
+        """The composite of each subject, so that disease raises it."""
+        return np.array(
+            [sign * (composite_ratio(dict(zip(names, row, strict=True)), composite) or 0.0) for row in values]
+        )
+
+    return RegionAnswers(
+        truth, image, widening.half_width(spread), np.array([mean[n] for n in names]), composites(image),
+        composites(truth), np.array([r["severity"] for r in results]),
+    )  # fmt: skip
+
+
+def measure(task: str, coupling: str, run: Path, subjects: int, scratch: Path, workers: int, withhold: bool) -> Any:
+    """Numbers of one coupling."""
+    (package,) = sorted(path.parent for path in (run / PACKAGE).glob("*/card.json"))
+    model = load_model(package)
+    interval = model.card.interval
+    if interval is None or interval.region_factor is None:
+        raise SystemExit(f"The model of {coupling} has no calibrated intervals; run: nmsynth models calibrate {run}")
+    folder = scratch / f"{model.sha256[:12]}{'-withheld' if withhold else ''}"
+    folder.mkdir(parents=True, exist_ok=True)
+    plans = plan_task_studies(load_task(task), subjects, FIRST_SEED, {"settings.coupling": coupling})
+    jobs = [Subject(plan, package, folder / f"{plan.case_id}.json", withhold) for plan in plans]
+    run_jobs(answer, [job for job in jobs if not job.place.is_file()], workers=workers)
+    results = [json.loads(job.place.read_text(encoding="utf-8")) for job in jobs]
+    training = [case for case in open_prepared(run / PREPARED) if case.split == "train"]
+    widening = Widening(interval.region_factor, interval.region_floor)
+    found = summarise_ambiguity(gather(results, population(training), widening, COMPOSITE[task]))
+    return {"model": {"name": model.name, "sha256": model.sha256}, "subjects": subjects, **to_json(found)}
+
+
+def main() -> None:
+    """Measure what is asked for; subjects that are done are kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=tuple(COMPOSITE), required=True)
+    parser.add_argument("--run", action="append", required=True, metavar="COUPLING=RUN")
+    parser.add_argument("--subjects", type=int, default=60)
+    parser.add_argument("--withhold", action="store_true", help="Tell the model nothing beside the images.")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--scratch", type=Path, default=Path("runs/coupling"))
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    runs = named_paths(given.run, option="--run")
+    found = {
+        coupling: measure(given.task, coupling, run, given.subjects, given.scratch, given.workers, given.withhold)
+        for coupling, run in runs.items()
+    }
+    given.out.mkdir(parents=True, exist_ok=True)
+    name = f"{given.task}{'-withheld' if given.withhold else ''}.json"
+    text = json.dumps({"schema_version": 1, "task": given.task, "couplings": found}, indent=1)
+    (given.out / name).write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
