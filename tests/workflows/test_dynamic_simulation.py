@@ -121,3 +121,19 @@ def test_impossible_frames_are_refused(capsys, tmp_path):
     for words in ("6x", "x10", "0x10", "6x-1"):
         assert run(["simulate", "dynamic", str(tmp_path / "out"), "--frames", words]) == 2
         assert "number x seconds" in capsys.readouterr().err
+
+
+def test_parts_are_seen_up_to_a_time_and_the_whole_is_known_without_noise(tmp_path):
+    asked = SMALL.model_copy(update={"parts_min": (10.0, 20.0, 30.0), "seen_min": 20.0, "count_fraction": 0.25})
+    record = simulate_dynamic(asked, tmp_path / "study")
+    parts = [nmsynth.read(tmp_path / "study" / f"minutes-{name}.nii.gz") for name in ("00-10", "10-20")]
+    assert not (tmp_path / "study" / "minutes-20-30.nii.gz").exists()
+    frames = nmsynth.read(tmp_path / "study" / "scan.nii.gz").array
+    np.testing.assert_allclose(parts[1].array, (frames[5] * 5 + frames[6] * 5) / 10, rtol=1e-3, atol=1.0)
+    assert parts[0].to_suv().array.max() > 0
+    known = nmsynth.read(tmp_path / "study" / "reference" / "patlak_noise_free.nii.gz")
+    assert known.unit.value == "mL/cm3/min"
+    assert record["told"]["seen_min"] == 20.0
+    assert 20 < record["told"]["plasma_integral"] < 300
+    with pytest.raises(InputError, match="need ends that rise"):
+        simulate_dynamic(SMALL.model_copy(update={"parts_min": (10.0, 10.0)}), tmp_path / "no")

@@ -261,10 +261,13 @@ def test_a_study_makes_one_target_and_a_source(name):
     recipe = load_study_recipe(name)
     roles = recipe.roles
     written = {"scan": True, "noise_free": False, "ct": False, "mr": False, "uncorrected": True, "sparse": True}
-    written |= {"suvr": False}
+    written |= {"suvr": False, "late_noise_free": False, "patlak_noise_free": False, "minutes-00-10": True}
+    written |= {"early": True, "late": True, "patlak": True, "truth": False}
     asked = {"scan", "noise_free", *recipe.settings.get("also", ())}
     asked |= {"suvr"} if recipe.settings.get("phantom") == "brain" and recipe.kind == "pet" else set()
     asked |= {c.removesuffix("-randomised") for c in recipe.settings.get("companions", ())} & {"ct", "mr"}
+    if recipe.kind == "dynamic":
+        asked |= {"late_noise_free", "patlak_noise_free", "minutes-00-10", "early", "late", "patlak", "truth", "suvr"}
     found = [_role(n, roles, of_scan=written[n], is_image=True) for n in sorted(asked)]
     assert found.count("target") == 1
     assert found.count("source") == (2 if name == "two-tracers" else 1)

@@ -88,6 +88,7 @@ def scan_head_dynamic(
     reference: ReferenceScan | None = None,
     length_mm: float = 160.0,
     blood: InputFunction | None = None,
+    count_fraction: float = 1.0,
     seed: int = 0,
     progress: Progress = silent,
 ) -> ScannedDynamic:
@@ -112,10 +113,12 @@ def scan_head_dynamic(
         Length that is scanned, down from the top of the head [mm].
     blood
         Input function; the tracer's, varied between subjects, when unset.
+    count_fraction
+        Counts of the scan over those of the injected activity.
     seed
         Of rate constants, input, imperfections and counting noise.
     """
-    plan = _Plan.make(tracer, severity, frames_s, blood, seed)
+    plan = _Plan.make(tracer, severity, frames_s, blood, count_fraction, seed)
     given = reference or default_reference()
     draw = given.draw(patient.body_mass_kg, (1.0,), plan.rng)
     head = procedural_head(patient, given, draw.osem.n_pixels, length_mm)
@@ -133,6 +136,7 @@ def scan_labels_dynamic(
     length_mm: float = 160.0,
     blood: InputFunction | None = None,
     body_mass_kg: float = 75.0,
+    count_fraction: float = 1.0,
     seed: int = 0,
     progress: Progress = silent,
 ) -> ScannedDynamic:
@@ -149,7 +153,7 @@ def scan_labels_dynamic(
 
     Others as :func:`scan_head_dynamic` takes them.
     """
-    plan = _Plan.make(tracer, severity, frames_s, blood, seed)
+    plan = _Plan.make(tracer, severity, frames_s, blood, count_fraction, seed)
     given = reference or default_reference()
     draw = given.draw(body_mass_kg, (1.0,), plan.rng)
     head = labelled_head(
@@ -174,12 +178,19 @@ class _Plan:
     frames_min: FloatArray
     fit_start_min: float
     blood: InputFunction
+    count_fraction: float
     seed: int
     rng: np.random.Generator
 
     @classmethod
     def make(
-        cls, name: str, severity: float, frames_s: tuple[float, ...] | None, blood: InputFunction | None, seed: int
+        cls,
+        name: str,
+        severity: float,
+        frames_s: tuple[float, ...] | None,
+        blood: InputFunction | None,
+        count_fraction: float,
+        seed: int,
     ) -> _Plan:
         """Check and complete the arguments of a scan, before anything long begins."""
         tracer = dynamic_tracer(name)
@@ -192,7 +203,8 @@ class _Plan:
         start = tracer.fit_start_min if edges[-1] > tracer.fit_start_min + 10 else float(edges[-1]) / 2
         late_frames(spans, start)
         given = blood or tracer.blood.varied(np.random.default_rng((seed, 43)))
-        return cls(tracer, severity, lengths, spans, start, given, seed, np.random.default_rng((seed, 41)))
+        rng = np.random.default_rng((seed, 41))
+        return cls(tracer, severity, lengths, spans, start, given, count_fraction, seed, rng)
 
 
 def _scan(
@@ -264,7 +276,7 @@ def _scan_frames(
             planes_last(activity), mu_map, fine_pixel_mm=reference.voxel_mm / FINE, n_fine_planes=FINE,
             scanner=draw.scanner, protocol=protocol, settings=draw.osem, mismatch=draw.mismatch, generator=generator,
         )  # fmt: skip
-        images = reconstruct_fractions(expected, (None, 1.0), draw.osem, generator).numpy()
+        images = reconstruct_fractions(expected, (None, plan.count_fraction), draw.osem, generator).numpy()
         # both are at the start of the frame; the injection's decay time makes them one series
         to_injection = np.float32(2.0 ** (float(start) / protocol.half_life_s))
         noise_free.append(images[0] * to_injection)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.dynamic_scan import ScannedDynamic
@@ -46,6 +49,50 @@ def static_images(study: ScannedDynamic, frames: Volume, kind: str) -> Images:
             ratio, f"SUVR {kind}", Unit.SUVR, window_min=list(study.tracer.late_min), reference_region=region
         )
     return images
+
+
+def part_images(
+    study: ScannedDynamic, frames: Volume, ends_min: Sequence[float], *, seen_min: float | None = None
+) -> Images:
+    """Static images of successive parts of a scan, by names such as ``minutes-00-10``.
+
+    Parameters
+    ----------
+    study
+        With its frames.
+    frames
+        Dynamic image.
+    ends_min
+        Ends of the parts, rising, from the injection on [min].
+    seen_min
+        Parts that end later are left out.
+
+    Raises
+    ------
+    InputError
+        If the ends do not rise, the first part is not seen, or the frames do not cover a part.
+    """
+    ends = list(ends_min)
+    if any(b <= a for a, b in itertools.pairwise([0.0, *ends])):
+        raise InputError(f"Parts of a scan need ends that rise from above 0 min; found {tuple(ends)}.")
+    images: Images = {}
+    for start, end in itertools.pairwise([0.0, *ends]):
+        if seen_min is not None and end > seen_min + 1e-6:
+            break
+        array = static_image(frames.array, study.frames_min, (start, end))
+        name = f"minutes-{start:02.0f}-{end:02.0f}"
+        images[name] = study.image(array, f"{start:g} to {end:g} minutes", window_min=[start, end])
+    if ends and not images:
+        raise InputError(
+            f"The first part of a scan ends after {ends[0]:g} min; only {seen_min} min are seen. See more."
+        )
+    return images
+
+
+def plasma_integral(study: ScannedDynamic, until_min: float) -> float:
+    """Integral of unchanged tracer in plasma from the injection to a time [SUV min]."""
+    inside = study.minutes <= until_min
+    return round(float(np.trapezoid(study.plasma_suv[inside], study.minutes[inside])), 4)
 
 
 def left_out(study: ScannedDynamic) -> dict[str, str]:

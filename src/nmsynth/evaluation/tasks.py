@@ -37,6 +37,8 @@ TASKS = {
         TaskEvaluation("ct-to-pet", "activity", regional=("correction",)),
         TaskEvaluation("pet-to-ct", "ct"),
         TaskEvaluation("pet-to-mr", "activity", scaled=True, regional=("tissues",)),
+        TaskEvaluation("early-to-late", "activity", regional=("correction",)),
+        TaskEvaluation("early-to-influx", "activity", regional=("correction",)),
         TaskEvaluation("mr-to-fdg", "activity", regional=("ratio",)),
         TaskEvaluation("mr-to-amyloid", "activity", regional=("ratio",)),
         TaskEvaluation("tracer-to-tracer", "activity", regional=("ratio",)),

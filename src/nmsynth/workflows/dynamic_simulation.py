@@ -34,7 +34,19 @@ class SimulateDynamicSettings(BaseModel):
     voxel_mm: float = Field(default=3.0, ge=2.0, le=8.0)
     length_mm: float = Field(default=160.0, ge=24.0, le=300.0)
     """Length that is scanned, down from the top of the head [mm]."""
+    count_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Counts of the scan over those of the injected activity."""
+    parts_min: tuple[float, ...] = ()
+    """Ends of successive parts of the scan, from the injection on [min], of each of which a static image is written."""
+    seen_min: float | None = Field(default=None, gt=0)
+    """Parts that end later are left out, as of a scan that was stopped; all are written when unset."""
     seed: int = Field(default=0, ge=0)
+
+    @property
+    def unused(self) -> set[str]:
+        """Fields that are left out of records while nothing is asked for by them."""
+        empty = {name for name in ("parts_min", "seen_min") if not getattr(self, name)}
+        return empty | ({"count_fraction"} if self.count_fraction == 1 else set())
 
 
 def simulate_dynamic(
@@ -48,11 +60,11 @@ def simulate_dynamic(
         What is simulated.
     output
         Folder for ``scan.nii.gz`` (frames, Bq/mL, decay-corrected to the injection) and ``plasma.csv`` (minutes, SUV);
-        ``early``, ``late`` and ``suvr``, where the frames cover their windows; and, by tracer, ``patlak`` (FDG),
-        ``patlak_reference`` (FDOPA) or ``r1``, ``bp`` and ``dvr`` (amyloid). Its folder ``reference`` gets
-        ``noise_free`` (T1) and ``truth`` (T0) by frame; ``early``, ``late`` and ``suvr`` of the truth (T0) and, with
-        ``_noise_free``, of T1; ``ki_true``, ``ki_reference_true`` or ``dvr_true`` and ``bp_true``; ``organs`` and
-        ``regions``; and ``simulation.json``.
+        ``early``, ``late`` and ``suvr``, where the frames cover their windows; ``minutes-00-10`` and so on for parts;
+        and, by tracer, ``patlak`` (FDG), ``patlak_reference`` (FDOPA) or ``r1``, ``bp`` and ``dvr`` (amyloid). Its
+        folder ``reference`` gets ``noise_free`` (T1) and ``truth`` (T0) by frame; ``early``, ``late`` and ``suvr`` of
+        the truth (T0) and, with ``_noise_free``, of T1, with parts also the parametric images; ``ki_true``,
+        ``ki_reference_true`` or ``dvr_true`` and ``bp_true``; ``organs`` and ``regions``; and ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
 
@@ -60,14 +72,26 @@ def simulate_dynamic(
     -------
         What ``simulation.json`` holds.
     """
-    from nmsynth.data.parametric import left_out, parametric_images, static_images, true_images
+    from nmsynth.data.parametric import (
+        left_out,
+        parametric_images,
+        part_images,
+        plasma_integral,
+        static_images,
+        true_images,
+    )
     from nmsynth.io.nifti import write_nifti
 
     with staged_output(Path(output), overwrite=overwrite, inputs=(settings.labels,)) as work:
         study = dynamic_study(settings, progress=part_of(progress, 0.0, 0.85))
         folder = work / REFERENCE_FOLDER
         folder.mkdir(parents=True)
-        derived = {**static_images(study, study.scan, "of the scan"), **parametric_images(study, study.scan, "")}
+        parts = part_images(study, study.scan, settings.parts_min, seen_min=settings.seen_min)
+        derived = {
+            **static_images(study, study.scan, "of the scan"),
+            **parametric_images(study, study.scan, ""),
+            **parts,
+        }
         known = {
             "noise_free": study.noise_free,
             "truth": study.truth,
@@ -75,6 +99,9 @@ def simulate_dynamic(
             **{f"{n}_noise_free": v for n, v in static_images(study, study.noise_free, "noise-free (T1)").items()},
             **true_images(study),
         }
+        if parts:  # what the whole scan would give without noise, for a model of its first minutes
+            whole = parametric_images(study, study.noise_free, "noise-free (T1)")
+            known |= {f"{name}_noise_free": volume for name, volume in whole.items()}
         for name, volume in {"scan": study.scan, **derived}.items():
             write_nifti(volume, work / f"{name}.nii.gz")
         for name, volume in known.items():
@@ -86,13 +113,16 @@ def simulate_dynamic(
         write_mask(study.head.labels, static, folder / "regions.nii.gz")
         record = {
             "schema_version": SCHEMA_VERSION,
-            "settings": settings.model_dump(mode="json", exclude={"labels"}),
+            "settings": settings.model_dump(mode="json", exclude={"labels", *settings.unused}),
             "reference": "known truth: T0 truth, T1 noise_free, parameters by region and as images",
             "images": {name: _described(volume) for name, volume in derived.items()},
             "reference_images": {name: _described(volume) for name, volume in known.items()},
             "left_out": left_out(study),
             **study.facts,
         }
+        if parts:
+            seen = settings.seen_min or settings.parts_min[-1]
+            record["told"] = {"seen_min": seen, "plasma_integral": plasma_integral(study, seen)}
         write_json(folder / "simulation.json", record)
     progress("writing", 1.0)
     return record
@@ -113,6 +143,7 @@ def dynamic_study(settings: SimulateDynamicSettings, *, progress: Progress = sil
             voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm, field_mm=288.0, duration_s=1.0
         ),
         "length_mm": settings.length_mm,
+        "count_fraction": settings.count_fraction,
         "seed": settings.seed,
         "progress": progress,
     }

@@ -197,7 +197,8 @@ def _rows(plan: StudyPlan, work: Path) -> list[ManifestRow]:
         role = _role(name, plan.roles, of_scan=of_scan, is_image=is_image)
         if role in ("source", "target") and any((r.case, r.role, r.name) == (case, role, name) for r in rows):
             role = "reference"  # CT and MR stand beside a scan in DICOM and among what is known of it
-        counts = of_scan and _ROLES.get(name) != "anatomy"
+        # frames of one scan are no levels of its counts
+        counts = of_scan and _ROLES.get(name) != "anatomy" and plan.kind != "dynamic"
         of = fractions[_number(name)] if counts else 1.0 if name.startswith("full_count") else None
         facts = _sidecar_facts(path) or (like if counts and is_image else {})
         rows.append(
