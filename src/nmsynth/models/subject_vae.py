@@ -16,6 +16,8 @@ decoder learns not to hear.
 
 A sample is the image of one draw of z, so that samples differ as subjects of one anatomy do. The whole image is
 answered at once, whatever its size; the plan's patch should hold what is to be known of a subject, such as the head.
+Networks see blocks of 2 x 2 x 2 voxels as channels of one [Shi2016]_: the voxels of a PET are finer than what it
+resolves, and a whole head costs an eighth.
 
 References
 ----------
@@ -23,6 +25,8 @@ References
    NeurIPS 2015.
 .. [Kohl2018] S. Kohl et al., A probabilistic U-Net for segmentation of ambiguous images, NeurIPS 2018.
 .. [Perez2018] E. Perez et al., FiLM: visual reasoning with a general conditioning layer, AAAI 2018.
+.. [Shi2016] W. Shi et al., Real-time single image and video super-resolution using an efficient sub-pixel convolutional
+   neural network, CVPR 2016.
 .. [Sonderby2016] C. K. Sonderby et al., Ladder variational autoencoders, NeurIPS 2016.
 .. [Kingma2016] D. P. Kingma et al., Improving variational inference with inverse autoregressive flow, NeurIPS 2016.
 """
@@ -34,7 +38,6 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from nmsynth.core.errors import InputError
 from nmsynth.models.conditional_vae import LOG_SIGMA_RANGE, divergence, drawn
@@ -52,34 +55,58 @@ WHOLE = 1 << 20
 """Voxels of an image for one of the noise: more than any image has along an axis."""
 NARROW = -2.0
 """Logarithm of the posterior's standard deviation at the beginning."""
-ENCODED_AT = 2
-"""Times that an image is coarser before it is encoded."""
+FOLD = 2
+"""Voxels along each axis of a block that becomes channels."""
+
+
+def folded(x: torch.Tensor) -> torch.Tensor:
+    """Blocks of voxels as channels: ``(batch, channel, z, y, x)`` to ``(batch, 8 channel, z/2, y/2, x/2)``, rounded up.
+
+    What an odd size lacks repeats the border.
+    """
+    x = pad_to_multiple(x, [(FOLD,) * 3])
+    batch, channels, *sizes = x.shape
+    z, y, x_ = (n // FOLD for n in sizes)
+    blocks = x.reshape(batch, channels, z, FOLD, y, FOLD, x_, FOLD)
+    # (b, c, z, 2, y, 2, x, 2) -> (b, c, 2, 2, 2, z, y, x)
+    return blocks.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(batch, channels * FOLD**3, z, y, x_)
+
+
+def unfolded(x: torch.Tensor, sizes: tuple[int, ...]) -> torch.Tensor:
+    """The image of :func:`folded` blocks, ``(batch, channel, *sizes)``.
+
+    Examples
+    --------
+    >>> image = torch.arange(2 * 3 * 5.0).reshape(1, 1, 2, 3, 5)
+    >>> torch.equal(unfolded(folded(image), (2, 3, 5)), image)
+    True
+    """
+    batch, channels, z, y, x_ = x.shape
+    blocks = x.reshape(batch, channels // FOLD**3, FOLD, FOLD, FOLD, z, y, x_)
+    # (b, c, 2, 2, 2, z, y, x) -> (b, c, z, 2, y, 2, x, 2)
+    image = blocks.permute(0, 1, 5, 2, 6, 3, 7, 4).reshape(batch, -1, z * FOLD, y * FOLD, x_ * FOLD)
+    return image[:, :, : sizes[0], : sizes[1], : sizes[2]]
 
 
 class CodeEncoder(nn.Module):
-    """A Gaussian for each number of a code, from an image that is halved, encoded and pooled."""
+    """A Gaussian for each number of a code, from folded images that are encoded and pooled."""
 
     def __init__(self, setting: MethodSetting, n_in: int, n_latents: int, *, log_sigma: float = 0.0) -> None:
         super().__init__()
-        dims = setting.spatial_dims
-        # the finest level is left out: the image is halved before
-        widths = setting.channels[1:] if len(setting.channels) > 1 else setting.channels
-        pool: type[nn.Module] = nn.Conv3d if dims == 3 else nn.Conv2d
-        self.strides = [(2,) * dims] * len(widths)
-        self.enter = convolution(dims, n_in, widths[0])
-        self.blocks = nn.ModuleList(ResidualBlock(dims, c, c, 0) for c in widths)
-        self.down = nn.ModuleList(pool(a, b, 2, stride=2) for a, b in pairwise(widths))
+        widths = setting.channels
+        self.strides: list[tuple[int, ...]] = [(2, 2, 2)] * (len(widths) - 1)
+        self.enter = convolution(3, n_in, widths[0])
+        self.blocks = nn.ModuleList(ResidualBlock(3, c, c, 0) for c in widths)
+        self.down = nn.ModuleList(nn.Conv3d(a, b, 2, stride=2) for a, b in pairwise(widths))
         self.leave = nn.Sequential(normalisation(widths[-1]), nn.SiLU())
-        self.regard = convolution(dims, widths[-1], 1, kernel=1)
+        self.regard = convolution(3, widths[-1], 1, kernel=1)
         self.code = nn.Linear(widths[-1], 2 * n_latents)
         nn.init.zeros_(self.code.bias)
         nn.init.constant_(self.code.bias[n_latents:], log_sigma)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and logarithm of the standard deviation, each ``(batch, latent)``."""
-        padded = pad_to_multiple(x, self.strides)
-        average = F.avg_pool3d if x.ndim == 5 else F.avg_pool2d
-        features = self.enter(average(padded, ENCODED_AT))
+        features = self.enter(pad_to_multiple(x, self.strides))
         for block, down in zip(self.blocks, self.down, strict=False):
             features = down(block(features, None))
         features = self.leave(self.blocks[-1](features, None))
@@ -144,12 +171,16 @@ class SubjectVAE(Method):
             )
         self.noise_channels, self.noise_stride = n_latents, WHOLE
         self.scale, self.together, self.warmup, self.free_nats = scale, together, warmup, free_nats
-        n_told = setting.n_sources + setting.n_conditions
+        block = FOLD**3
+        n_told = block * setting.n_sources + setting.n_conditions
         self.prior = CodeEncoder(setting, n_told, n_latents)
-        told = replace(setting, n_conditions=setting.n_conditions + n_latents)
-        self.decoder = unet_for(told, setting.n_sources + n_latents, 1, attention=attention, n_blocks=n_blocks)
+        told = replace(
+            setting, n_conditions=setting.n_conditions + n_latents, patch=tuple(-(-n // FOLD) for n in setting.patch)
+        )
+        n_in = block * setting.n_sources + n_latents
+        self.decoder = unet_for(told, n_in, block, attention=attention, n_blocks=n_blocks)
         if for_training:
-            self.posterior = CodeEncoder(setting, n_told + 1, n_latents, log_sigma=NARROW)
+            self.posterior = CodeEncoder(setting, n_told + block, n_latents, log_sigma=NARROW)
             self.register_buffer("step", torch.zeros((), dtype=torch.long))
         self.step: torch.Tensor
 
@@ -157,8 +188,8 @@ class SubjectVAE(Method):
         """The bound, warmed up."""
         del group, stage
         source, condition, target = batch["source"], batch["condition"], batch["target"].float()
-        told = with_constant_channels(source, condition)
-        prior, posterior = self.prior(told), self.posterior(torch.cat((told, target), dim=1))
+        told = with_constant_channels(folded(source), condition)
+        prior, posterior = self.prior(told), self.posterior(torch.cat((told, folded(target)), dim=1))
         code = drawn(posterior, torch.randn_like(posterior[0]))
         weight = batch["weight"].float()
         error = regression_loss(self._decode(source, condition, code).float(), target, weight)
@@ -177,12 +208,12 @@ class SubjectVAE(Method):
         """The image for a source and a code."""
         # as channels too: modulation begins at nothing, and a code that nothing hears dies before it is of use
         told = torch.cat((condition, code.to(condition.dtype)), dim=1)
-        decoded: torch.Tensor = self.decoder(with_constant_channels(source, code), told)
-        return decoded + self.residual_base(source)
+        blocks = self.decoder(with_constant_channels(folded(source), code), told)
+        return unfolded(blocks, tuple(source.shape[2:])) + self.residual_base(source)
 
     def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """A sample for noise, and what the prior's mean decodes to without any, or for zeros."""
-        prior = self.prior(with_constant_channels(source, condition))
+        prior = self.prior(with_constant_channels(folded(source), condition))
         code = prior[0] if noise is None else drawn(prior, noise.flatten(2).mean(dim=2))
         return self._decode(source, condition, code)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
+from nmsynth.workflows.region_intervals import RegionInterval, region_intervals, shown_beside
 from nmsynth.workflows.task_study import (
     evaluate_task_study,
     of_one_calibration,
     plan_task_studies,
     simulate_task_study,
+    study_masks,
     synthesize_task_study,
 )
 from nmsynth.workflows.tasks import TaskSpec
@@ -38,6 +40,8 @@ class TaskDemoResult:
     metrics: Metrics
     report: Path
     model: str
+    intervals: tuple[RegionInterval, ...] = ()
+    """Of the means of regions, where the model gives some."""
 
     @property
     def title(self) -> str:
@@ -65,6 +69,7 @@ class TaskDemoResult:
             "model": self.model,
             "report": str(self.report),
             "metrics": self.metrics.to_json(),
+            "regions": [interval.to_json() for interval in self.intervals],
         }
 
 
@@ -114,12 +119,15 @@ def run_task_demo(
         raise InputError(f"The output '{output.name}' must not exist; it does. Choose another, or allow overwriting.")
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_directory(output, overwrite=overwrite, may_replace=lambda path: (path / RECORD).is_file()) as work:
-        metrics = _run(task, Path(work), chosen, seed, changes or {}, progress)
-    return TaskDemoResult(task, metrics, output / "report.html", chosen)
+        metrics, intervals = _run(task, Path(work), chosen, seed, changes or {}, progress)
+    return TaskDemoResult(task, metrics, output / "report.html", chosen, tuple(intervals))
 
 
-def _run(task: TaskSpec, work: Path, model: str, seed: int, changes: Mapping[str, Any], progress: Progress) -> Metrics:
+def _run(
+    task: TaskSpec, work: Path, model: str, seed: int, changes: Mapping[str, Any], progress: Progress
+) -> tuple[Metrics, list[RegionInterval]]:
     """All steps, written below a folder."""
+    from nmsynth.models.registry import show_model
     from nmsynth.workflows.evaluation import write_metrics
 
     progress("simulating a study", 0.0)
@@ -130,16 +138,25 @@ def _run(task: TaskSpec, work: Path, model: str, seed: int, changes: Mapping[str
     progress("evaluating", 0.7)
     metrics = evaluate_task_study(study, {"prediction": synthesis.image}, source)
     write_metrics(metrics, work / "metrics.json")
+    intervals = region_intervals(synthesis.samples, study.target, study_masks(study), show_model(model).interval)
     progress("writing the report", 0.85)
-    _write_report(task, work, model, metrics, synthesis, study.target, source)
-    record = {"schema_version": SCHEMA_VERSION, "task": task.name, "model": model, "seed": seed}
+    _write_report(task, work, model, metrics, synthesis, study.target, source, intervals)
+    record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "task": task.name, "model": model, "seed": seed}
+    record["regions"] = [interval.to_json() for interval in intervals]
     (work / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     progress("done", 1.0)
-    return metrics
+    return metrics, intervals
 
 
 def _write_report(
-    task: TaskSpec, work: Path, model: str, metrics: Metrics, synthesis: Synthesis, target: Volume, source: Volume
+    task: TaskSpec,
+    work: Path,
+    model: str,
+    metrics: Metrics,
+    synthesis: Synthesis,
+    target: Volume,
+    source: Volume,
+    intervals: Sequence[RegionInterval],
 ) -> None:
     """Write the page."""
     from nmsynth.evaluation.preparation import on_scale_of
@@ -149,12 +166,16 @@ def _write_report(
     from nmsynth.report.html import write_report
     from nmsynth.report.planar import write_planar_report
 
-    images = {"source": source, "synthetic": synthesis.image, "reference": target}
+    images = {"source": source, "synthetic": synthesis.image, "reference": target, **shown_beside(synthesis)}
     notes: tuple[str, ...] = ()
+    if intervals:
+        covered = sum(interval.is_covered for interval in intervals)
+        notes = (f"{covered} of {len(intervals)} regions have their reference within the interval of the model",)
     if task.same_calibration:
         images = {name: of_one_calibration(image, target) for name, image in images.items()}
     elif task_evaluation(task.name).scaled:
-        images, notes = on_scale_of(images, target)
+        images, scaled = on_scale_of(images, target)
+        notes = (*notes, *scaled)
     documents = {"synthetic": metrics.to_json()}
     claim = claim_sentence(
         documents, main="synthetic", subject="this one simulated study", reference_kind=task.reference_kind
