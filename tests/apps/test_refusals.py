@@ -49,6 +49,18 @@ def mr_to_ct():
     return make_method_card(make_plan(sources=(mr,), target=target, conditions=(), task="mr-to-ct"))
 
 
+def brain_mr_to_pet():
+    """A model of the brain's T1-weighted MR to PET of amyloid."""
+    card = mr_to_ct()
+    target = PET.model_copy(update={"unit": Unit.SUVR, "references": (("florbetapir", "whole cerebellum"),)})
+    plan = make_plan(sources=card.plan.sources, target=target, conditions=(), task="mr-to-amyloid")
+    limits = {
+        "largest_echo_time_ms": 30.0, "refuses_contrast_agent": True, "body_regions": ("BRAIN", "HEAD"),
+        "refuses_other_body_regions": True,
+    }  # fmt: skip
+    return make_method_card(plan, envelope=envelope_from_plan(plan).model_copy(update=limits))
+
+
 def series(modality="PT", *, spacing_mm=(4.0, 4.0, 4.0), **changes):
     """A series that the models take, of a patient whom nobody may name."""
     return make_series(modality, stored=STORED, spacing_mm=spacing_mm, **(IDENTITY | changes))
@@ -97,6 +109,15 @@ REFUSED = {
     "a CT of another place": (pet_with_ct, series, lambda: moved(series("CT")), "fields of view do not meet"),
     "an MR in the role of the CT": (pet_with_ct, series, lambda: series("MR"), "input ct must be CT; found MR"),
     "swapped roles": (pet_with_ct, lambda: series("CT"), series, "modality must be PT, found CT"),
+    "another sequence than T1": (
+        brain_mr_to_pet, lambda: series("MR", EchoTime="95"), None, "echo time must be at most 30 ms",
+    ),
+    "an MR with contrast agent": (
+        brain_mr_to_pet, lambda: series("MR", EchoTime="3", ContrastBolusAgent="Gadovist"), None, "no contrast agent",
+    ),
+    "a body in place of a brain": (
+        brain_mr_to_pet, lambda: series("MR", EchoTime="3", BodyPartExamined="ABDOMEN"), None, "body part must be",
+    ),
     "corrected PET in place of one that is not": (
         correction, lambda: series(Units="PROPCNTS"), None, "must not have been applied",
     ),
@@ -135,6 +156,11 @@ def test_wrong_input_is_refused_with_a_reason(what, tmp_path, capfd):
         (spect_of_the_heart, spect, None),
         (correction, lambda: series(Units="PROPCNTS", CorrectedImage=NAC), None),
         (mr_to_ct, lambda: series("MR"), None),
+        (
+            brain_mr_to_pet,
+            lambda: series("MR", EchoTime="3", ContrastBolusAgent="NONE", BodyPartExamined="BRAIN"),
+            None,
+        ),
     ],
 )
 def test_right_input_is_taken(card, first, second, tmp_path, capfd):

@@ -65,5 +65,9 @@ class Acquisition:
     series_uid: str | None = None
     study_uid: str | None = None
     series_description: str | None = None
+    echo_time_ms: float | None = None
+    """Of MR [ms]."""
+    contrast_agent: bool | None = None
+    """Whether CT or MR was acquired with a contrast agent."""
     simulated_count_fraction: float | None = None
     """Counts of a simulated scan over those of its full-count twin."""

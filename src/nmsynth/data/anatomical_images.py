@@ -310,6 +310,8 @@ def _volume(array: FloatArray, like: Volume, grid: Grid, unit: Unit, modality: s
             scanner=f"{modality} of a phantom",
             body_part=known.body_part,
             patient_position=known.patient_position,
+            echo_time_ms=settings.get("echo_ms"),
+            contrast_agent=False,
         ),
         provenance=Provenance(simulated=True, settings=settings),
     )

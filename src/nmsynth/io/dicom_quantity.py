@@ -36,6 +36,8 @@ _SUV_TYPES = {
     "IBW": SuvKind.IDEAL_BODY_WEIGHT,
     "BSA": SuvKind.BODY_SURFACE_AREA,
 }
+_NO_AGENT = ("NONE", "NO", "N", "NO CONTRAST", "WITHOUT CONTRAST", "UNENHANCED")
+"""What ContrastBolusAgent says where there was none, in capitals."""
 _NOT_QUANTITATIVE = ("PROPCNTS", "PROPCPS", "CPS")
 _EXPECTED_CORRECTIONS = ("SCAT", "RAN", "NORM", "DTIM")
 
@@ -103,6 +105,14 @@ def basic_acquisition(headers: Sequence[Header]) -> Acquisition:
         study_uid=first.uid("StudyInstanceUID"),
         series_description=first.label_text("SeriesDescription"),
     )
+
+
+def anatomical_acquisition(headers: Sequence[Header]) -> Acquisition:
+    """What CT and MR state besides: echo time, contrast agent."""
+    first = headers[0]
+    agent = (first.label_text("ContrastBolusAgent") or "").strip()
+    given = None if not agent else agent.upper() not in _NO_AGENT
+    return replace(basic_acquisition(headers), echo_time_ms=_soft_number(first, "EchoTime", []), contrast_agent=given)
 
 
 def _patient_position(header: Header) -> str | None:

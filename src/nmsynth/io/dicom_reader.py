@@ -24,7 +24,7 @@ from nmsynth.io.dicom_nm import read_nm
 from nmsynth.io.dicom_nm_counts import NmCounts, measured_counts
 from nmsynth.io.dicom_parse import quiet_pydicom
 from nmsynth.io.dicom_pixels import PixelFormat, pixel_format, stored_values
-from nmsynth.io.dicom_quantity import Quantity, basic_acquisition, pet_quantity, same_text
+from nmsynth.io.dicom_quantity import Quantity, anatomical_acquisition, pet_quantity, same_text
 from nmsynth.io.dicom_series import Damaged, Found, SeriesSummary, choose, scan
 from nmsynth.io.dicom_sources import escaped
 
@@ -290,7 +290,7 @@ def _image_of(grid: Grid, modality: str) -> _Image:
     unit = Unit.HOUNSFIELD if modality == "CT" else Unit.RELATIVE
     if modality == "CT" and (same_text(headers, "RescaleType") or "HU") not in ("HU", "US"):
         raise UnsafeInputError("CT values must be in HU; RescaleType states another unit.")
-    return _Image(array, unit, modality, basic_acquisition(headers), None, tuple(warnings))
+    return _Image(array, unit, modality, anatomical_acquisition(headers), None, tuple(warnings))
 
 
 def _rescaling(headers: Sequence[Header], modality: str) -> tuple[list[float], list[float]]:

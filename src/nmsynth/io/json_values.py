@@ -14,7 +14,9 @@ from nmsynth.core.provenance import Provenance
 
 _TIMES = ("injection_time", "reference_time", "series_time")
 _NUMBER_LISTS = ("frame_reference_times_s", "frame_durations_s")
-_NUMBERS = ("half_life_s", "injected_activity_bq", "body_mass_kg", "height_m", "simulated_count_fraction")
+_NUMBERS = (
+    "half_life_s", "injected_activity_bq", "body_mass_kg", "height_m", "echo_time_ms", "simulated_count_fraction",
+)  # fmt: skip
 
 
 def acquisition_to_json(acquisition: Acquisition) -> dict[str, Any]:
@@ -60,6 +62,10 @@ def _acquisition_value(name: str, value: Any) -> Any:
         return tuple(datetime.fromisoformat(item) for item in value)
     if name == "corrections":
         return tuple(str(item) for item in value)
+    if name == "contrast_agent":
+        if not isinstance(value, bool):
+            raise ValueError("not true or false")
+        return value
     if name in _NUMBER_LISTS:
         return tuple(finite(item) for item in value)
     return finite(value) if name in _NUMBERS else str(value)

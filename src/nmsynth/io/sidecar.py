@@ -220,6 +220,8 @@ def _from_bids(record: Mapping[str, Any]) -> Sidecar:
             manufacturer=_text(record.get("Manufacturer")),
             scanner=_text(record.get("ManufacturersModelName")),
             reconstruction=_text(record.get("ReconMethodName")),
+            echo_time_ms=_milliseconds(_number(record.get("EchoTime"))),
+            contrast_agent=None if _text(record.get("ContrastBolusIngredient")) is None else True,
         ),
         frames=frames,
         provenance=Provenance(synthetic=MARK in str(record.get("ImageComments", "")).upper()),
@@ -233,6 +235,11 @@ def _number(value: Any) -> float | None:
     except ValueError:
         return None
     return number if number > 0.0 else None
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    """Seconds, as BIDS has times, in milliseconds."""
+    return None if seconds is None else 1000.0 * seconds
 
 
 def _text(value: Any) -> str | None:

@@ -74,6 +74,10 @@ class Envelope(BaseModel):
     """Whether CorrectedImage, where stated, must hold ATTN."""
     refuses_attenuation_correction: bool = False
     """Whether CorrectedImage, where stated, must not hold ATTN: of models that correct for attenuation."""
+    largest_echo_time_ms: float | None = Field(default=None, gt=0)
+    """Longest echo of an MR where it is stated: T1-weighted images have short ones [ms]."""
+    refuses_contrast_agent: bool = False
+    """Whether a CT or MR that states a contrast agent is refused."""
     body_regions: tuple[str, ...] = ()
     """DICOM body parts that were tested."""
     refuses_other_body_regions: bool = False
@@ -114,10 +118,21 @@ class Envelope(BaseModel):
         else:
             found += self._grid_violations(volume)
         found += self._administration_violations(volume, tracer)
+        found += self._sequence_violations(volume)
         if self.refuses_other_body_regions and self._is_elsewhere(volume):
             stated = printable(volume.acquisition.body_part)
             found.append(f"body part must be {_any(self.body_regions)}, found {stated}")
         return tuple(found)
+
+    def _sequence_violations(self, volume: Volume) -> list[str]:
+        """Bounds of echo time and contrast agent that a volume breaks."""
+        found = []
+        echo, longest = volume.acquisition.echo_time_ms, self.largest_echo_time_ms
+        if longest is not None and echo is not None and echo > longest:
+            found.append(f"echo time must be at most {longest:g} ms, as of T1-weighted MR, found {echo:g} ms")
+        if self.refuses_contrast_agent and volume.acquisition.contrast_agent:
+            found.append("no contrast agent must have been given, found one stated")
+        return found
 
     def _is_elsewhere(self, volume: Volume) -> bool:
         """Whether a volume states a body part that was not tested."""
@@ -157,6 +172,10 @@ class Envelope(BaseModel):
             flags.append("the source does not state whether it is corrected for attenuation; the model needs it")
         if self.refuses_attenuation_correction and not volume.acquisition.corrections:
             flags.append("the source does not state whether it is corrected for attenuation; it must not be")
+        if self.largest_echo_time_ms is not None and volume.acquisition.echo_time_ms is None:
+            flags.append("the source does not state its echo time; it must be T1-weighted")
+        if self.refuses_contrast_agent and volume.acquisition.contrast_agent is None:
+            flags.append("the source does not state whether a contrast agent was given; none must have been")
         if self.any_tracer:
             flags.append("it is not stated for which tracers the model was trained")
         if not self.refuses_other_body_regions and self._is_elsewhere(volume):
