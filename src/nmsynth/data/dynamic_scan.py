@@ -29,6 +29,9 @@ from nmsynth.physics.pet_reconstruction import reconstruct_fractions
 from nmsynth.physics.phantom import WholeBodyPatient
 from nmsynth.physics.rate_constants import subject_rates, varied
 
+REPEAT_SEED = 7_000_003
+"""Times the number of a repeat, added to the seed of the counts."""
+
 __all__ = ["FDG_HOUR_S", "ScannedDynamic", "scan_head_dynamic", "scan_labels_dynamic"]
 
 
@@ -89,6 +92,7 @@ def scan_head_dynamic(
     length_mm: float = 160.0,
     blood: InputFunction | None = None,
     count_fraction: float = 1.0,
+    repeat: int = 0,
     seed: int = 0,
     progress: Progress = silent,
 ) -> ScannedDynamic:
@@ -115,10 +119,12 @@ def scan_head_dynamic(
         Input function; the tracer's, varied between subjects, when unset.
     count_fraction
         Counts of the scan over those of the injected activity.
+    repeat
+        Which of the scans of one subject: other counts of the same expectation.
     seed
         Of rate constants, input, imperfections and counting noise.
     """
-    plan = _Plan.make(tracer, severity, frames_s, blood, count_fraction, seed)
+    plan = _Plan.make(tracer, severity, frames_s, blood, (count_fraction, repeat), seed)
     given = reference or default_reference()
     draw = given.draw(patient.body_mass_kg, (1.0,), plan.rng)
     head = procedural_head(patient, given, draw.osem.n_pixels, length_mm)
@@ -137,6 +143,7 @@ def scan_labels_dynamic(
     blood: InputFunction | None = None,
     body_mass_kg: float = 75.0,
     count_fraction: float = 1.0,
+    repeat: int = 0,
     seed: int = 0,
     progress: Progress = silent,
 ) -> ScannedDynamic:
@@ -153,7 +160,7 @@ def scan_labels_dynamic(
 
     Others as :func:`scan_head_dynamic` takes them.
     """
-    plan = _Plan.make(tracer, severity, frames_s, blood, count_fraction, seed)
+    plan = _Plan.make(tracer, severity, frames_s, blood, (count_fraction, repeat), seed)
     given = reference or default_reference()
     draw = given.draw(body_mass_kg, (1.0,), plan.rng)
     head = labelled_head(
@@ -179,6 +186,7 @@ class _Plan:
     fit_start_min: float
     blood: InputFunction
     count_fraction: float
+    repeat: int
     seed: int
     rng: np.random.Generator
 
@@ -189,7 +197,7 @@ class _Plan:
         severity: float,
         frames_s: tuple[float, ...] | None,
         blood: InputFunction | None,
-        count_fraction: float,
+        counts: tuple[float, int],
         seed: int,
     ) -> _Plan:
         """Check and complete the arguments of a scan, before anything long begins."""
@@ -204,7 +212,7 @@ class _Plan:
         late_frames(spans, start)
         given = blood or tracer.blood.varied(np.random.default_rng((seed, 43)))
         rng = np.random.default_rng((seed, 41))
-        return cls(tracer, severity, lengths, spans, start, given, count_fraction, seed, rng)
+        return cls(tracer, severity, lengths, spans, start, given, *counts, seed, rng)
 
 
 def _scan(
@@ -264,7 +272,7 @@ def _scan_frames(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """True SUV, noise-free and noisy activity at injection of every frame, shape ``(frame, z, y, x)``."""
     mu_map = planes_last(head.mu_map)
-    generator = torch.Generator().manual_seed(plan.seed)
+    generator = torch.Generator().manual_seed(plan.seed + REPEAT_SEED * plan.repeat)
     truth, noise_free, scans = [], [], []
     for k, (start, length) in enumerate(zip(plan.frames_min[:, 0] * 60, plan.frames_s, strict=True)):
         activity = head.fill(means[k])

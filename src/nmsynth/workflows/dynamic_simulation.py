@@ -36,6 +36,8 @@ class SimulateDynamicSettings(BaseModel):
     """Length that is scanned, down from the top of the head [mm]."""
     count_fraction: float = Field(default=1.0, gt=0, le=1)
     """Counts of the scan over those of the injected activity."""
+    repeat: int = Field(default=0, ge=0)
+    """Which of the scans of one subject, as of a test and a retest: other counts of the same expectation."""
     parts_min: tuple[float, ...] = ()
     """Ends of successive parts of the scan, from the injection on [min], of each of which a static image is written."""
     seen_min: float | None = Field(default=None, gt=0)
@@ -45,7 +47,7 @@ class SimulateDynamicSettings(BaseModel):
     @property
     def unused(self) -> set[str]:
         """Fields that are left out of records while nothing is asked for by them."""
-        empty = {name for name in ("parts_min", "seen_min") if not getattr(self, name)}
+        empty = {name for name in ("parts_min", "seen_min", "repeat") if not getattr(self, name)}
         return empty | ({"count_fraction"} if self.count_fraction == 1 else set())
 
 
@@ -144,6 +146,7 @@ def dynamic_study(settings: SimulateDynamicSettings, *, progress: Progress = sil
         ),
         "length_mm": settings.length_mm,
         "count_fraction": settings.count_fraction,
+        "repeat": settings.repeat,
         "seed": settings.seed,
         "progress": progress,
     }
