@@ -18,7 +18,7 @@ from nmsynth.inference.guard import ALL_ZERO
 from nmsynth.inference.method_inputs import method_inputs
 from nmsynth.inference.method_synthesis import back_on_grid
 from nmsynth.inference.settings import SynthesisSettings
-from nmsynth.models.card import IntervalCard
+from nmsynth.models.card import IntervalCard, TypicalCard
 from nmsynth.models.plan_envelope import envelope_from_plan
 from tests.helpers import make_volume
 from tests.models.method_packages import (
@@ -285,6 +285,16 @@ def test_calibrated_samples_have_intervals_that_are_drawn_as_many_as_they_take()
     fewer = synthesize(pet(), tiny_model(card), settings=SETTINGS | {"n_samples": 3})
     assert fewer.interval is None
     assert "no intervals: they are calibrated for 5 samples, and 3 were drawn" in fewer.flags
+
+
+def test_a_source_unlike_those_of_the_training_is_flagged():
+    numbers = [2.0, 3.0, 4.0, 5.0, 6.0, 0.3, 0.3, 6.0, 4.5, 4.4]
+    wide = TypicalCard(mean=numbers, sd=[1e3] * 10, limit=4.0, n_images=30)
+    narrow = wide.model_copy(update={"sd": (*wide.sd[:7], 1e-3, *wide.sd[8:])})
+    for card, told in ((wide, False), (narrow, True)):
+        model = tiny_model(make_method_card(typical=card))
+        flags = synthesize(pet(), model, settings=SETTINGS).flags
+        assert any("its volume of the body lies" in flag for flag in flags) == told
 
 
 def test_steps_of_sampling_are_set_for_one_synthesis():

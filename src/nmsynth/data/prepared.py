@@ -84,6 +84,16 @@ class PreparedCase:
         return np.stack([self.layers[k] for k in self.levels[level][0]])
 
 
+def source_volume(case: PreparedCase, plan: Plan, level: int) -> Volume:
+    """The first source of a case at a level, in its own unit."""
+    layer, image = case.levels[level][0][0], plan.sources[0]
+    scales = list(case.record["normalisations"].values())
+    # layers are numbered as their normalisations were recorded; an image that is missing has none
+    scale = FittedNormalisation(**scales[layer]) if layer < len(scales) else image.normalisation.typical()
+    affine = np.asarray(case.record["affine"], dtype=np.float64)
+    return Volume(scale.invert(case.layers[layer]), affine, image.unit, image.modality)
+
+
 def read_image(row: ManifestRow, root: Path, image: ImagePlan | None = None) -> Volume:
     """Read an image of a manifest, in the unit that a plan asks for.
 

@@ -13,6 +13,7 @@ from nmsynth.core.errors import EnvelopeError, InputError
 from nmsynth.core.normalisation import FittedNormalisation
 from nmsynth.core.plan import ImagePlan, Plan
 from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.data.body import body_contour
 from nmsynth.data.planned_image import as_planned
 from nmsynth.data.prepared import encode_conditions
 from nmsynth.data.resampling import covered, plan_grid, resample
@@ -20,6 +21,8 @@ from nmsynth.inference.guard import check_input
 from nmsynth.inference.method_model import MethodModel
 from nmsynth.inference.settings import SynthesisSettings
 from nmsynth.inference.tiling import FloatImage
+from nmsynth.metrics.typicality import Typical, image_numbers
+from nmsynth.models.card import TypicalCard
 from nmsynth.models.envelope import printable
 from nmsynth.models.plan_envelope import planned_units
 
@@ -104,6 +107,8 @@ def method_inputs(
         typical = image.normalisation.typical()
         fitted = typical if state.is_zero else image.normalisation.fit(moved.array, moved.spacing_mm)
         arrays.append(fitted.apply(moved.array))
+        if volume is first and model.card.typical is not None and not state.is_zero:
+            flags += _unusual(moved, arrays[-1], model.card.typical)
         if volume is first and plan.target.normalisation.kind == "level":
             target_scale = replace(target_scale, scale=target_scale.scale * fitted.scale / typical.scale)
     return MethodInputs(
@@ -152,6 +157,18 @@ def stated_conditions(plan: Plan, conditions: Mapping[str, float | str], first: 
             f"the command line as --condition {example}."
         )
     return facts
+
+
+def _unusual(source: Volume, normalised: FloatImage, card: TypicalCard) -> list[str]:
+    """A flag of a first source that is unlike those of the training."""
+    typical = Typical(card.mean, card.sd, card.limit)
+    distance, which = typical.distance(image_numbers(normalised, body_contour(source), source.spacing_mm))
+    if distance <= card.limit:
+        return []
+    return [
+        f"the source is unlike those of the training: its {which} lies {distance:.1f} standard deviations from theirs "
+        f"(limit {card.limit:.1f})"
+    ]
 
 
 def _check_alike(volume: Volume, image: ImagePlan, first: Volume) -> None:

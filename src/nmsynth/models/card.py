@@ -82,6 +82,16 @@ class IntervalCard(_Part):
     note: str = ""
 
 
+class TypicalCard(_Part):
+    """What the first source of a training is like; see :mod:`nmsynth.metrics.typicality`."""
+
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    limit: float = Field(gt=0)
+    """Distance from which a source is called unusual [standard deviations]."""
+    n_images: int = Field(ge=3)
+
+
 class Card(_Part):
     """What ``card.json`` of a model package holds."""
 
@@ -109,6 +119,8 @@ class Card(_Part):
     """How the thresholds were calibrated."""
     interval: IntervalCard | None = None
     """Of a stochastic method whose intervals were calibrated."""
+    typical: TypicalCard | None = None
+    """What the sources of the training are like, so that an unusual one is told."""
     axial_padding: Literal["reflect", "zero"] = "reflect"
     """How the image goes on beyond its first and last slice; in plane it goes on with zeros."""
     negative_values: str = "Kept: the network sees them, and the output may be slightly negative. Nothing is clipped."

@@ -85,16 +85,9 @@ def fit_baseline(name: str, plan: Plan, training: Sequence[Presented], tested: S
 
 def source_volume(plan: Plan, shown: Presented) -> Volume:
     """The first source of a case in its own unit."""
-    from nmsynth.core.normalisation import FittedNormalisation
-    from nmsynth.core.volume import Volume
+    from nmsynth.data.prepared import source_volume as of_case
 
-    case, image = shown.case, plan.sources[0]
-    layer = case.levels[shown.level][0][0]
-    scales = list(case.record["normalisations"].values())
-    # layers are numbered as their normalisations were recorded; an image that is missing has none
-    scale = FittedNormalisation(**scales[layer]) if layer < len(scales) else image.normalisation.typical()
-    affine = np.asarray(case.record["affine"], dtype=np.float64)
-    return Volume(scale.invert(case.layers[layer]), affine, image.unit, image.modality)
+    return of_case(shown.case, plan, shown.level)
 
 
 def source_body(volume: Volume) -> npt.NDArray[np.bool_]:

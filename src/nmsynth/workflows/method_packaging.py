@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
     from nmsynth.data.folds import Split
-    from nmsynth.models.card import IntervalCard
+    from nmsynth.models.card import IntervalCard, TypicalCard
     from nmsynth.models.method import Method
     from nmsynth.training.method_recipe import MethodRecipe
 
@@ -26,6 +26,7 @@ def write_method_package(
     fold: tuple[int, int] | None = None,
     on_own_data: bool = False,
     interval: IntervalCard | None = None,
+    typical: TypicalCard | None = None,
 ) -> None:
     """Write the package of a training.
 
@@ -49,6 +50,8 @@ def write_method_package(
         Whether the data are those that the recipe simulates, for which its card speaks.
     interval
         How samples become intervals, where that was calibrated.
+    typical
+        What the sources are like, where there were enough.
     """
     from nmsynth.models.card import Card
     from nmsynth.models.method_package import save_method_package
@@ -69,6 +72,7 @@ def write_method_package(
             "inputs": tuple(s.name for s in plan.sources),
             "envelope": envelope,
             "interval": interval,
+            "typical": typical,
             "failures": recipe.differs,
             **text,
             "training": {

@@ -17,6 +17,7 @@ from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.method_packaging import write_method_package
 from nmsynth.workflows.method_start import StartingModel, fine_tuning_plan, load_start
 from nmsynth.workflows.planning import PLAN_FILE, plan_dataset, plan_for_minutes, root_of, splits_of
+from nmsynth.workflows.typical_sources import typical_sources
 
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
@@ -177,9 +178,11 @@ def _train_one(
             interval = calibrate_intervals(
                 method.eval(), plan, held, n_samples=recipe.interval_samples, note=ON_VALIDATION
             )
+        typical = typical_sources([c for c in prepared if c.subject in split.train], plan)
         write_method_package(
-            recipe, name, method, plan, split, folder, package, fold=fold, on_own_data=on_own_data, interval=interval
-        )
+            recipe, name, method, plan, split, folder, package, fold=fold, on_own_data=on_own_data, interval=interval,
+            typical=typical,
+        )  # fmt: skip
     return TrainedMethod(name, folder, package, split, method, plan)
 
 
