@@ -65,6 +65,37 @@ def test_the_record_states_subject_and_regional_truth(pet):
     assert regions["pons"]["volume_ml"] > 1
 
 
+def test_the_ratio_is_over_the_reference_region_and_left_out_where_that_was_not_scanned(pet, labels, tmp_path):
+    output, record = pet
+    ratio = nmsynth.read(output / "reference" / "suvr.nii.gz")
+    regions = read(output / "reference" / "regions.nii.gz")
+    cerebellum = ("cerebellar cortex", "cerebellar white")
+    numbers = [r["number"] for r in record["brain"]["regions"] if r["name"].endswith(cerebellum)]
+    assert ratio.unit is Unit.SUVR
+    assert ratio.provenance.settings["reference_region"] == "cerebellar cortex and cerebellar white"
+    assert ratio.array[np.isin(regions, numbers)].mean() == pytest.approx(1.0, rel=1e-5)
+    assert 50 < record["told"]["age"] < 100
+    short = SimulatePetSettings(
+        labels=labels, label_kind="brain", tracer="FDG", voxel_mm=6.0, length_mm=30.0, seed=3, file_format="nifti"
+    )
+    found = simulate_pet(short, tmp_path / "short")
+    assert "at least 1 mL" in found["left_out"]["suvr"]
+    assert not (tmp_path / "short" / "reference" / "suvr.nii.gz").exists()
+
+
+def test_another_tracer_in_the_same_subject_has_regions_of_its_own(labels, tmp_path):
+    settings = SimulatePetSettings(
+        labels=labels, label_kind="brain", tracer="FDG", target_tracer="florbetapir", disease="alzheimer",
+        coupling="none", healthy_share=0.5, voxel_mm=6.0, seed=4, file_format="nifti",
+    )  # fmt: skip
+    record = simulate_pet(settings, tmp_path / "study")
+    assert (record["brain"]["tracer"], record["target_brain"]["tracer"]) == ("FDG", "florbetapir")
+    assert record["brain"]["atrophy"] == record["target_brain"]["atrophy"]
+    assert record["brain"]["severity"] != record["target_brain"]["severity"]
+    assert record["told"]["target_tracer"] == "florbetapir"
+    assert nmsynth.read(tmp_path / "study" / "reference" / "suvr.nii.gz").provenance.settings["tracer"] == "florbetapir"
+
+
 def test_regions_lie_where_the_truth_has_their_uptake(pet):
     output, record = pet
     truth, regions = (read(output / "reference" / f"{n}.nii.gz") for n in ("truth", "regions"))

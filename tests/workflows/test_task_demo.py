@@ -10,6 +10,7 @@ from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import ImagePlan
 from nmsynth.core.units import Unit
 from nmsynth.evaluation.tasks import TASKS
+from nmsynth.models.card import IntervalCard
 from nmsynth.models.method_package import save_method_package
 from nmsynth.models.plan_envelope import envelope_from_plan
 from nmsynth.workflows.study_recipe import load_study_recipe, study_recipe_names
@@ -170,3 +171,28 @@ def test_all_tasks_with_a_model_are_shown(tmp_path, capsys, monkeypatch):
     assert shown == [(first, first)]
     assert run(["demo", str(tmp_path / "out"), "--task", "all", "--model", "own"]) == 2
     assert "--model and --set belong to one task" in capsys.readouterr().err
+
+
+def test_samples_of_a_brain_stand_side_by_side_with_intervals_of_its_regions(tmp_path):
+    mr = ImagePlan(name="mr", modality="MR", unit=Unit.RELATIVE, normalisation=Normalisation(kind="robust"))
+    ratio = ImagePlan(
+        name="pet", modality="PT", unit=Unit.SUVR, normalisation=Normalisation(kind="linear", scale=2.0),
+        references=(("FDG", "pons"),),
+    )  # fmt: skip
+    plan = make_plan(
+        sources=(mr,), target=ratio, conditions=(), task="mr-to-fdg", spacing_mm=(8.0, 8.0, 8.0), patch=(8, 16, 16)
+    )
+    interval = IntervalCard(
+        coverage=0.9, n_samples=4, voxel_factor=2.0, voxel_floor=0.1, region_factor=2.0, region_floor=5.0, n_cases=9,
+        n_regions=9,
+    )  # fmt: skip
+    card = make_method_card(plan, family="subject-vae", envelope=envelope_from_plan(plan), interval=interval)
+    save_method_package(tmp_path / "tiny-method", method=tiny_method(card), card=card)
+    out = tmp_path / "out"
+    changes = {"settings.voxel_mm": 8.0}
+    result = run_task_demo(load_task("mr-to-fdg"), out, model=str(tmp_path / "tiny-method"), changes=changes)
+    assert result.metrics.value("regional SUVR error, mean") > 0
+    assert len(result.intervals) > 5
+    assert all(i.is_covered and i.upper - i.lower >= 20.0 for i in result.intervals)  # twice the factor of the floor
+    assert json.loads((out / "demo.json").read_text())["regions"][0]["covered"]
+    assert "regions have their reference within the interval" in (out / "report.html").read_text(encoding="utf-8")

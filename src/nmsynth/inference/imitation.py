@@ -57,7 +57,8 @@ def imitation_of(plan: Plan, facts: Mapping[str, str]) -> Imitation | None:
     target, first = plan.target, plan.sources[0]
     if target.modality not in ACTIVITY_MODALITIES:
         return None
-    other = bool(target.tracers) and target.tracers != first.tracers
+    other = bool(target.tracers and first.tracers) and target.tracers != first.tracers
+    other = other or any(condition.name == TARGET_TRACER for condition in plan.conditions)
     if first.modality == target.modality and target.unit is not Unit.SUVR and not other:
         return None
     references = dict(target.references)

@@ -30,7 +30,7 @@ METHODS = {
     "cascade": "nmsynth.models.cascade:Cascade",
     "anchored": "nmsynth.models.anchored_unet:AnchoredUNet",
     "gain": "nmsynth.models.gain_unet:GainUNet",
-    "gaussian": "nmsynth.models.gaussian_filter:GaussianFilter",
+    "learned-gaussian": "nmsynth.models.gaussian_filter:GaussianFilter",
 }
 """Class of each family."""
 

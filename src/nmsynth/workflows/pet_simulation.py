@@ -246,7 +246,10 @@ def _write_ratio(settings: SimulatePetSettings, scanned: _Scanned, brain: BrainP
     if target != brain.tracer.name:
         shown, image = _scan_further(settings, scanned, brain, target)
         facts["target_brain"] = shown.to_json()
-    write_nifti(brain_ratio(shown, image), folder / "suvr.nii.gz")
+    try:
+        write_nifti(brain_ratio(shown, image), folder / "suvr.nii.gz")
+    except InputError as error:
+        facts["left_out"] = {"suvr": str(error)}  # a short scan need not reach the reference region
     return {**facts, "told": told_of_brain(brain, seed=settings.seed, target=target)}
 
 
