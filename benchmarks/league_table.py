@@ -41,7 +41,7 @@ def _task(task: Mapping[str, Any], rows: list[Mapping[str, Any]], table: Mapping
     head = ["method", "rank", *labels, "to the best baseline", "converged", "CPU min", "parameters"]
     heading = (
         f"**{task['title'] or task['name']}** ({_unit(task)}, {task['n_patients']} patients, {task['n_runs']} of "
-        f"{task['n_runs_planned']} runs{', ' + aims if aims else ''})\n"
+        f"{task['n_runs_planned']} runs{_left_out(task)}{', ' + aims if aims else ''})\n"
     )
     lines = []
     for row in rows:
@@ -60,6 +60,12 @@ def _task(task: Mapping[str, Any], rows: list[Mapping[str, Any]], table: Mapping
     return f"{heading}\n{_piped(head, lines)}{verdict}"
 
 
+def _left_out(task: Mapping[str, Any]) -> str:
+    """Runs that are done and not in the table."""
+    n = task.get("n_runs_left_out", 0)
+    return f", {n} more of folds that not all methods have" if n else ""
+
+
 def short(table: Mapping[str, Any]) -> str:
     """One table of all families: the score on each task, and the paired difference to its best baseline."""
     tasks = [t for t in table["tasks"] if any(r["task"] == t["name"] and r["to_baseline"] for r in table["rows"])]
@@ -71,7 +77,8 @@ def short(table: Mapping[str, Any]) -> str:
         rival = next(r["to_baseline"]["to"] for (name, _), r in found.items() if name == task["name"])
         head += [f"{task['name']}: {label} [{_unit(task)}]", f"minus {rival}"]
         notes.append(
-            f"{task['name']}: {task['n_patients']} patients, {task['n_runs']} of {task['n_runs_planned']} runs done"
+            f"{task['name']}: {task['n_patients']} patients, {task['n_runs']} of {task['n_runs_planned']} runs"
+            f"{_left_out(task)}"
         )
     lines = []
     for method in methods:

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from nmsynth.core.errors import InputError
-from nmsynth.evaluation.league import difference_interval, league_rows, mean_interval, patient_values, region_verdict
+from nmsynth.evaluation.league import (
+    comparable,
+    difference_interval,
+    league_rows,
+    mean_interval,
+    patient_values,
+    region_verdict,
+)
 from nmsynth.evaluation.league_measures import Truth, measure_case
 from nmsynth.metrics.agreement import bootstrap_interval
 from nmsynth.metrics.convergence import converged, late_improvement
@@ -49,6 +56,15 @@ def test_interval_is_that_of_the_bootstrap_over_patients():
 def test_images_and_seeds_of_a_patient_make_one_value():
     runs = [run_result(errors={"a": 1.0, "b": 2.0}), run_result(errors={"a": 3.0}, seed=2)]
     assert patient_values(runs, "mae") == {"a": 2.0, "b": 2.0}
+
+
+def test_a_fold_that_not_all_methods_have_is_left_out_until_it_is_whole():
+    first = [baseline([0.5] * 4), model([0.4] * 4)]
+    part = run_result(errors={"e": 9.0}, fold=1)
+    assert comparable([*first, part]) == first
+    whole = [*first, part, run_result("tissue-lookup", "baseline", errors={"e": 8.0}, fold=1)]
+    assert comparable(whole) == whole
+    assert comparable([first[0], part]) == [first[0], part]  # nothing in common: each is shown as it is
 
 
 def test_constant_gain_over_a_baseline_has_an_interval_without_width():

@@ -131,6 +131,21 @@ def league_rows(
     return rows
 
 
+def comparable(results: Sequence[RunResult]) -> list[RunResult]:
+    """Results of the folds and seeds that every method of a task has, so that all rows are of the same patients.
+
+    A fold that only some methods have is left out until it is whole; where the methods have none in common, all stay.
+    """
+    shared: dict[str, set[tuple[int, int]]] = {}
+    for task in {r.task for r in results}:
+        by_method: dict[str, set[tuple[int, int]]] = {}
+        for r in results:
+            if r.task == task:
+                by_method.setdefault(r.method, set()).add((r.fold, r.seed))
+        shared[task] = set.intersection(*by_method.values())
+    return [r for r in results if not shared[r.task] or (r.fold, r.seed) in shared[r.task]]
+
+
 def check_results(results: Sequence[RunResult]) -> None:
     """Refuse results that cannot stand in one table."""
     seen: dict[tuple[str, str, int, int], RunResult] = {}

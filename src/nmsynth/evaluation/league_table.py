@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nmsynth.data.body import CT_THRESHOLD_HU, MR_THRESHOLD
-from nmsynth.evaluation.league import SCHEMA_VERSION, RunResult, league_rows, region_verdict
+from nmsynth.evaluation.league import SCHEMA_VERSION, RunResult, comparable, league_rows, region_verdict
 from nmsynth.evaluation.league_measures import MEASURES
 from nmsynth.metrics.convergence import LARGEST_IMPROVEMENT, LEAST_POINTS
 from nmsynth.metrics.regions import BODY_SMOOTHING_FWHM_MM, BODY_THRESHOLD_FRACTION
@@ -39,7 +39,7 @@ def league_table(
     Parameters
     ----------
     results
-        Of all runs that are done.
+        Of all runs that are done; those of folds that not every method has are left out, so that rows compare.
     tasks
         ``name``, ``title``, ``score`` and ``aims`` of each.
     planned
@@ -54,6 +54,7 @@ def league_table(
         Draws of patients.
     """
     scores = {str(t["name"]): str(t["score"]) for t in tasks}
+    done, results = results, comparable(results)
     rows = league_rows(results, scores=scores, planned=planned, rank=rank, n_bootstrap=n_bootstrap)
     described = []
     for task in tasks:
@@ -63,6 +64,7 @@ def league_table(
         described.append({
             **task,
             "n_runs": len(of_task),
+            "n_runs_left_out": sum(r.task == task["name"] for r in done) - len(of_task),
             "n_runs_planned": sum(n for (name, _), n in planned.items() if name == task["name"]),
             "n_patients": len({c.subject for r in of_task for c in r.cases}),
             "unit": first.unit if first else None,
