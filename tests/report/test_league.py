@@ -71,4 +71,4 @@ def test_short_table_has_families_by_tasks_and_marks_what_had_not_converged():
     assert lines[2].startswith("| unet | 0.500 (")
     assert "†" not in lines[2]
     assert " † | −0.175 (" in lines[3]
-    assert lines[-1].startswith("ct-pet: 4 patients, 3 of 3 runs done.")
+    assert lines[-1].startswith("ct-pet: 4 patients, 3 of 3 runs.")

@@ -282,10 +282,10 @@ def test_unknown_suite_names_the_nearest(capsys):
 def test_steps_follow_from_the_minutes_and_validation_takes_no_more_than_its_share():
     suite = load_suite("league")
     plain = budget_of(suite, Speed(1.0, 10.0, "cpu"))
-    assert (plain.steps, plain.validate_every) == (1650, 110)
+    assert (plain.steps, plain.validate_every) == (1830, 122)
     slow = budget_of(suite, Speed(1.0, 90.0, "cpu"))
-    assert slow.steps == 1800 - 8 * 90
-    assert budget_of(suite, Speed(0.1, 1.0, "cuda")).steps == 2850
+    assert slow.steps == 1980 - 8 * 90
+    assert budget_of(suite, Speed(0.1, 1.0, "cuda")).steps == 3150
 
 
 def test_a_meter_adds_up_the_sittings(tmp_path):

@@ -338,7 +338,7 @@ def _why_not(row: Mapping[str, Any], score: str, *, rank: bool) -> str | None:
     if not rank:
         return "the suite proves plumbing only"
     if row["n_runs"] < row["n_runs_planned"]:
-        return f"{row['n_runs']} of {row['n_runs_planned']} runs done"
+        return f"{row['n_runs']} of {row['n_runs_planned']} runs"
     if row["metrics"].get(score) is None:
         return "no score"
     if row["kind"] == "baseline" or row["converged"]:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from nmsynth.models.methods import MethodSpec
     from nmsynth.workflows.benchmark_suite import Suite
 
-TIMED_STEPS = 5
-"""Steps of each stage that are timed, after two that are not."""
+TIMED_STEPS = 12
+"""Steps of each stage that are timed, after two that are not; the fastest counts, as others waited for something."""
+MARGIN = 1.1
+"""Of the time that steps are counted for over the time that is asked for, so that no run comes out shorter."""
 VALIDATION_SHARE = 0.4
 """Largest share of the time that validation may take before there are fewer of them."""
 LEAST_VALIDATIONS = 6
@@ -50,13 +52,13 @@ class Budget:
 
 
 def budget_of(suite: Suite, speed: Speed | None) -> Budget:
-    """Steps of a run by the suite: stated, or what fits into its minutes.
+    """Steps of a run by the suite: stated, or what fits into its minutes and a tenth more.
 
     Examples
     --------
     >>> from nmsynth.workflows.benchmark_suite import load_suite
     >>> budget_of(load_suite("league"), Speed(step_s=0.5, validation_s=12.0, device="cpu"))
-    Budget(steps=3240, validate_every=216, seconds_per_step=0.5)
+    Budget(steps=3600, validate_every=240, seconds_per_step=0.5)
     """
     if suite.steps is not None or speed is None:
         steps = suite.steps or 1
@@ -64,7 +66,7 @@ def budget_of(suite: Suite, speed: Speed | None) -> Budget:
     minutes = suite.cpu_minutes or 0.0
     if speed.device != "cpu":
         minutes = suite.gpu_minutes or minutes * GPU_SHARE
-    seconds, validations = minutes * 60.0, suite.validations
+    seconds, validations = MARGIN * minutes * 60.0, suite.validations
     if validations * speed.validation_s > VALIDATION_SHARE * seconds:
         affordable = int(VALIDATION_SHARE * seconds / speed.validation_s)
         validations = max(min(LEAST_VALIDATIONS, validations), affordable)
@@ -129,7 +131,7 @@ def _speed(stages: list[list[float]], shares: tuple[float, ...], device: str) ->
     step, validation = 0.0, 0.0
     for times, share in zip(stages, shares, strict=False):
         plain = [later - earlier for earlier, later in itertools.pairwise(times[1:-1])]
-        each = sum(plain) / len(plain)
+        each = min(plain)
         step += share / sum(shares) * each
         validation += max(0.0, times[-1] - times[-2] - each) / len(stages)
     return Speed(max(step, 1e-6), validation, device)
