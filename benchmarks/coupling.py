@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +28,24 @@ import numpy.typing as npt
 from nmsynth.apps.cli.options import named_paths
 from nmsynth.core.volume import Volume
 from nmsynth.data.prepared import PreparedCase, open_prepared
-from nmsynth.data.resampling import resample
 from nmsynth.evaluation.ambiguity import RegionAnswers, summarise_ambiguity, to_json
-from nmsynth.inference import load_model, synthesize
-from nmsynth.inference.method_model import MethodModel
-from nmsynth.io import read
+from nmsynth.inference import load_model
+from nmsynth.io.atomic import atomic_file
 from nmsynth.metrics.intervals import Widening
 from nmsynth.metrics.suvr import composite_ratio
 from nmsynth.physics.phantom.brain_regions import RIGHT, BrainRegion
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.method_training import PACKAGE, PREPARED
-from nmsynth.workflows.study_recipe import StudyPlan, simulate_study
+from nmsynth.workflows.study_recipe import StudyPlan
 from nmsynth.workflows.task_demo import SEEDS_FROM
-from nmsynth.workflows.task_study import LEAST_REGION_VOXELS, plan_task_studies
+from nmsynth.workflows.task_study import (
+    LEAST_REGION_VOXELS,
+    on_grid_of_target,
+    plan_task_studies,
+    simulate_task_study,
+    study_masks,
+    synthesize_task_study,
+)
 from nmsynth.workflows.tasks import load_task
 
 COMPOSITE = {"mr-to-fdg": "metabolic cortex", "mr-to-amyloid": "amyloid cortex"}
@@ -49,7 +54,6 @@ FALLS = ("metabolic cortex",)
 """Composites that disease lowers."""
 FIRST_SEED = SEEDS_FROM + 2000
 """Seeds of these subjects; those of demonstrations and closed loops are smaller."""
-NAMES = {int(r): r.name.lower().replace("_", " ") for r in BrainRegion if r is not BrainRegion.OUTSIDE}
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -57,53 +61,37 @@ FloatArray = npt.NDArray[np.float64]
 class Subject:
     """One subject to be answered."""
 
+    task: str
     plan: StudyPlan
     model: Path
     place: Path
     withhold: bool
 
 
-def region_means(image: Volume, regions: npt.NDArray[np.int32]) -> dict[str, float]:
-    """Mean of each region that is large enough."""
-    found = {}
-    for number, name in NAMES.items():
-        inside = regions == number
-        if inside.sum() >= LEAST_REGION_VOXELS:
-            found[name] = float(image.array[inside].mean(dtype=np.float64))
-    return found
-
-
 def answer(subject: Subject) -> None:
     """Simulate, synthesise, and keep the means of regions in truth, image and samples."""
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        rows, _ = simulate_study(subject.plan, work, file_format="nifti")
+        study = simulate_task_study(load_task(subject.task), subject.plan, work)[0]
+        if subject.withhold:
+            study = replace(study, rows=tuple(replace(row, conditions=()) for row in study.rows))
         record = json.loads((work / "study" / "reference" / "simulation.json").read_text(encoding="utf-8"))
-        source = read(work / next(r.path for r in rows if r.role == "source"))
-        target = read(work / next(r.path for r in rows if r.role == "target"))
-        labels = read(work / next(r.path for r in rows if r.name == "regions"), unit="1", modality="PT")
-        model = load_model(subject.model)
-        conditions: dict[str, Any] = {}
-        if isinstance(model, MethodModel) and not subject.withhold:
-            known = {c.name for c in model.plan.conditions}
-            conditions = {n: v for n, v in record["told"].items() if n in known}
-        made = synthesize(source, model, settings={"threads": 1, "conditions": conditions})
+        made, _ = synthesize_task_study(study, str(subject.model), work / "synthetic.nii.gz")
+        masks = study_masks(study)
 
-        def regions_on(image: Volume) -> npt.NDArray[np.int32]:
-            """Regions on the grid of an image."""
-            numbers = resample(labels, image.affine, image.spatial_shape, order=0).array
-            return np.rint(numbers).astype(np.int32) % RIGHT
+        def means(image: Volume) -> dict[str, float]:
+            """Of each region."""
+            array = on_grid_of_target(image, study.target).array
+            return {name: float(array[np.asarray(mask)].mean(dtype=np.float64)) for name, mask in masks.items()}
 
-        own, on_target = regions_on(made.image), regions_on(target)
         result = {
             "severity": record["brain"]["severity"],
-            "truth": region_means(target, on_target),
-            "image": region_means(made.image, own),
-            "samples": [region_means(sample, own) for sample in made.samples],
+            "truth": means(study.target),
+            "image": means(made.image),
+            "samples": [means(sample) for sample in made.samples],
         }
-    temporary = subject.place.with_suffix(".partial")
-    temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    temporary.rename(subject.place)
+    with atomic_file(subject.place) as temporary:
+        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 def population(cases: list[PreparedCase]) -> dict[str, float]:
@@ -112,9 +100,10 @@ def population(cases: list[PreparedCase]) -> dict[str, float]:
     for case in cases:
         target = case.target_normalisation().invert(np.asarray(case.target))
         numbers = np.rint(np.asarray(case.labels)).astype(np.int32) % RIGHT
-        image = Volume(target, np.asarray(case.record["affine"]), "SUVR", "PT")  # type: ignore[arg-type]
-        for name, value in region_means(image, numbers).items():
-            gathered.setdefault(name, []).append(value)
+        for region in BrainRegion:
+            inside = numbers == region
+            if region is not BrainRegion.OUTSIDE and inside.sum() >= LEAST_REGION_VOXELS:
+                gathered.setdefault(region.words, []).append(float(target[inside].mean(dtype=np.float64)))
     return {name: float(np.mean(values)) for name, values in gathered.items()}
 
 
@@ -148,7 +137,7 @@ def measure(task: str, coupling: str, run: Path, subjects: int, scratch: Path, w
     folder = scratch / f"{model.sha256[:12]}{'-withheld' if withhold else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     plans = plan_task_studies(load_task(task), subjects, FIRST_SEED, {"settings.coupling": coupling})
-    jobs = [Subject(plan, package, folder / f"{plan.case_id}.json", withhold) for plan in plans]
+    jobs = [Subject(task, plan, package, folder / f"{plan.case_id}.json", withhold) for plan in plans]
     run_jobs(answer, [job for job in jobs if not job.place.is_file()], workers=workers)
     results = [json.loads(job.place.read_text(encoding="utf-8")) for job in jobs]
     training = [case for case in open_prepared(run / PREPARED) if case.split == "train"]

@@ -109,17 +109,12 @@ def areas(hearts: list[Heart]) -> dict[str, Any]:
             halves.append(np.stack([np.load(path)[kind] for path in paths]))
         stacks[kind] = (halves[0], halves[1])
     channels = difference_of_gaussian_channels((SIDE,) * 3, (6.4,) * 3)
-
-    def told(found: Any) -> list[float]:
-        """Value and bounds."""
-        return [round(v, 4) for v in (found.value, found.lower, found.upper)]
-
-    result: dict[str, Any] = {"auc": {kind: told(hotelling_auc(*stacks[kind], channels)) for kind in kinds}}
+    result: dict[str, Any] = {"auc": {kind: hotelling_auc(*stacks[kind], channels).rounded() for kind in kinds}}
     for f in FRACTIONS:
         own = stacks[f"model {f:g}"]
         against = {"input": stacks[f"input {f:g}"], "full counts": stacks["full"]}
         result[f"model at {f:g}"] = {
-            f"less {name}": told(hotelling_auc_difference(own, other, channels)) for name, other in against.items()
+            f"less {name}": hotelling_auc_difference(own, other, channels).rounded() for name, other in against.items()
         }
     return result
 

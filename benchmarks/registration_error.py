@@ -26,6 +26,7 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.body import body_contour
 from nmsynth.data.registration import RegistrationSettings, register
 from nmsynth.io import read
+from nmsynth.io.atomic import atomic_file
 from nmsynth.metrics.agreement import bootstrap_interval, paired_difference
 from nmsynth.models.registry import show_model
 from nmsynth.workflows.jobs import run_jobs
@@ -94,22 +95,16 @@ def measure(subject: Subject) -> None:
         result = {name: error_mm(image, away, matrix, points) for name, image in images.items()}
         start = np.linalg.norm(points @ matrix[:3, :3].T + matrix[:3, 3] - points, axis=1)
         result["unregistered"] = (float(start.mean()), float(np.percentile(start, 95)))
-    temporary = subject.place.with_suffix(".partial")
-    temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    temporary.rename(subject.place)
+    with atomic_file(subject.place) as temporary:
+        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 def summary(subjects: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean error of each arm over subjects, and that of the synthetic image less the PET's, paired [mm]."""
-
-    def told(interval: Any) -> list[float] | None:
-        """Value and bounds."""
-        return None if interval is None else [round(v, 3) for v in (interval.value, interval.lower, interval.upper)]
-
     errors = {arm: [s[arm][0] for s in subjects] for arm in subjects[0]}
-    found: dict[str, Any] = {arm: told(bootstrap_interval(values)) for arm, values in errors.items()}
-    found["synthetic less PET"] = told(paired_difference(errors["synthetic"], errors["PET"]))
-    return found
+    found = {arm: bootstrap_interval(values) for arm, values in errors.items()}
+    found["synthetic less PET"] = paired_difference(errors["synthetic"], errors["PET"])
+    return {arm: None if interval is None else interval.rounded(3) for arm, interval in found.items()}
 
 
 def main() -> None:

@@ -241,6 +241,15 @@ class Plan(Settings):
         return sum(c.width for c in self.conditions) + sum(s.optional for s in self.sources)
 
     @property
+    def condition_columns(self) -> list[tuple[ConditionPlan, slice]]:
+        """Each condition with its place among the numbers that a network is told."""
+        found, start = [], 0
+        for condition in self.conditions:
+            found.append((condition, slice(start, start + condition.width)))
+            start += condition.width
+        return found
+
+    @property
     def network_patch(self) -> tuple[int, ...]:
         """Size of the patches that a network sees, along ``(z, y, x)`` or ``(y, x)``."""
         return self.patch if self.spatial_dims == 3 else self.patch[1:]

@@ -101,11 +101,9 @@ class MethodBatches(IterableDataset[Batch]):
         share = self.plan.augmentation.condition_dropout
         if not share:
             return numbers
-        start = 0
-        for condition in self.plan.conditions:
+        for condition, columns in self.plan.condition_columns:
             if condition.optional and rng.random() < share:
-                numbers[start : start + condition.width] = 0.0
-            start += condition.width
+                numbers[columns] = 0.0
         return numbers
 
     def _crop(self, case: PreparedCase, layers: list[int], rng: np.random.Generator) -> FloatArray:

@@ -44,7 +44,7 @@ class RegionAnswers:
     population_mean
         Of each region over the training subjects, shape ``(region,)``.
     composite, true_composite
-        Number of the image that a decision is taken by, and its true value, shape ``(subject,)``.
+        Number of the image that a decision is taken by, raised by disease, and its true value, shape ``(subject,)``.
     severity
         Of the disease, 0 for none, shape ``(subject,)``.
     """
@@ -92,10 +92,7 @@ def summarise_ambiguity(answers: RegionAnswers) -> dict[str, Interval | None]:
 
 def to_json(found: Mapping[str, Interval | None]) -> dict[str, Any]:
     """Value and bounds of each number, rounded."""
-    return {
-        name: None if i is None else [round(float(v), 4) for v in (i.value, i.lower, i.upper)]
-        for name, i in found.items()
-    }
+    return {name: None if interval is None else interval.rounded() for name, interval in found.items()}
 
 
 def _over_subjects(values: FloatArray, statistic: Any) -> Interval | None:
@@ -109,7 +106,7 @@ def _over_rows(rows: FloatArray, statistic: Any) -> Interval | None:
 
 
 def _auc(rows: FloatArray) -> float:
-    """Of a draw of subjects; a half where it holds only one kind. Disease may raise or lower the composite."""
+    """Of a draw of subjects; a half where it holds only one kind."""
     sick = rows[:, 1] > 0
     if sick.all() or not sick.any():
         return 0.5

@@ -34,7 +34,9 @@ BRAIN_NAME = "brain"
 """Mask of the brain, of which voxels with an error are counted."""
 RATIO_REGIONS_LEAST = 4
 """Regions from which a correlation over them is told."""
-_NO_ORGANS = ("body", "lesion", UNBOUND_NAME, WALL_NAME)
+NO_REGIONS = ("body", "lesion")
+"""Masks whose name begins so are no regions of the brain."""
+_NO_ORGANS = (*NO_REGIONS, UNBOUND_NAME, WALL_NAME)
 """Masks whose name begins so are no organs."""
 
 MASKS_WANTED = {
@@ -42,9 +44,8 @@ MASKS_WANTED = {
     "binding": f"named '{UNBOUND_NAME}' and '{STRIATAL_NAMES[1]}'",
     "correction": "of organs",
     "ratio": "of regions of the brain",
-    "tissues": "named 'body'",
 }
-"""What each measure needs."""
+"""What each measure needs; ``tissues`` needs none."""
 
 DEFINITIONS = {
     "correction": {
@@ -112,21 +113,24 @@ def regional_measure(
         return _binding(reference, regions, masks[UNBOUND_NAME], against) if regions and UNBOUND_NAME in masks else None
     if kind == "correction":
         organs = {n: np.asarray(m > 0) for n, m in masks.items() if not n.startswith(_NO_ORGANS)}
-        body = masks.get("body")
-        inside = body_mask(reference.array, reference.spacing_mm) if body is None else np.asarray(body > 0)
-        return _correction(reference, organs, inside, against) if organs else None
+        return _correction(reference, organs, _body(reference, masks), against) if organs else None
     if kind == "ratio":
-        regions = {n: np.asarray(m > 0) for n, m in masks.items() if not n.startswith(_NO_ORGANS[:2])}
+        regions = {n: np.asarray(m > 0) for n, m in masks.items() if not n.startswith(NO_REGIONS)}
         return _ratio(reference, regions, against) if regions else None
     if kind == "tissues":
-        body = masks.get("body")
-        inside = body_mask(reference.array, reference.spacing_mm) if body is None else np.asarray(body > 0)
+        inside = _body(reference, masks)
         return lambda image: [
             Measurement("tissue Dice", class_overlap(image, reference.array, inside), "1", "body", against)
         ]
     raise InputError(
         f"A regional measure is 'perfusion', 'binding', 'correction', 'ratio' or 'tissues'; found '{kind}'."
     )
+
+
+def _body(reference: Volume, masks: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    """The mask named ``body``, or where the reference shows one."""
+    body = masks.get("body")
+    return body_mask(reference.array, reference.spacing_mm) if body is None else np.asarray(body > 0)
 
 
 def _perfusion(

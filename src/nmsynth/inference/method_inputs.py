@@ -98,8 +98,8 @@ def method_inputs(
             arrays.append(image.normalisation.typical().apply(np.full(shape, image.fill, dtype=np.float32)))
             flags.append(f"the optional input {image.name} was not given")
             continue
-        volume = volumes[image.name]
-        if image is not plan.sources[0]:
+        volume, is_first = volumes[image.name], image is plan.sources[0]
+        if not is_first:
             _check_alike(volume, image, first)
             flags += _further(volume, image, affine, shape)
         planned = as_planned(volume, image, remedy="Give the image that the model's card names.")
@@ -107,9 +107,9 @@ def method_inputs(
         typical = image.normalisation.typical()
         fitted = typical if state.is_zero else image.normalisation.fit(moved.array, moved.spacing_mm)
         arrays.append(fitted.apply(moved.array))
-        if volume is first and model.card.typical is not None and not state.is_zero:
+        if is_first and model.card.typical is not None and not state.is_zero:
             flags += _unusual(moved, arrays[-1], model.card.typical)
-        if volume is first and plan.target.normalisation.kind == "level":
+        if is_first and plan.target.normalisation.kind == "level":
             target_scale = replace(target_scale, scale=target_scale.scale * fitted.scale / typical.scale)
     return MethodInputs(
         volumes, np.stack(arrays), condition, facts, affine, shape, tuple(flags), state.is_zero, target_scale

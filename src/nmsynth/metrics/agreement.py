@@ -94,6 +94,16 @@ class Interval:
     """Patients."""
     level: float
 
+    def rounded(self, digits: int = 4) -> list[float]:
+        """Value, lower and upper bound, as results are written.
+
+        Examples
+        --------
+        >>> Interval(0.12345, 0.1, 0.2, n=9, level=0.95).rounded(2)
+        [0.12, 0.1, 0.2]
+        """
+        return [round(float(v), digits) for v in (self.value, self.lower, self.upper)]
+
 
 def _median(values: FloatArray) -> float:
     """Median, as the default statistic."""

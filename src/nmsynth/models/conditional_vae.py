@@ -77,7 +77,28 @@ class LatentEncoder(nn.Module):
         return mean, log_sigma.clamp(*LOG_SIGMA_RANGE)
 
 
-class ConditionalVAE(Method):
+class Variational(Method):
+    """What variational families share: samples, a warmed-up divergence, and a posterior that is not shipped.
+
+    A family sets ``warmup`` and, for training, a buffer ``step``.
+    """
+
+    stochastic = True
+    warmup: int
+    step: torch.Tensor
+
+    def _warm(self) -> float:
+        """Weight of the divergence, which rises in training."""
+        if self.training:
+            self.step += 1
+        return min(1.0, float(self.step) / max(1, self.warmup))
+
+    def shipped(self) -> list[str]:
+        """Prior and decoder."""
+        return ["prior.", "decoder."]
+
+
+class ConditionalVAE(Variational):
     """Conditional variational autoencoder with a learned prior and a map of latents.
 
     Parameters
@@ -107,8 +128,6 @@ class ConditionalVAE(Method):
         Whether there is a posterior.
     """
 
-    stochastic = True
-
     def __init__(
         self,
         setting: MethodSetting,
@@ -137,7 +156,6 @@ class ConditionalVAE(Method):
         if for_training:
             self.posterior = LatentEncoder(setting, n_told + 1, n_latents, stride)
             self.register_buffer("step", torch.zeros((), dtype=torch.long))
-        self.step: torch.Tensor
 
     def losses(self, batch: MethodBatch, group: str, stage: str) -> dict[str, torch.Tensor]:
         """The bound, warmed up, and the alignment."""
@@ -164,12 +182,6 @@ class ConditionalVAE(Method):
         answer = self._decode(batch["source"], batch["condition"], latents).float()
         return regression_loss(answer, batch["target"].float(), batch["weight"].float())
 
-    def _warm(self) -> float:
-        """Weight of the divergence, which rises in training."""
-        if self.training:
-            self.step += 1
-        return min(1.0, float(self.step) / max(1, self.warmup))
-
     def _decode(self, source: torch.Tensor, condition: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
         """The image for a source and latents."""
         # repeated and not interpolated, so that a tile has what the whole image has in its place
@@ -183,10 +195,6 @@ class ConditionalVAE(Method):
         """A sample for noise, and what the prior's mean decodes to without any, or for zeros."""
         prior = self.prior(with_constant_channels(source, condition))
         return self._decode(source, condition, prior[0] if noise is None else drawn(prior, noise))
-
-    def shipped(self) -> list[str]:
-        """Prior and decoder."""
-        return ["prior.", "decoder."]
 
 
 def drawn(gaussian: tuple[torch.Tensor, torch.Tensor], noise: torch.Tensor) -> torch.Tensor:

@@ -40,8 +40,8 @@ import torch
 from torch import nn
 
 from nmsynth.core.errors import InputError
-from nmsynth.models.conditional_vae import LOG_SIGMA_RANGE, divergence, drawn
-from nmsynth.models.method import Method, MethodBatch, MethodSetting, regression_loss, with_constant_channels
+from nmsynth.models.conditional_vae import LOG_SIGMA_RANGE, Variational, divergence, drawn
+from nmsynth.models.method import MethodBatch, MethodSetting, regression_loss, with_constant_channels
 from nmsynth.models.residual_unet import (
     Attention,
     ResidualBlock,
@@ -117,7 +117,7 @@ class CodeEncoder(nn.Module):
         return mean, log_sigma.clamp(*LOG_SIGMA_RANGE)
 
 
-class SubjectVAE(Method):
+class SubjectVAE(Variational):
     """Conditional variational autoencoder with a learned prior and one code an image.
 
     Parameters
@@ -147,7 +147,6 @@ class SubjectVAE(Method):
         If the plan is not in 3D: every slice would have a code of its own.
     """
 
-    stochastic = True
     whole_image = True
 
     def __init__(
@@ -182,7 +181,6 @@ class SubjectVAE(Method):
         if for_training:
             self.posterior = CodeEncoder(setting, n_told + block, n_latents, log_sigma=NARROW)
             self.register_buffer("step", torch.zeros((), dtype=torch.long))
-        self.step: torch.Tensor
 
     def losses(self, batch: MethodBatch, group: str, stage: str) -> dict[str, torch.Tensor]:
         """The bound, warmed up."""
@@ -198,12 +196,6 @@ class SubjectVAE(Method):
         rate = kl.clamp_min(self.free_nats).sum() / observations.clamp_min(1.0)
         return {"total": error + self._warm() * self.scale * rate, "posterior_error": error, "kl": kl.sum()}
 
-    def _warm(self) -> float:
-        """Weight of the divergence, which rises in training."""
-        if self.training:
-            self.step += 1
-        return min(1.0, float(self.step) / max(1, self.warmup))
-
     def _decode(self, source: torch.Tensor, condition: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
         """The image for a source and a code."""
         # as channels too: modulation begins at nothing, and a code that nothing hears dies before it is of use
@@ -216,7 +208,3 @@ class SubjectVAE(Method):
         prior = self.prior(with_constant_channels(folded(source), condition))
         code = prior[0] if noise is None else drawn(prior, noise.flatten(2).mean(dim=2))
         return self._decode(source, condition, code)
-
-    def shipped(self) -> list[str]:
-        """Prior and decoder."""
-        return ["prior.", "decoder."]

@@ -149,7 +149,7 @@ def brain_ratio(patient: BrainPatient, image: Volume) -> Volume:
     start_min = tracer.uptake_time_s / 60
     stated = {
         "tracer": tracer.name,
-        "reference_region": " and ".join(region.name.lower().replace("_", " ") for region in tracer.reference),
+        "reference_region": " and ".join(region.words for region in tracer.reference),
         "window_min": [start_min, start_min + tracer.duration_s / 60],
     }
     return image.with_array(

@@ -107,11 +107,10 @@ def _presented(case: PreparedCase, plan: Plan) -> list[tuple[Any, tuple[float, .
     found = []
     for level, (_, told) in enumerate(case.levels):
         ways = [told]
-        unsaid, start = list(told), 0
-        for condition in plan.conditions:
+        unsaid = list(told)
+        for condition, columns in plan.condition_columns:
             if condition.optional:
-                unsaid[start : start + condition.width] = [0.0] * condition.width
-            start += condition.width
+                unsaid[columns] = [0.0] * condition.width
         if tuple(unsaid) != tuple(told):
             ways.append(tuple(unsaid))
         found += [(case.source(level), way) for way in ways]

@@ -59,6 +59,7 @@ def region_intervals(
     """
     import numpy as np
 
+    from nmsynth.evaluation.regional import NO_REGIONS
     from nmsynth.metrics.intervals import Widening
     from nmsynth.workflows.task_study import on_grid_of_target
 
@@ -69,7 +70,7 @@ def region_intervals(
     found = []
     for name, mask in masks.items():
         inside = np.asarray(mask, dtype=np.float64) > 0
-        if name.startswith(("body", "lesion")) or not inside.any():
+        if name.startswith(NO_REGIONS) or not inside.any():
             continue
         means = np.array([image[inside].mean(dtype=np.float64) for image in images])
         half = float(widening.half_width(means.std(ddof=1)))

@@ -199,7 +199,7 @@ def study_masks(study: TaskStudy) -> dict[str, npt.NDArray[np.int32] | npt.NDArr
         for region in BrainRegion:
             inside = numbers == region
             if region is not BrainRegion.OUTSIDE and inside.sum() >= LEAST_REGION_VOXELS:
-                masks.setdefault(region.name.lower().replace("_", " "), inside)
+                masks.setdefault(region.words, inside)
     if task.binding and "regions" in paths and _binds_in_striatum(paths["regions"]):
         numbers = labels("regions")
         masks |= {name: np.isin(numbers % RIGHT, regions) for name, regions in STRIATUM.items()}

@@ -95,7 +95,7 @@ class BrainPatient:
         return {
             "tracer": self.tracer.name,
             "radionuclide": self.tracer.radionuclide,
-            "reference_region": [region.name.lower().replace("_", " ") for region in self.tracer.reference],
+            "reference_region": [region.words for region in self.tracer.reference],
             "disease": self.subject.disease,
             "disease_changes_uptake": changes_uptake(self.subject.disease, self.tracer.name),
             "severity": self.subject.severity,

@@ -58,6 +58,11 @@ class BrainRegion(IntEnum):
     CEREBRAL_WHITE = 23
     CHOROID_PLEXUS = 24
 
+    @property
+    def words(self) -> str:
+        """Name in small letters, without a side, such as ``"anterior cingulate"``."""
+        return self.name.lower().replace("_", " ")
+
 
 R = BrainRegion
 CORTEX = (
@@ -305,7 +310,6 @@ def region_name(number: int) -> str:
     'right posterior putamen'
     """
     region = BrainRegion(number % RIGHT)
-    name = region.name.lower().replace("_", " ")
     if region in (R.OUTSIDE, R.PONS, R.BRAINSTEM):
-        return name
-    return f"{'right' if number >= RIGHT else 'left'} {name}"
+        return region.words
+    return f"{'right' if number >= RIGHT else 'left'} {region.words}"
