@@ -26,6 +26,7 @@ from nmsynth.data.dynamic_scan import ScannedDynamic
 from nmsynth.data.parametric import parametric_images, part_images, plasma_integral, static_images
 from nmsynth.inference import load_model, synthesize
 from nmsynth.inference.method_model import MethodModel
+from nmsynth.io.atomic import atomic_file
 from nmsynth.metrics.agreement import bootstrap_interval
 from nmsynth.metrics.correction import organ_errors
 from nmsynth.models.registry import show_model
@@ -33,11 +34,12 @@ from nmsynth.physics.kinetics import patlak_image
 from nmsynth.physics.phantom import Organ
 from nmsynth.workflows.dynamic_simulation import SimulateDynamicSettings, dynamic_study
 from nmsynth.workflows.jobs import run_jobs
-from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies
 from nmsynth.workflows.task_demo import SEEDS_FROM
-from nmsynth.workflows.task_study import LEAST_VOXELS, on_grid_of_target
+from nmsynth.workflows.task_study import LEAST_VOXELS, on_grid_of_target, plan_task_studies
 from nmsynth.workflows.tasks import load_task
 
+FRAMES_S = (60.0,) * 10 + (300.0,) * 10
+"""Finer than those of the recipe, so that a Patlak plot of few minutes has its frames."""
 WINDOWS_MIN = (10.0, 20.0, 30.0)
 FRACTIONS = (1.0, 0.25)
 FIRST_SEED = SEEDS_FROM + 3000
@@ -72,10 +74,11 @@ def direct(study: ScannedDynamic, task: str, until_min: float, parts: dict[str, 
     return patlak_image(frames, study.frames_min[seen], study.plasma_suv, study.minutes, start_min=until_min / 2)
 
 
-def answers(study: ScannedDynamic, task: str, model: MethodModel) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
+def answers(
+    study: ScannedDynamic, task: str, model: MethodModel, target: Volume
+) -> dict[str, dict[str, npt.NDArray[np.float32]]]:
     """Images by window, of the model and direct."""
     found = {}
-    target = target_of(study, task)
     known = {c.name for c in model.plan.conditions}
     for window in WINDOWS_MIN:
         parts = part_images(study, study.scan, WINDOWS_MIN, seen_min=window)
@@ -96,18 +99,17 @@ def measure(subject: Subject) -> None:
     for fraction in FRACTIONS:
         for repeat in (0, 1):
             given = {**subject.settings, "count_fraction": fraction, "repeat": repeat, "seen_min": None}
-            study = dynamic_study(SimulateDynamicSettings(**given))
-            target = target_of(study, subject.task).array
+            study = dynamic_study(SimulateDynamicSettings(**{**given, "frames_s": FRAMES_S}))
+            target = target_of(study, subject.task)
             labels = study.organ_labels
             organs = {o.name.lower(): labels == o for o in Organ if o not in NO_ORGANS}
             organs = {name: mask for name, mask in organs.items() if mask.sum() >= LEAST_VOXELS}
-            for window, images in answers(study, subject.task, model).items():
+            for window, images in answers(study, subject.task, model, target).items():
                 for arm, image in images.items():
-                    errors = organ_errors(image, target, organs)
+                    errors = organ_errors(image, target.array, organs)
                     result.setdefault(f"{fraction:g}", {}).setdefault(window, {}).setdefault(arm, []).append(errors)
-    temporary = subject.place.with_suffix(".partial")
-    temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    temporary.rename(subject.place)
+    with atomic_file(subject.place) as temporary:
+        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 def summary(subjects: list[dict[str, Any]]) -> dict[str, Any]:
@@ -124,14 +126,8 @@ def summary(subjects: list[dict[str, Any]]) -> dict[str, Any]:
                     "absolute error": [float(np.median(np.abs(v))) for v in first],
                     "test less retest": [float(np.sqrt(np.mean(np.square(v)) / 2)) for v in apart],
                 }
-                told = {}
-                for name, values in numbers.items():
-                    interval = bootstrap_interval(values)
-                    told[name] = (
-                        None
-                        if interval is None
-                        else [round(v, 4) for v in (interval.value, interval.lower, interval.upper)]
-                    )
+                intervals = {name: bootstrap_interval(values) for name, values in numbers.items()}
+                told = {name: None if i is None else i.rounded() for name, i in intervals.items()}
                 found.setdefault(f"{fraction} of the counts", {}).setdefault(window, {})[arm] = told
     return found
 
@@ -149,10 +145,7 @@ def main() -> None:
     card = show_model(given.model)
     folder = given.scratch / card.sha256[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = load_study_recipe(load_task(given.task).study)
-    if recipe is None:
-        raise SystemExit(f"The task {given.task} has no studies.")
-    plans = plan_studies(recipe, given.subjects, FIRST_SEED)
+    plans = plan_task_studies(load_task(given.task), given.subjects, FIRST_SEED)
     jobs = [Subject(given.task, given.model, plan.settings, folder / f"{plan.case_id}.json") for plan in plans]
     run_jobs(measure, [job for job in jobs if not job.place.is_file()], workers=given.workers)
     results = [json.loads(job.place.read_text(encoding="utf-8")) for job in jobs]
