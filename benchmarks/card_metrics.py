@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,18 +102,23 @@ def metrics_of_file(path: Path, sha256: str) -> list[Metric]:
     return metrics_of_proof(table) if is_proof else metrics_of(table)
 
 
+def write_metrics(package: Path, tables: Sequence[Path]) -> None:
+    """Rewrite the card of a package with the numbers of tables, which must be of its weights."""
+    card = read_card(package)
+    metrics = [metric for path in tables for metric in metrics_of_file(path, card.sha256)]
+    card = Card.model_validate({**card.model_dump(), "metrics": [m.model_dump() for m in metrics]})
+    (package / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (package / CARD_PAGE).write_text(card.to_markdown(), encoding="utf-8")
+    print(f"{len(metrics)} metrics written")
+
+
 def main() -> None:
-    """Read tables, check that they are of this model, and rewrite the card."""
+    """Rewrite a card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path)
     parser.add_argument("tables", type=Path, nargs="+")
     options = parser.parse_args()
-    card = read_card(options.package)
-    metrics = [metric for path in options.tables for metric in metrics_of_file(path, card.sha256)]
-    card = Card.model_validate({**card.model_dump(), "metrics": [m.model_dump() for m in metrics]})
-    (options.package / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (options.package / CARD_PAGE).write_text(card.to_markdown(), encoding="utf-8")
-    print(f"{len(metrics)} metrics written")
+    write_metrics(options.package, options.tables)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,18 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def main() -> None:
+def prove(options: ProofOptions, scratch: Path, out: Path, *, workers: int) -> None:
     """Prove, write the numbers, and print them."""
+    proof = prove_task(options, scratch, workers=workers)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{options.task}.json").write_text(json.dumps(proof.to_json(), indent=1) + "\n", encoding="utf-8")
+    for title, rows in (("numbers", proof.rows()), ("the model against its baselines", proof.verdicts())):
+        print(f"\n{proof.task.title}, {options.n_subjects} patients a test: {title}\n")
+        print(markdown(rows))
+
+
+def main() -> None:
+    """Prove what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=task_names(), required=True)
     parser.add_argument("--model", required=True)
@@ -41,12 +51,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     options = ProofOptions(given.task, given.model, given.without, given.run, given.subjects)
-    proof = prove_task(options, given.scratch, workers=given.workers)
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / f"{given.task}.json").write_text(json.dumps(proof.to_json(), indent=1) + "\n", encoding="utf-8")
-    for title, rows in (("numbers", proof.rows()), ("the model against its baselines", proof.verdicts())):
-        print(f"\n{proof.task.title}, {given.subjects} patients a test: {title}\n")
-        print(markdown(rows))
+    prove(options, given.scratch, given.out, workers=given.workers)
 
 
 if __name__ == "__main__":

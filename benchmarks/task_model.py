@@ -1,0 +1,82 @@
+"""The model of a task, from its recipe to a package with the numbers of its proof in the card.
+
+    python -m benchmarks.task_model lowcount-planar --subjects 20 --out runs/lowcount-planar
+
+Simulates the recipe's patients, trains the network and beside it the same network without what is special to the task,
+proves both (``benchmarks.task_proof``), and writes the numbers into the card (``benchmarks.card_metrics``). The package
+is then OUT/model/package/NAME and the proof OUT/NAME.json. Interrupted, the same command goes on where it stopped.
+Where the verdicts are worth it, ``nmsynth/weights`` takes the package and ``nmsynth/recipes/tasks`` its name.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.card_metrics import write_metrics
+from benchmarks.task_proof import prove
+
+from nmsynth.workflows.jobs import run_jobs
+from nmsynth.workflows.method_recipes import load_method_recipe, model_recipe_names, without_idea
+from nmsynth.workflows.method_training import simulated_dataset, train_on_dataset, training_options
+from nmsynth.workflows.task_proof import ProofOptions
+
+if TYPE_CHECKING:
+    from nmsynth.workflows.method_recipes import MethodRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One of the two networks of a task."""
+
+    task: str
+    is_ablation: bool
+    out: Path
+    minutes: float | None
+
+    @property
+    def recipe(self) -> MethodRecipe:
+        """As it is trained."""
+        recipe = load_method_recipe(self.task)
+        return without_idea(recipe) if self.is_ablation else recipe
+
+    @property
+    def run(self) -> Path:
+        """Folder of the training."""
+        return self.out / ("without-idea" if self.is_ablation else "model")
+
+    @property
+    def package(self) -> Path:
+        """Of the model, once it is trained."""
+        return self.run / "package" / self.recipe.name
+
+
+def train(training: Training) -> None:
+    """Train and package one network; the one without the idea on the patients of the other."""
+    dataset = training.out / "model" / "dataset" if training.is_ablation else None
+    options = training_options(threads=1, device="cpu")
+    train_on_dataset(training.recipe, dataset, training.run, minutes=training.minutes, options=options)
+
+
+def main() -> None:
+    """Simulate, train, prove, and fill the card."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=model_recipe_names())
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--subjects", type=int, default=20, help="of each test of the proof")
+    parser.add_argument("--minutes", type=float, help="of each training here, where it is not by the recipe's steps")
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    model, ablation = (Training(given.task, k, given.out, given.minutes) for k in (False, True))
+    simulated_dataset(model.recipe, model.run / "dataset")
+    missing = [training for training in (model, ablation) if not training.package.is_dir()]
+    run_jobs(train, missing, workers=min(given.workers, 2))
+    options = ProofOptions(given.task, str(model.package), str(ablation.package), model.run, given.subjects)
+    prove(options, given.out / "proof", given.out, workers=given.workers)
+    write_metrics(model.package, [given.out / f"{given.task}.json"])
+
+
+if __name__ == "__main__":
+    main()
