@@ -45,6 +45,19 @@ def test_a_known_shift_is_recovered(by):
     assert found.record["after"]["dice"] > found.record["before"]["dice"]
 
 
+def test_a_bladder_does_not_hide_the_tissue_that_uptake_is_compared_by():
+    uptake, moving = limb()[1], limb((3.0, -5.0, 4.0))[0]
+    hot = np.array(uptake.array)
+    hot[6:8, 14:16, 16:18] = 400.0
+    settings = RegistrationSettings(how="rigid", by="intensity")
+    found = register(uptake.with_array(hot), moving, settings)
+    assert found.record["taken"] == ["intensity"]
+    assert found.record["before"]["mutual_information"] > 0.2  # 0.002 over the range up to the bladder
+    point = (-20.0 + 54.0, 10.0 + 52.0, 30.0 + 30.0)
+    moved = np.subtract(found.transform.TransformPoint(point), point)[::-1]
+    assert np.abs(moved - (3.0, -5.0, 4.0)).max() < 0.5
+
+
 def test_a_smooth_deformation_is_reduced_and_the_tumour_stays():
     _, fixed, tumour = limb()
     moving = limb(bend_mm=9.0)[0]

@@ -21,6 +21,8 @@ SPATIAL_AXES = ("z", "y", "x")
 """Names of the axes of a volume in space."""
 PLANAR_AXES = ("view", "y", "x")
 """Names of the axes of planar views: rows from the head down, columns as the camera sees them."""
+ACTIVITY_MODALITIES = ("PT", "NM")
+"""Modalities whose images show a tracer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

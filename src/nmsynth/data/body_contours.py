@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import to_world
-from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.core.volume import ACTIVITY_MODALITIES, SPATIAL_AXES, Volume
 from nmsynth.metrics.regions import FWHM_PER_SIGMA, largest_component, smooth
 
 Mask = npt.NDArray[np.bool_]
@@ -137,7 +137,7 @@ def same_size(body: Body, other: Mask, field: Mask) -> Body:
     field
         Where both images have values.
     """
-    if body.image.modality not in ("PT", "NM"):
+    if body.image.modality not in ACTIVITY_MODALITIES:
         return body
     relative, uptake = _edge_images(body.image)
     wanted = np.count_nonzero(other & field)

@@ -14,7 +14,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.normalisation import activity_level
 from nmsynth.core.progress import Progress, silent
 from nmsynth.core.units import Unit
-from nmsynth.core.volume import Volume
+from nmsynth.core.volume import ACTIVITY_MODALITIES, Volume
 from nmsynth.data.body import body_contour
 from nmsynth.data.manifest import ManifestRow, by_case
 from nmsynth.data.prepared import read_image
@@ -182,7 +182,7 @@ def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> 
     if volume.unit is Unit.SUVR and "tracer" in stated and "reference_region" in stated:
         reference = (str(stated["tracer"]), str(stated["reference_region"]))
         known.references += [reference] if reference not in known.references else []
-    if volume.modality in ("PT", "NM") and volume.acquisition.corrections:
+    if volume.modality in ACTIVITY_MODALITIES and volume.acquisition.corrections:
         known.corrected.append(ATTENUATION in volume.acquisition.corrections)
     values = volume.array[body_contour(volume)]
     known.n_images += 1

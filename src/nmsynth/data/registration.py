@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import ndimage
 import nmsynth
 from nmsynth.core.errors import InputError, NumericalError
 from nmsynth.core.geometry import directions_of, is_orthogonal
-from nmsynth.core.volume import Volume
+from nmsynth.core.volume import ACTIVITY_MODALITIES, Volume
 from nmsynth.data.body_contours import (
     Body,
     FloatArray,
@@ -43,6 +43,9 @@ LEAST_VOLUME = 0.2
 """Smallest local ratio of volumes; what squeezes more is no motion of a body."""
 DICE_LOSS = 0.003
 """Of the bodies, that a registration by intensities may cost."""
+BRIGHTEST = 99.0
+"""Percentile of uptake in the body beyond which values count as it: over the range up to a bladder, a histogram of few
+bins has all tissue in its first."""
 SMOOTHER = (1.0, 1.5, 2.0)
 """Times the smoothness of a displacement that follows a synthetic image, tried until one is taken."""
 Synthesise = Callable[[Volume], Volume]
@@ -187,6 +190,7 @@ class _Pair:
 
     fixed: Body
     moving: Body
+    """Both with uptake only up to its brightest tissue."""
     common: Mask
     """Where both have values, on the fixed grid, before registration."""
     settings: RegistrationSettings
@@ -208,7 +212,7 @@ class _Pair:
             other = bodies[1 - k]
             if other.image.modality in ("CT", "MR"):
                 bodies[k] = same_size(bodies[k], on_grid(other.mask, other.image, bodies[k].image), fields[k])
-        return cls(bodies[0], bodies[1], fields[0], settings)
+        return cls(_tissue(bodies[0]), _tissue(bodies[1]), fields[0], settings)
 
     @property
     def near(self) -> Mask:
@@ -232,6 +236,15 @@ class _Pair:
         method = _method(inside, self.fixed.image)
         method.SetMetricAsMattesMutualInformation(self.settings.bins)
         return method
+
+
+def _tissue(body: Body) -> Body:
+    """A body whose uptake is cut off at its brightest tissue; CT and MR as they are."""
+    image = body.image
+    if image.modality not in ACTIVITY_MODALITIES or not body.mask.any():
+        return body
+    values = np.minimum(image.array, np.percentile(image.array[body.mask], BRIGHTEST))
+    return replace(body, image=image.with_array(values.astype(np.float32)))
 
 
 def _find(

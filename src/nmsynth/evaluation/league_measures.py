@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nmsynth.core.volume import ACTIVITY_MODALITIES
 from nmsynth.metrics.anatomy import BONE_HU, bone_dice
 from nmsynth.metrics.image import bias, mae, nrmse, rmse, ssim
 from nmsynth.metrics.quantitative import region_mean
@@ -122,7 +123,7 @@ def _regions(image: FloatImage, truth: Truth, region_value: float | None) -> dic
         "region_error": float(np.abs(errors).mean()),
         "region_bias": float(errors.mean()),
     }
-    if truth.modality not in ("PT", "NM"):
+    if truth.modality not in ACTIVITY_MODALITIES:
         return found
     every = truth.labels > 0
     values = []

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from nmsynth.core.plan import Plan
 from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
-from nmsynth.models.envelope import ACTIVITY_MODALITIES, printable
+from nmsynth.core.volume import ACTIVITY_MODALITIES
+from nmsynth.models.envelope import printable
 from nmsynth.models.plan_envelope import tracer_names
 
 TARGET_TRACER = "target_tracer"

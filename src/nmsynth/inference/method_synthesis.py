@@ -15,7 +15,7 @@ from nmsynth.core.geometry import same_grid
 from nmsynth.core.plan import Plan
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import SuvKind, Unit
-from nmsynth.core.volume import Volume
+from nmsynth.core.volume import ACTIVITY_MODALITIES, Volume
 from nmsynth.data.resampling import resample
 from nmsynth.inference.card_model import Progress
 from nmsynth.inference.guard import ALL_ZERO, check_finite, check_output
@@ -26,7 +26,6 @@ from nmsynth.inference.settings import SynthesisSettings
 from nmsynth.inference.synthesis import Synthesis, common_record, described, in_unit, provenance_of
 from nmsynth.inference.tiling import FloatImage
 from nmsynth.metrics.intervals import Widening
-from nmsynth.models.envelope import ACTIVITY_MODALITIES
 
 SAMPLES = 4
 """Of a stochastic method without intervals, unless said otherwise."""

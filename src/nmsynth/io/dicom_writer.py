@@ -14,7 +14,7 @@ import numpy as np
 from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import spacing_of, to_world
 from nmsynth.core.provenance import SourceReference
-from nmsynth.core.volume import SPATIAL_AXES, Volume
+from nmsynth.core.volume import ACTIVITY_MODALITIES, SPATIAL_AXES, Volume
 from nmsynth.io.atomic import atomic_directory, check_finite, check_output
 from nmsynth.io.dicom_administration import on_clock_of, resolve_administration
 from nmsynth.io.dicom_derived import DerivedSeries, encode_series
@@ -144,7 +144,9 @@ def _check_headers(headers: list[Dataset], volume: Volume) -> None:
     """Refuse a source of another kind or another grid."""
     if volume.axes[-3:] != SPATIAL_AXES or volume.array.ndim > 4:
         raise InputError(f"A DICOM series holds axes (z, y, x) or (frame, z, y, x); found {volume.axes}.")
-    if volume.modality not in ("PT", "NM") or any(str(h.get("SOPClassUID", "")) != PET_IMAGE_STORAGE for h in headers):
+    if volume.modality not in ACTIVITY_MODALITIES or any(
+        str(h.get("SOPClassUID", "")) != PET_IMAGE_STORAGE for h in headers
+    ):
         raise InputError(
             f"A derived DICOM series needs a source of single-slice PET images and a volume of that modality; "
             f"the volume is {volume.modality}. Write NIfTI instead."

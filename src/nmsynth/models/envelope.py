@@ -11,10 +11,7 @@ from nmsynth.core.acquisition import ATTENUATION
 from nmsynth.core.errors import EnvelopeError
 from nmsynth.core.geometry import is_orthogonal
 from nmsynth.core.units import Unit
-from nmsynth.core.volume import SPATIAL_AXES, Volume
-
-ACTIVITY_MODALITIES = ("PT", "NM")
-"""Modalities whose images show a tracer."""
+from nmsynth.core.volume import ACTIVITY_MODALITIES, SPATIAL_AXES, Volume
 
 
 class Tracer(BaseModel):

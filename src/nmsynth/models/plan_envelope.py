@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from nmsynth.core.plan import ImagePlan, Plan
 from nmsynth.core.units import Unit
-from nmsynth.models.envelope import ACTIVITY_MODALITIES, Envelope, Tracer
+from nmsynth.core.volume import ACTIVITY_MODALITIES
+from nmsynth.models.envelope import Envelope, Tracer
 
 FINEST = {"activity": 0.5, "anatomy": 0.1}
 """Smallest voxel over the plan's; a CT or MR is often many times finer, and is smoothed to the plan's grid."""

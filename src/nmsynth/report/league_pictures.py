@@ -11,6 +11,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from nmsynth.core.volume import ACTIVITY_MODALITIES
 from nmsynth.report.pictures import QUIET, Panel, Scale, nice_limit, panel_rows
 from nmsynth.report.plots import MAIN_COLOUR, draw
 from nmsynth.report.text import clean_for_picture
@@ -144,7 +145,7 @@ def _window(image: FloatImage, modality: str, unit: str) -> Scale:
     if modality == "CT" and float(image.min()) < -100.0:
         return Scale(*CT_WINDOW, "HU", "gray")
     high = nice_limit(float(np.percentile(image[image > 0], 99.0)) if (image > 0).any() else 1.0)
-    return Scale(0.0, high, clean_for_picture(unit), "gray_r" if modality in ("PT", "NM") else "gray")
+    return Scale(0.0, high, clean_for_picture(unit), "gray_r" if modality in ACTIVITY_MODALITIES else "gray")
 
 
 def _source_panel(source: FloatImage, target: FloatImage, pixel: tuple[float, float], scale: Scale) -> Panel:

@@ -270,6 +270,7 @@ def _synthesize(
 
 def _check_format(source: Volume, output: Path, card: Card) -> None:
     """Refuse DICOM that cannot be written, before anything is computed."""
+    from nmsynth.core.volume import ACTIVITY_MODALITIES
     from nmsynth.inference.imitation import imitation_of
 
     if is_nifti(output):
@@ -280,7 +281,7 @@ def _check_format(source: Volume, output: Path, card: Card) -> None:
     if plan is not None and (plan.target.modality in ("CT", "MR") or imitates) and has_headers:
         return  # a new series in the study of the input
     if plan is not None and (
-        plan.target.modality not in ("PT", "NM")
+        plan.target.modality not in ACTIVITY_MODALITIES
         or (plan.sources[0].modality, plan.sources[0].unit) != (plan.target.modality, plan.target.unit)
     ):
         raise InputError(
