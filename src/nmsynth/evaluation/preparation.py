@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import InputError, SuvError, UnsafeInputError
-from nmsynth.core.units import Unit
+from nmsynth.core.units import SuvKind, Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.evaluation.settings import SUV_DATA_RANGE, EvaluationSettings
 from nmsynth.metrics.homogeneous import HomogeneousSphere, find_homogeneous_sphere, grow_region
@@ -151,8 +151,12 @@ def to_one_unit(
     units = {volume.unit for volume in volumes.values()}
     if len(units) == 1 and (next(iter(units)).is_suv or {v.modality for v in volumes.values()} == {"NM"}):
         return dict(volumes), ()
+    wanted = SuvKind(settings.suv_kind).unit
     try:
-        return {name: volume.to_suv(settings.suv_kind) for name, volume in volumes.items()}, ()
+        return {
+            name: volume if volume.unit is wanted else volume.to_suv(settings.suv_kind)  # an imitated SUV is one
+            for name, volume in volumes.items()
+        }, ()
     except SuvError as error:
         if len(units) == 1:
             return dict(volumes), (f"Values stay in {next(iter(units)).value}, not SUV: {error}",)

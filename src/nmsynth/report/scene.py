@@ -164,8 +164,9 @@ def prepare_scene(
 
 
 def is_comparable(source: Volume, image: Volume) -> bool:
-    """Whether a source is of an image's kind: of its modality, and not of an unknown scale beside a known one."""
-    return source.modality == image.modality and (not source.unit.has_unknown_scale or source.unit is image.unit)
+    """Whether a source is of an image's kind: of its modality, and of its unit or, as it is, one that an SUV is made of."""
+    both = {source.unit, image.unit}
+    return source.modality == image.modality and (len(both) == 1 or all(u is Unit.BQML or u.is_suv for u in both))
 
 
 def _titled(name: str) -> str:

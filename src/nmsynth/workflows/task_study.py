@@ -128,7 +128,7 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
     full = next((study.folder / row.path for row in study.rows if row.name == FULL_COUNTS), None)
     if task.same_calibration:
         source, arms = of_one_calibration(source, target), {n: of_one_calibration(a, target) for n, a in arms.items()}
-    alike = is_comparable(source, target) or kind.scaled
+    alike = is_comparable(source, target) or (kind.scaled and source.modality == target.modality)
     if kind.images == "planar":
         full = None  # its counts are those of another scan, which the task does not scale
     return evaluate_arms(
