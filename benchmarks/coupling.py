@@ -76,7 +76,9 @@ def answer(subject: Subject) -> None:
         if subject.withhold:
             study = replace(study, rows=tuple(replace(row, conditions=()) for row in study.rows))
         record = json.loads((work / "study" / "reference" / "simulation.json").read_text(encoding="utf-8"))
-        made, _ = synthesize_task_study(study, str(subject.model), work / "synthetic.nii.gz")
+        # other samples for every subject: what one set of codes has in common would count as the model's
+        seed = subject.plan.settings["seed"]
+        made, _ = synthesize_task_study(study, str(subject.model), work / "synthetic.nii.gz", seed=seed)
         masks = study_masks(study)
 
         def means(image: Volume) -> dict[str, float]:
@@ -117,9 +119,10 @@ def gather(results: list[dict[str, Any]], mean: dict[str, float], widening: Wide
 
     def composites(values: FloatArray) -> FloatArray:
         """The composite of each subject, so that disease raises it."""
-        return np.array(
-            [sign * (composite_ratio(dict(zip(names, row, strict=True)), composite) or 0.0) for row in values]
-        )
+        found = [composite_ratio(dict(zip(names, row, strict=True)), composite) for row in values]
+        if None in found:
+            raise SystemExit(f"A region of {composite} is too small in some subject to be measured.")
+        return sign * np.array(found)
 
     return RegionAnswers(
         truth, image, widening.half_width(spread), np.array([mean[n] for n in names]), composites(image),
@@ -137,7 +140,7 @@ def measure(task: str, coupling: str, run: Path, subjects: int, scratch: Path, w
     folder = scratch / f"{model.sha256[:12]}{'-withheld' if withhold else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     plans = plan_task_studies(load_task(task), subjects, FIRST_SEED, {"settings.coupling": coupling})
-    jobs = [Subject(task, plan, package, folder / f"{plan.case_id}.json", withhold) for plan in plans]
+    jobs = [Subject(task, plan, package, folder / f"{plan.key()}.json", withhold) for plan in plans]
     run_jobs(answer, [job for job in jobs if not job.place.is_file()], workers=workers)
     results = [json.loads(job.place.read_text(encoding="utf-8")) for job in jobs]
     training = [case for case in open_prepared(run / PREPARED) if case.split == "train"]

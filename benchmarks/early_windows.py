@@ -6,8 +6,8 @@ r"""How far a model reaches from the first minutes of a scan, beside what these 
 Each subject, by seeds that no dataset has, is scanned for an hour, twice at full counts and twice at a quarter.
 Model and direct estimate see the first 10, 20 or 30 minutes. Direct is a Patlak plot of the second half of what was
 seen, with the true plasma, or of a late image the last ten minutes that were seen. Both are compared with the whole
-hour without noise, organ by organ: bias, absolute error, and the difference of test and retest, each over subjects
-with an interval.
+hour without noise, in regions of the brain: bias, absolute error, and the difference of test and retest, each over
+subjects with an interval.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from nmsynth.io.atomic import atomic_file
 from nmsynth.metrics.agreement import bootstrap_interval
 from nmsynth.metrics.correction import organ_errors
 from nmsynth.models.registry import show_model
+from nmsynth.physics.kinetic_regions import BRAIN
 from nmsynth.physics.kinetics import patlak_image
-from nmsynth.physics.phantom import Organ
 from nmsynth.workflows.dynamic_simulation import SimulateDynamicSettings, dynamic_study
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.task_demo import SEEDS_FROM
@@ -45,7 +45,6 @@ FRACTIONS = (1.0, 0.25)
 FIRST_SEED = SEEDS_FROM + 3000
 """Seeds of these subjects; those of other benchmarks are smaller."""
 INFLUX = "early-to-influx"
-NO_ORGANS = (Organ.OUTSIDE, Organ.AIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def answers(
 
 
 def measure(subject: Subject) -> None:
-    """Scan one subject four times, and keep the means of organs."""
+    """Scan one subject four times, and keep the errors of the means of regions of the brain."""
     model = load_model(subject.model)
     if not isinstance(model, MethodModel):
         raise SystemExit("The model must be a method with a plan.")
@@ -101,12 +100,11 @@ def measure(subject: Subject) -> None:
             given = {**subject.settings, "count_fraction": fraction, "repeat": repeat, "seen_min": None}
             study = dynamic_study(SimulateDynamicSettings(**{**given, "frames_s": FRAMES_S}))
             target = target_of(study, subject.task)
-            labels = study.organ_labels
-            organs = {o.name.lower(): labels == o for o in Organ if o not in NO_ORGANS}
-            organs = {name: mask for name, mask in organs.items() if mask.sum() >= LEAST_VOXELS}
+            regions = {n: study.head.labels == k for k, n in enumerate(study.head.names) if n in BRAIN}
+            regions = {name: mask for name, mask in regions.items() if mask.sum() >= LEAST_VOXELS}
             for window, images in answers(study, subject.task, model, target).items():
                 for arm, image in images.items():
-                    errors = organ_errors(image, target.array, organs)
+                    errors = organ_errors(image, target.array, regions)
                     result.setdefault(f"{fraction:g}", {}).setdefault(window, {}).setdefault(arm, []).append(errors)
     with atomic_file(subject.place) as temporary:
         temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
@@ -146,7 +144,8 @@ def main() -> None:
     folder = given.scratch / card.sha256[:12]
     folder.mkdir(parents=True, exist_ok=True)
     plans = plan_task_studies(load_task(given.task), given.subjects, FIRST_SEED)
-    jobs = [Subject(given.task, given.model, plan.settings, folder / f"{plan.case_id}.json") for plan in plans]
+    how = {"frames_s": FRAMES_S, "windows_min": WINDOWS_MIN, "fractions": FRACTIONS, "regions": sorted(BRAIN)}
+    jobs = [Subject(given.task, given.model, plan.settings, folder / f"{plan.key(**how)}.json") for plan in plans]
     run_jobs(measure, [job for job in jobs if not job.place.is_file()], workers=given.workers)
     results = [json.loads(job.place.read_text(encoding="utf-8")) for job in jobs]
     text = json.dumps(

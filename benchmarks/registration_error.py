@@ -6,7 +6,7 @@ Each subject of the task's studies, by seeds that no dataset has, has a CT (or M
 about each axis and shifted by up to 10 mm. It is laid over the PET again, rigidly and by mutual information: once
 with the PET, once with what the model makes of the PET, and once with the true image of the PET's place, which is
 as good as can be. The error is how far the voxels of the body then lie from where they belong; its mean over the
-body, over subjects with an interval, and the paired differences.
+body; of these, the median over subjects with an interval, and the paired differences.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def measure(subject: Subject) -> None:
 
 
 def summary(subjects: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean error of each arm over subjects, and that of the synthetic image less the PET's, paired [mm]."""
+    """Median error of each arm over subjects, and that of the synthetic image less the PET's, paired [mm]."""
     errors = {arm: [s[arm][0] for s in subjects] for arm in subjects[0]}
     found = {arm: bootstrap_interval(values) for arm, values in errors.items()}
     found["synthetic less PET"] = paired_difference(errors["synthetic"], errors["PET"])
@@ -121,7 +121,7 @@ def main() -> None:
     folder = given.scratch / f"{given.task}-{card.sha256[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     plans = plan_task_studies(load_task(given.task), given.subjects, FIRST_SEED)
-    jobs = [Subject(plan, given.model, folder / f"{plan.case_id}.json") for plan in plans]
+    jobs = [Subject(plan, given.model, folder / f"{plan.key(how=SETTINGS.model_dump())}.json") for plan in plans]
     run_jobs(measure, [job for job in jobs if not job.place.is_file()], workers=given.workers)
     results = [json.loads(job.place.read_text(encoding="utf-8")) for job in jobs]
     found = {

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.plan import Plan
-from nmsynth.inference.method_predictor import predict_method
+from nmsynth.inference.method_predictor import PredictionSettings, drawn_noises, predict_method
 from nmsynth.models.method import MethodSetting
 from nmsynth.models.subject_vae import WHOLE, SubjectVAE
 from tests.models.method_packages import PET
@@ -63,6 +63,18 @@ def test_a_sample_is_one_subject_everywhere_and_not_a_mixture_of_two(untold):
         sample = method(batch["source"], batch["condition"], noise_for(method, batch, seed=3))
     halves = sample[:, :, :4].mean(dim=(1, 2, 3, 4)), sample[:, :, 4:].mean(dim=(1, 2, 3, 4))
     assert float((halves[0] - halves[1]).abs().mean()) < 0.1
+
+
+def test_the_codes_of_the_samples_of_an_image_lie_around_their_mean(untold):
+    method = untold[0]
+    plan = Plan(task="t", sources=(PET,), target=PET, spacing_mm=(4.0, 4.0, 4.0), patch=(8, 8, 8))
+    for seed in range(3):
+        noises = list(drawn_noises(method, plan, (8, 8, 8), PredictionSettings(seed=seed, n_samples=16)))
+        codes = np.stack([noise.part((slice(0, 8),) * 3)[:, 0, 0, 0] for noise in noises])
+        assert np.abs(codes.mean(axis=0)).max() < 1e-6
+        assert codes.std(axis=0, ddof=1) == pytest.approx(1.0, abs=1e-5)
+    (alone,) = drawn_noises(method, plan, (8, 8, 8), PredictionSettings(seed=3, n_samples=1))
+    assert np.abs(alone.array).max() > 0
 
 
 def test_where_the_source_tells_all_the_samples_agree():

@@ -157,6 +157,9 @@ class SchedulePlan(Settings):
     """Validations without a better score after which training stops; 0 never."""
     validation_cases: int = Field(default=4, ge=1)
     """Whole images that each validation predicts."""
+    validation_samples: int = Field(default=1, ge=1)
+    """Samples of a stochastic method whose mean is an image that is validated. Of one sample the error is least where
+    samples do not differ."""
     score: Literal["error", "regional"] = "regional"
     """What the best checkpoint is chosen by: mean absolute error in the body, or half of that and half the mean
     absolute error of the means of the labelled regions (lesions, organs), where there are any."""

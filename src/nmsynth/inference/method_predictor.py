@@ -86,9 +86,9 @@ def predict_method(
     if not method.whole_image:
         windows = list(plan_windows((n_z, n_y, n_x), plan, settings.overlap, aligned=_strides(method, plan)))
     n_samples = settings.n_samples if method.stochastic else 1
+    noises = list(drawn_noises(method, plan, source.shape[1:], settings)) if method.stochastic else [None]
     samples = []
-    for k in range(n_samples):
-        noise = WholeNoise(method, plan, source.shape[1:], (settings.seed, k)) if method.stochastic else None
+    for k, noise in enumerate(noises):
         total = np.zeros(source.shape[1:], dtype=np.float64)
         weights = np.zeros(source.shape[1:], dtype=np.float64)
         at_once = WINDOWS_AT_ONCE if plan.spatial_dims == 3 else 1
@@ -172,6 +172,31 @@ class WholeNoise:
             start = axis.start // stride
             parts.append(slice(start, start + -(-(axis.stop - axis.start) // stride)))
         return self.array[(slice(None), *parts)]
+
+
+def drawn_noises(
+    method: Method, plan: Plan, shape: tuple[int, ...], settings: PredictionSettings
+) -> Iterator[WholeNoise]:
+    """Noise of each sample of an image.
+
+    A method with one code for the whole image draws few numbers, and some samples of them lie off their mean by chance,
+    by the same in every image of one seed; they are balanced, so that over the samples each number has mean 0 and
+    standard deviation 1.
+
+    Parameters
+    ----------
+    method, plan, shape
+        As of :class:`WholeNoise`.
+    settings
+        Seed and number of samples.
+    """
+    noises = [WholeNoise(method, plan, shape, (settings.seed, k)) for k in range(settings.n_samples)]
+    if method.whole_image and len(noises) > 1:
+        codes = np.stack([noise.array[:, 0, 0, 0] for noise in noises])
+        codes = (codes - codes.mean(axis=0)) / codes.std(axis=0, ddof=1)
+        for noise, code in zip(noises, codes, strict=True):
+            noise.array = np.broadcast_to(code[:, None, None, None], noise.array.shape)
+    yield from noises
 
 
 def _strides(method: Method, plan: Plan) -> tuple[int, ...]:

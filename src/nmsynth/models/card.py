@@ -76,9 +76,12 @@ class IntervalCard(_Part):
     region_factor: float | None = Field(default=None, gt=0)
     region_floor: float = Field(default=0.0, ge=0)
     """Of means of regions, where there were enough."""
+    sides_together: bool = False
+    """Whether the two sides of a region, whose labels differ by 100, are one."""
     n_cases: int = Field(ge=1)
+    """Subjects on which it was calibrated."""
     n_regions: int = Field(ge=0)
-    """Cases, and regions of all of them, on which it was calibrated."""
+    """Regions of all of them."""
     note: str = ""
 
 
@@ -208,8 +211,9 @@ def _interval_lines(interval: IntervalCard) -> list[str]:
     if i.region_factor is not None:
         regions = f"{i.region_factor:.3g} of a region's with one of {i.region_floor:.3g}"
     return [
-        f"- {100 * i.coverage:g} % intervals from {i.n_samples} samples, calibrated on {i.n_cases} cases with "
-        f"{i.n_regions} regions in all. {i.note}".rstrip(),
+        f"- {100 * i.coverage:g} % intervals from {i.n_samples} samples, calibrated on {i.n_cases} patients with "
+        f"{i.n_regions} regions in all{', both sides of a region together' if i.sides_together else ''}. "
+        f"{i.note}".rstrip(),
         f"- Half of an interval: {i.voxel_factor:.3g} of a voxel's spread with a floor of {i.voxel_floor:.3g}; "
         f"{regions}",
     ]

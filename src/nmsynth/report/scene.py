@@ -164,7 +164,7 @@ def prepare_scene(
 
 
 def is_comparable(source: Volume, image: Volume) -> bool:
-    """Whether a source is of an image's kind: of its modality, and of its unit or, as it is, one that an SUV is made of."""
+    """Whether a source is of an image's kind: of its modality and unit, or both PET that an SUV is made of."""
     both = {source.unit, image.unit}
     return source.modality == image.modality and (len(both) == 1 or all(u is Unit.BQML or u.is_suv for u in both))
 

@@ -50,6 +50,8 @@ class MethodRecipe(Settings):
     interval_samples: int = Field(default=0, ge=0)
     """Samples of a stochastic method from whose spread intervals are made, calibrated on the patients held for
     validation; none when 0."""
+    interval_sides_together: bool = False
+    """Whether labels that differ by 100 are the two sides of one region, as those of simulated brains are."""
     card: str = ""
     """Text of the card in :mod:`nmsynth.recipes.cards`, for a model that is trained on what the recipe simulates."""
     data: DataRecipe = DataRecipe()

@@ -63,7 +63,8 @@ def score_method(
     errors, biases, regions = [], [], []
     for number, case in enumerate(cases[: plan.schedule.validation_cases]):
         level = number % len(case.levels)
-        image, target = predict_case(method, plan, case, level, device=device)
+        n_samples = plan.schedule.validation_samples
+        image, target = predict_case(method, plan, case, level, device=device, n_samples=n_samples)
         body = np.asarray(case.weight) >= 1.0
         difference = (image - target)[body]
         errors.append(float(np.abs(difference).mean()))

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
     from nmsynth.core.plan import Plan
     from nmsynth.data.prepared import PreparedCase
+    from nmsynth.metrics.intervals import Widening
     from nmsynth.models.card import IntervalCard
     from nmsynth.models.method import Method
+
+    _Values = npt.NDArray[np.float64]
+    """Error, spread and number of the subject of some values, shape ``(3, value)``."""
 
 COVERAGE = 0.9
 """Share that intervals hold."""
@@ -28,6 +32,12 @@ ON_VALIDATION = (
 )
 
 
+_TOO_FEW = (
+    "Of {} patients only, of {} that {:g} % over patients need: intervals of voxels hold within these patients, none "
+    "are given of regions."
+)
+
+
 def calibrate_intervals(
     method: Method,
     plan: Plan,
@@ -35,6 +45,7 @@ def calibrate_intervals(
     *,
     n_samples: int,
     coverage: float = COVERAGE,
+    sides_together: bool = False,
     device: str = "cpu",
     note: str = "",
     progress: Progress = silent,
@@ -48,12 +59,14 @@ def calibrate_intervals(
     plan
         By which it was trained.
     cases
-        That the weights were not fitted to; every way in which one is presented counts, and those with optional facts
-        once with and once without.
+        That the weights were not fitted to, at every count level. Those with optional facts are presented once with and
+        once without, and the wider of both intervals is taken.
     n_samples
         Drawn of each.
     coverage
         Share of the voxels, and of the means of labelled regions, that intervals hold.
+    sides_together
+        Whether labels that differ by 100 are the two sides of one region.
     device
         Where.
     note
@@ -63,99 +76,143 @@ def calibrate_intervals(
 
     Returns
     -------
-        What a card says of intervals; those of regions are left out where fewer are labelled than they need.
+        What a card says of intervals. With fewer subjects than they need, those of regions are left out, and those of
+        voxels hold within these subjects, which the note says.
 
     Raises
     ------
     InputError
         If the method draws no samples, or there are no cases.
     """
-    import numpy as np
-
-    from nmsynth.metrics.intervals import Widening, calibrated, least_values
+    from nmsynth.metrics.intervals import FLOOR_SHARE, Widening, least_values
     from nmsynth.models.card import IntervalCard
 
     if not method.stochastic:
         raise InputError("Intervals come from samples; this method has one answer. Take one that draws samples.")
-    voxels: list[npt.NDArray[np.float64]] = []
-    regions: list[npt.NDArray[np.float64]] = []
+    if not cases:
+        raise InputError("Intervals are calibrated on cases; there are none. Give some that were not trained on.")
+    voxels: dict[bool, list[_Values]] = {}
+    regions: dict[bool, list[_Values]] = {}
+    subjects = sorted({case.subject for case in cases})
     for number, case in enumerate(cases):
-        for source, told in _presented(case, plan):
-            samples, target = _samples_of(method, plan, case, source, told, n_samples, device)
-            voxels.append(_of_voxels(samples, target, np.asarray(case.weight)))
-            regions.append(_of_regions(samples, target, np.asarray(case.labels)))
+        of = subjects.index(case.subject)
+        for source, told, unsaid in _presented(case, plan):
+            samples, target = _samples_of(method, plan, case, source, told, n_samples, number, device)
+            labels = _regions_of(case, sides_together)
+            voxels.setdefault(unsaid, []).append(_of_voxels(samples, target, case, of))
+            regions.setdefault(unsaid, []).append(_of_regions(samples, target, labels, of))
         progress("calibrating intervals", (number + 1) / len(cases))
-    by_voxel, by_region = (np.concatenate(found, axis=1) if found else np.zeros((2, 0)) for found in (voxels, regions))
-    of_voxels = calibrated(*by_voxel, coverage=coverage)
-    enough = by_region.shape[1] >= least_values(coverage)
-    of_regions = calibrated(*by_region, coverage=coverage) if enough else Widening(0.0, 0.0)
+    floor_share = 0.0 if plan.target.unit.has_unknown_scale else FLOOR_SHARE
+    enough = len(subjects) >= least_values(coverage)
+    if not enough:
+        note = f"{note} {_TOO_FEW.format(len(subjects), least_values(coverage), 100 * coverage)}".strip()
+    of_voxels = _widest(voxels, coverage, floor_share, by_subject=enough)
+    n_labelled = len({value for values in regions.values() for found in values for value in found[2]})
+    able = n_labelled >= least_values(coverage)
+    of_regions = _widest(regions, coverage, floor_share, by_subject=True) if able else Widening(0.0, 0.0)
     return IntervalCard(
         coverage=coverage,
         n_samples=n_samples,
         voxel_factor=of_voxels.factor,
         voxel_floor=of_voxels.floor,
-        region_factor=of_regions.factor if enough else None,
+        region_factor=of_regions.factor if able else None,
         region_floor=of_regions.floor,
-        n_cases=len(cases),
-        n_regions=by_region.shape[1],
+        sides_together=sides_together,
+        n_cases=len(subjects),
+        n_regions=sum(found.shape[1] for found in regions[False]),
         note=note,
     )
 
 
-def _presented(case: PreparedCase, plan: Plan) -> list[tuple[Any, tuple[float, ...]]]:
-    """Sources and what is told, for every level, and once more with all optional facts unsaid."""
+def _widest(values: dict[bool, list[_Values]], coverage: float, floor_share: float, *, by_subject: bool) -> Widening:
+    """The widest of what errors and spreads ask for, with optional facts told and unsaid."""
+    import numpy as np
+
+    from nmsynth.metrics.intervals import calibrated
+
+    found = []
+    for one in values.values():
+        errors, spreads, subjects = np.concatenate(one, axis=1)
+        known = subjects if by_subject else None
+        found.append(calibrated(errors, spreads, coverage=coverage, subjects=known, floor_share=floor_share))
+    return max(found, key=lambda widening: (widening.factor, widening.floor))
+
+
+def _regions_of(case: PreparedCase, sides_together: bool) -> npt.NDArray[np.int32]:
+    """Labels of regions of some size, as they are measured too; 0 elsewhere."""
+    import numpy as np
+
+    from nmsynth.physics.phantom.brain_regions import RIGHT
+    from nmsynth.workflows.task_study import LEAST_REGION_VOXELS
+
+    labels = np.rint(np.asarray(case.labels)).astype(np.int32)
+    if sides_together:
+        labels %= RIGHT
+    small = np.flatnonzero(np.bincount(labels.ravel()) < LEAST_REGION_VOXELS)
+    return np.where(np.isin(labels, small), 0, labels)
+
+
+def _presented(case: PreparedCase, plan: Plan) -> list[tuple[Any, tuple[float, ...], bool]]:
+    """Sources, what is told, and whether optional facts are unsaid: every level as it is, and once without them."""
     found = []
     for level, (_, told) in enumerate(case.levels):
-        ways = [told]
+        found.append((case.source(level), told, False))
         unsaid = list(told)
         for condition, columns in plan.condition_columns:
             if condition.optional:
                 unsaid[columns] = [0.0] * condition.width
         if tuple(unsaid) != tuple(told):
-            ways.append(tuple(unsaid))
-        found += [(case.source(level), way) for way in ways]
+            found.append((case.source(level), tuple(unsaid), True))
     return found
 
 
 def _samples_of(
-    method: Method, plan: Plan, case: PreparedCase, source: Any, told: tuple[float, ...], n_samples: int, device: str
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    method: Method, plan: Plan, case: PreparedCase, source: Any, told: tuple[float, ...], n_samples: int, seed: int,
+    device: str,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:  # fmt: skip
     """Samples ``(sample, z, y, x)`` and the target, in its unit."""
     import numpy as np
 
     from nmsynth.inference.method_predictor import PredictionSettings, predict_method
 
-    settings = PredictionSettings(seed=0, n_samples=n_samples, device=device)
+    settings = PredictionSettings(seed=seed, n_samples=n_samples, device=device)
     _, samples = predict_method(method, plan, source, told, settings)
     fitted = case.target_normalisation()
     return np.stack([fitted.invert(sample) for sample in samples]), fitted.invert(np.asarray(case.target))
 
 
 def _of_voxels(
-    samples: npt.NDArray[np.float32], target: npt.NDArray[np.float32], weight: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
-    """Errors of the mean and spreads of some voxels of the body, shape ``(2, voxel)``."""
+    samples: npt.NDArray[np.float32], target: npt.NDArray[np.float32], case: PreparedCase, subject: int
+) -> _Values:
+    """Errors of the mean and spreads of some voxels of the body."""
     import numpy as np
 
-    inside = np.flatnonzero(weight >= 1)
+    inside = np.flatnonzero(np.asarray(case.weight) >= 1)
     chosen = inside[:: max(1, -(-len(inside) // MOST_VOXELS))]
     drawn = samples.reshape(len(samples), -1)[:, chosen].astype(np.float64)
-    return np.stack([drawn.mean(axis=0) - target.reshape(-1)[chosen], drawn.std(axis=0, ddof=1)])
+    return _values(drawn, target.reshape(-1)[chosen], subject)
 
 
 def _of_regions(
-    samples: npt.NDArray[np.float32], target: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float64]:
-    """Errors of the mean and spreads of the means of labelled regions, shape ``(2, region)``."""
+    samples: npt.NDArray[np.float32], target: npt.NDArray[np.float32], labels: npt.NDArray[np.int32], subject: int
+) -> _Values:
+    """Errors of the mean and spreads of the means of labelled regions."""
     import numpy as np
     from scipy import ndimage
 
     numbers = np.unique(labels[labels > 0])
     if not len(numbers):
-        return np.zeros((2, 0))
+        return np.zeros((3, 0))
     drawn = np.stack([ndimage.mean(sample, labels, numbers) for sample in samples])
-    known = np.asarray(ndimage.mean(target, labels, numbers))
-    return np.stack([drawn.mean(axis=0) - known, drawn.std(axis=0, ddof=1)])
+    return _values(drawn, np.asarray(ndimage.mean(target, labels, numbers)), subject)
+
+
+def _values(drawn: npt.NDArray[np.float64], known: npt.NDArray[Any], subject: int) -> _Values:
+    """Of samples ``(sample, value)``: error of their mean, their spread, and whose they are."""
+    import numpy as np
+
+    spread = drawn.std(axis=0, ddof=1)
+    return np.stack([drawn.mean(axis=0) - known, spread, np.full(len(spread), float(subject))])
 
 
 def calibrate_run(
@@ -197,9 +254,11 @@ def calibrate_run(
         raise InputError(
             "Intervals are calibrated on validation patients; the run holds none. Name them in its manifest."
         )
+    known = model.card.interval
     card = calibrate_intervals(
-        model.method, model.plan, cases, n_samples=n_samples, coverage=coverage, note=ON_VALIDATION, progress=progress
-    )
+        model.method, model.plan, cases, n_samples=n_samples, coverage=coverage,
+        sides_together=known is not None and known.sides_together, note=ON_VALIDATION, progress=progress,
+    )  # fmt: skip
     updated = model.card.model_copy(update={"interval": card})
     save_method_package(packages[0], method=model.method, card=updated, overwrite=True)
     return card

@@ -176,8 +176,9 @@ def _train_one(
         if recipe.interval_samples and method.stochastic:
             held = [c for c in prepared if c.subject in split.validation]
             interval = calibrate_intervals(
-                method.eval(), plan, held, n_samples=recipe.interval_samples, note=ON_VALIDATION
-            )
+                method.eval(), plan, held, n_samples=recipe.interval_samples, note=ON_VALIDATION,
+                sides_together=recipe.interval_sides_together,
+            )  # fmt: skip
         typical = typical_sources([c for c in prepared if c.subject in split.train], plan)
         write_method_package(
             recipe, name, method, plan, split, folder, package, fold=fold, on_own_data=on_own_data, interval=interval,

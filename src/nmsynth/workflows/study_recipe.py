@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -76,6 +77,11 @@ class StudyPlan:
     settings: dict[str, Any]
     roles: dict[str, str] = field(default_factory=dict)
     told: tuple[str, ...] = ()
+
+    def key(self, **further: Any) -> str:
+        """Name of what is measured of it: the case, and a hash of its settings and of what else decides the numbers."""
+        decided = json.dumps({**self.settings, "": further}, sort_keys=True).encode()
+        return f"{self.case_id}-{hashlib.sha256(decided).hexdigest()[:12]}"
 
 
 def study_recipe_names() -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
 from nmsynth.workflows.jobs import run_jobs
+from nmsynth.workflows.planning import PLAN_FILE
 from nmsynth.workflows.task_study import (
     TaskStudy,
     at_counts,
@@ -212,11 +212,15 @@ def _identity(model: str) -> dict[str, str]:
 def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
     """All patients in all tests at all levels; one is the same at every level, and scanned once for all counts."""
     jobs = []
+    measured = {
+        "proof": [proof.model_dump(mode="json") for proof in task.proof],
+        "baselines": list(task.baselines) if options.run is not None else [],
+        "plan": "" if options.run is None else (options.run / PLAN_FILE).read_text(encoding="utf-8"),
+    }
     for test in task.tests:
         for changes, levels in _levels_of(task):
             for plan in plan_task_studies(task, options.n_subjects, SEED, {**test.changes, **changes}):
-                settings = json.dumps(plan.settings, sort_keys=True).encode()
-                name = f"{plan.case_id}-{hashlib.sha256(settings).hexdigest()[:12]}"
+                name = plan.key(**measured)
                 places = tuple((label, counts, folder / f"{name}-{k}.json") for k, (label, counts) in enumerate(levels))
                 jobs.append(_Job(options, plan, test.name, places))
     return jobs
@@ -296,7 +300,6 @@ def _baseline(run: Path, name: str, case: TaskStudy, work: Path) -> Volume:
 def _plan_of(run: Path) -> Plan:
     """Plan of a run."""
     from nmsynth.core.plan import read_plan
-    from nmsynth.workflows.planning import PLAN_FILE
 
     return read_plan(run / PLAN_FILE)
 

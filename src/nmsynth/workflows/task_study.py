@@ -90,8 +90,22 @@ def at_counts(study: TaskStudy, fraction: float | None) -> TaskStudy:
     return replace(study, rows=rows)
 
 
-def synthesize_task_study(study: TaskStudy, model: str, output: Path) -> tuple[Synthesis, Volume]:
-    """Synthesis from the sources that a model takes, written to a NIfTI file, and the first of them."""
+def synthesize_task_study(
+    study: TaskStudy, model: str, output: Path, *, seed: int | None = None
+) -> tuple[Synthesis, Volume]:
+    """Synthesis from the sources that a model takes, written to a NIfTI file, and the first of them.
+
+    Parameters
+    ----------
+    study
+        With the sources.
+    model
+        Name or folder.
+    output
+        File.
+    seed
+        Of the noise of a model that draws samples; as usual when unset.
+    """
     from nmsynth.io import read
     from nmsynth.models.registry import show_model
     from nmsynth.workflows.synthesis import synthesize_study
@@ -102,8 +116,10 @@ def synthesize_task_study(study: TaskStudy, model: str, output: Path) -> tuple[S
     further = {role: sources[role] for role in roles[1:] if role in sources}
     known = {condition.name for condition in card.plan.conditions} if card.plan is not None else set()
     conditions = {name: value for row in study.rows for name, value in row.conditions if name in known}
-    settings = {"conditions": conditions} if conditions else None
-    return synthesize_study(first, output, model=model, inputs=further, settings=settings), read(first)
+    settings: dict[str, Any] = {"conditions": conditions} if conditions else {}
+    if seed is not None:
+        settings["seed"] = seed
+    return synthesize_study(first, output, model=model, inputs=further, settings=settings or None), read(first)
 
 
 def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Volume) -> Metrics:

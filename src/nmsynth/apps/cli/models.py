@@ -88,7 +88,7 @@ def calibrate(
         terminal.print_json({"schema_version": 1, **found.model_dump(mode="json")})
         return
     terminal.print_line(
-        f"{100 * found.coverage:g} % intervals from {found.n_samples} samples, calibrated on {found.n_cases} cases "
+        f"{100 * found.coverage:g} % intervals from {found.n_samples} samples, calibrated on {found.n_cases} patients "
         f"with {found.n_regions} regions; written to the card"
     )
 
