@@ -136,11 +136,21 @@ def plan_windows(
     axes = []
     for n, width, multiple in zip(shape, size, aligned, strict=True):
         width = min(n, width)
-        n_windows = 1 if n == width else int(np.ceil((n - width) / max(1.0, width * (1 - overlap)))) + 1
-        starts = np.linspace(0, n - width, n_windows)
-        starts = np.unique([*(starts[:-1] // multiple * multiple).astype(int), n - width])
-        axes.append([slice(int(s), int(s) + width) for s in starts])
+        axes.append([slice(start, start + width) for start in _starts(n, width, overlap, multiple)])
     yield from itertools.product(*axes)
+
+
+def _starts(n: int, width: int, overlap: float, multiple: int) -> list[int]:
+    """Where windows of a width begin along an axis of n voxels: evenly, rounded down, and as many as leave no gap."""
+    if n == width:
+        return [0]
+    n_windows = int(np.ceil((n - width) / max(1.0, width * (1 - overlap)))) + 1
+    while True:
+        even = np.linspace(0, n - width, n_windows)
+        starts = np.unique([*(even[:-1] // multiple * multiple).astype(int), n - width])
+        if np.diff(starts).max() <= width:
+            return [int(start) for start in starts]
+        n_windows += 1
 
 
 def _blending(shape: tuple[int, ...], plan: Plan) -> npt.NDArray[np.float64]:

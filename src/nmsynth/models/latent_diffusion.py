@@ -108,6 +108,7 @@ class LatentDiffusion(Method):
     stochastic = True
     stages = ("autoencoder", "diffusion")
     stage_shares = (0.4, 0.6)
+    rebuilding_stages = ("autoencoder",)
 
     def __init__(
         self,

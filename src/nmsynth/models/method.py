@@ -73,6 +73,8 @@ class Method(nn.Module):
         Decay of the gradient's average in AdamW.
     whole_image
         Whether an image is answered at once and not window by window, as what is common to it is drawn once.
+    rebuilding_stages
+        Stages after which there is no answer yet: they are judged by how :meth:`reconstruct` gives targets back.
     """
 
     stochastic: bool = False
@@ -83,6 +85,7 @@ class Method(nn.Module):
     paired: bool = True
     momentum: float = 0.9
     whole_image: bool = False
+    rebuilding_stages: tuple[str, ...] = ()
 
     def __init__(self, setting: MethodSetting) -> None:
         super().__init__()
@@ -124,6 +127,10 @@ class Method(nn.Module):
             Standard normal, ``(batch, noise_channels, ...)`` with sizes divided by ``noise_stride``, rounded up; needed
             by stochastic families, where the same noise gives the same answer.
         """
+        raise NotImplementedError
+
+    def reconstruct(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """A target as the method can give it at best, both ``(batch, channel, ...)``; of rebuilding stages."""
         raise NotImplementedError
 
     def shipped(self) -> list[str]:

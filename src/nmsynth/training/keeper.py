@@ -153,7 +153,9 @@ class Keeper(Callback):
             if not pictures:
                 pictures.append(sample_picture(self.plan, case, level, image, target))
 
-        score = score_method(module.average.eval(), self.plan, self.held, device=str(module.device), seen=seen)
+        score = score_method(
+            module.average.eval(), self.plan, self.held, stage=module.stage, device=str(module.device), seen=seen
+        )
         if pictures:
             save_picture(self.run.folder / SAMPLES / f"step-{module.step:06d}.png", pictures[0])
             for logger in trainer.loggers:
