@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nmsynth.evaluation.proof import shortfall
 from nmsynth.models.card import Card, Metric
 from nmsynth.models.package import CARD_FILE, CARD_PAGE, read_card
 
@@ -62,7 +61,12 @@ def metrics_of(table: dict[str, Any]) -> list[Metric]:
     return found
 
 
-VERDICTS = {"better than all": "better", "worse than one": "worse", "not told apart": "not told apart"}
+VERDICTS = {
+    "better than all": "better",
+    "worse than one": "worse",
+    "not told apart": "not told apart",
+    "not told apart: too few": "not told apart",
+}
 """Of a proof, as a card says them."""
 
 
@@ -75,8 +79,11 @@ def metrics_of_proof(proof: dict[str, Any]) -> list[Metric]:
         for number, interval in level["arms"].get("prediction", {}).items():
             kind = proof["numbers"][number]
             arms = {arm: level["arms"][arm].get(number, {}).get("value") for arm in level["baselines"]}
-            ranked = sorted((shortfall(value, kind["wanted"]), arm) for arm, value in arms.items() if value is not None)
+            # by the number of the verdict: the arm of which the model is least ahead, patient by patient
+            ahead = {arm: level["model_less_arm"].get(arm, {}).get(number) for arm in level["baselines"]}
+            ranked = sorted(((d["value"], arm) for arm, d in ahead.items() if d is not None), reverse=True)
             best = ranked[0][1] if ranked else ""
+            means = ", mean over patients" if kind.get("summary") == "mean" else ""
             found.append(
                 Metric(
                     name=number,
@@ -84,7 +91,7 @@ def metrics_of_proof(proof: dict[str, Any]) -> list[Metric]:
                     low=interval["lower"],
                     high=interval["upper"],
                     unit=kind["unit"],
-                    condition=f"{where}, n = {level['n_subjects']}",
+                    condition=f"{where}, n = {interval['n']}{means}",
                     baseline=arms.get(best),
                     baseline_name=best or "none",
                     verdict=told.get((level["test"], level["level"], number), ""),

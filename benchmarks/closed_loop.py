@@ -11,16 +11,22 @@ correction. Errors are relative to the image that was corrected with the true CT
 alone: the mean of each organ, the body voxel by voxel, and the brain's voxels beyond 5, 10 and 15 %. Scanner and
 reconstruction know one another imperfectly, as always; the estimate of scatter is the same for all maps. A model that
 corrects directly gives its image in the place of a reconstruction; water then fills the outline of the true body.
-``--set`` changes the studies.
+The true CT has the noise of a CT, none of it in air; the image of the study itself, the target of a direct correction,
+is corrected with the true attenuation instead. In one study lungs differed by 1.4 % and other organs by 1 % at most.
+
+The loop is closed on the scanner of the training and on another one; ``--scanner`` takes one of them. ``--set`` changes
+the studies. Each scanner, and each change, has a file of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,9 +49,15 @@ from nmsynth.workflows.task_demo import SEEDS_FROM
 from nmsynth.workflows.task_study import LEAST_VOXELS, plan_task_studies
 from nmsynth.workflows.tasks import load_task
 
+if TYPE_CHECKING:
+    from nmsynth.workflows.tasks import TaskSpec
+
 BRAIN = (Organ.BRAIN_GREY, Organ.BRAIN_WHITE, Organ.CEREBELLUM)
 FIRST_SEED = SEEDS_FROM + 1000
 """Seeds of these subjects; those of demonstrations are smaller."""
+SCANNERS = ("as trained", "another")
+ANOTHER = {"settings.scanner": "bgo-with-septa", "settings.voxel_mm": 4.6875}
+"""Changes for another scanner where the proof of the task has none."""
 NO_ORGANS = (Organ.OUTSIDE, Organ.AIR, Organ.URINE, Organ.INJECTION_SITE)
 """What is no organ whose mean would be read."""
 
@@ -112,20 +124,37 @@ def close(plan: StudyPlan, work: Path, model: str) -> dict[str, Any]:
     return {"case": plan.case_id, "arms": {name: errors_of(image, reference, organs) for name, image in arms.items()}}
 
 
+def changes_of(task: TaskSpec, scanner: str) -> dict[str, Any]:
+    """What a scanner changes of the studies: as in the proof of the task, where that has another one."""
+    if scanner == SCANNERS[0]:
+        return {}
+    return next((dict(test.changes) for test in task.tests if test.name == f"{scanner} scanner"), ANOTHER)
+
+
+def file_of(out: Path, task: str, scanner: str, changes: Mapping[str, Any]) -> Path:
+    """Where the numbers of a task on a scanner are kept; further changes are told apart by a digest."""
+    words = [task, scanner.replace(" ", "-")]
+    if changes:
+        told = json.dumps({key: repr(value) for key, value in changes.items()}, sort_keys=True)
+        words.append(hashlib.sha256(told.encode()).hexdigest()[:8])
+    return out / f"{'-'.join(words)}.json"
+
+
 def summary(subjects: list[dict[str, Any]]) -> dict[str, Any]:
-    """Over subjects: median and 95th percentile of absolute errors of organs, and intervals over subjects."""
+    """Median and 95th percentile of a subject's absolute errors of organs, as medians with intervals over subjects."""
     found = {}
     for arm in subjects[0]["arms"]:
         rows = [s["arms"][arm] for s in subjects]
-        organs = [abs(v) for row in rows for v in row["organs"].values()]
-        per_subject = [float(np.median([abs(v) for v in row["organs"].values()])) for row in rows]
-        medians, means = bootstrap_interval(per_subject), bootstrap_interval([r["error_over_mean"] for r in rows])
+        errors = [[abs(v) for v in row["organs"].values()] for row in rows if row["organs"]]
+        medians = bootstrap_interval([float(np.median(own)) for own in errors])
+        largest = bootstrap_interval([float(np.percentile(own, 95)) for own in errors])
+        means = bootstrap_interval([r["error_over_mean"] for r in rows])
         names = sorted({name for row in rows for name in row["organs"]})
         found[arm] = {
-            "organ_error_median": round(float(np.median(organs)), 4),
-            "organ_error_95th": round(float(np.percentile(organs, 95)), 4),
-            "median_of_subjects": None if medians is None else [medians.value, medians.lower, medians.upper],
-            "error_over_mean": None if means is None else [means.value, means.lower, means.upper],
+            "n_subjects": len(rows),
+            "organ_error_median": None if medians is None else medians.rounded(),
+            "organ_error_95th": None if largest is None else largest.rounded(),
+            "error_over_mean": None if means is None else means.rounded(),
             "organs": {
                 n: round(float(np.median([r["organs"][n] for r in rows if n in r["organs"]])), 4) for n in names
             },
@@ -137,28 +166,39 @@ def summary(subjects: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def close_all(asked: argparse.Namespace, scanner: str, sha256: str, name: str) -> None:
+    """Close the loop on all subjects on one scanner; those that are done are kept."""
+    task, further = load_task(asked.task), assignments(asked.set)
+    changes = {**changes_of(task, scanner), **further}
+    path = file_of(asked.out, asked.task, scanner, further)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stated = {"model": name, "sha256": sha256, "changes": {k: repr(v) for k, v in changes.items()}}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    subjects = known["subjects"] if known.get("asked") == stated else []
+    for plan in plan_task_studies(task, asked.subjects, FIRST_SEED, changes)[len(subjects) :]:
+        with tempfile.TemporaryDirectory() as scratch:
+            subjects.append(close(plan, Path(scratch), asked.model))
+        result = {
+            "schema_version": 2, "asked": stated, "scanner": scanner, "summary": summary(subjects),
+            "subjects": subjects,
+        }  # fmt: skip
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(scanner, json.dumps(result["summary"]), flush=True)
+
+
 def main() -> None:
-    """Close the loop on some subjects; those that are done are kept."""
+    """Close the loop on some subjects, on each scanner."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=("mr-to-ct", "nac-to-ct", "nac-to-ac-pet"), required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--subjects", type=int, default=10)
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="Of the studies, by dotted key.")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--scanner", choices=SCANNERS, help="One of them; both when unset.")
     given = parser.parse_args()
-    changes = assignments(given.set)
     card = show_model(given.model)
-    path = given.out / f"{given.task}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    asked = {"model": card.name, "sha256": card.sha256, "changes": {k: repr(v) for k, v in changes.items()}}
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    subjects = known["subjects"] if known.get("asked") == asked else []
-    for plan in plan_task_studies(load_task(given.task), given.subjects, FIRST_SEED, changes)[len(subjects) :]:
-        with tempfile.TemporaryDirectory() as scratch:
-            subjects.append(close(plan, Path(scratch), given.model))
-        result = {"schema_version": 1, "asked": asked, "summary": summary(subjects), "subjects": subjects}
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(json.dumps(result["summary"]), flush=True)
+    for scanner in (given.scanner,) if given.scanner else SCANNERS:
+        close_all(given, scanner, card.sha256, card.name)
 
 
 if __name__ == "__main__":

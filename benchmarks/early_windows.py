@@ -83,8 +83,7 @@ def answers(
         parts = part_images(study, study.scan, WINDOWS_MIN, seen_min=window)
         told = {"seen_min": window, "plasma_integral": plasma_integral(study, window)}
         settings = {"threads": 1, "conditions": {n: v for n, v in told.items() if n in known}}
-        image = on_grid_of_target(synthesize(parts, model, settings=settings).image, target)
-        image = image if task == INFLUX else image.to_suv()
+        image = on_grid_of_target(synthesize(parts, model, settings=settings).image, target)  # SUV, or influx
         found[f"{window:g} min"] = {"model": image.array, "direct": direct(study, task, window, parts)}
     return found
 

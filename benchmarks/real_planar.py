@@ -8,8 +8,8 @@ expectation, so that the complement, scaled by ``f / (1 - f)``, is a reference t
 Its own noise is known and taken off: where ``c`` are its counts and ``s`` is the scale, ``mean((p - s c)^2) - s^2
 mean(c)`` is without bias the squared error of ``p`` against the expectation. The error is relative to the mean, in the
 field where there are counts. Beside the model stand the source and the Gaussian that is best on this very reference.
-One patient: the intervals are over views and draws of the counts, and say nothing of other patients. Only numbers are
-written.
+Differences of the model to both are view by view and draw by draw. One patient: whole views with all their draws are
+drawn for the intervals, which say nothing of other patients, and of few views little. Only numbers are written.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from benchmarks.planar_realism import field_slices
 
 from nmsynth.io import read
-from nmsynth.metrics.agreement import bootstrap_interval
+from nmsynth.metrics.agreement import cluster_bootstrap
 from nmsynth.models.classical import best_gaussian
 from nmsynth.models.registry import show_model
 from nmsynth.workflows.synthesis import synthesize_study
@@ -34,6 +35,7 @@ from nmsynth.workflows.thinning import ThinSettings, thin_series
 Image = npt.NDArray[np.float64]
 
 FRACTIONS = (0.5, 0.25, 0.125)
+OTHERS = ("source", "best Gaussian")
 
 
 def relative_error(image: Image, complement: Image, scale: float) -> float:
@@ -81,15 +83,32 @@ def score(series: Path, model: str, tracer: str, fraction: float, seed: int) -> 
     return rows
 
 
+def over_views(rows: list[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -> list[float] | None:
+    """Median over views and draws, and its interval, for which whole views are drawn."""
+    views = sorted({row["view"] for row in rows})
+    groups = [np.array([value(row) for row in rows if row["view"] == view]) for view in views]
+    found = cluster_bootstrap(groups)
+    return None if found is None else [found.value, found.lower, found.upper]
+
+
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Medians and intervals at each fraction."""
+    """Medians and intervals at each fraction: of the errors, and of the model's less those of the others."""
     table = []
     for fraction in FRACTIONS:
         own = [row for row in rows if row["fraction"] == fraction]
-        line: dict[str, Any] = {"fraction": fraction, "n": len(own)}
-        for arm in ("synthetic", "source", "best Gaussian"):
-            found = bootstrap_interval([row["error"][arm] for row in own])
-            line[arm] = None if found is None else [found.value, found.lower, found.upper]
+        if not own:
+            continue
+        line: dict[str, Any] = {
+            "fraction": fraction,
+            "n_views": len({row["view"] for row in own}),
+            "n_draws": len({row["seed"] for row in own}),
+        }
+        for arm in ("synthetic", *OTHERS):
+            line[arm] = over_views(own, lambda row, arm=arm: row["error"][arm])
+        for arm in OTHERS:
+            line[f"synthetic less {arm}"] = over_views(
+                own, lambda row, arm=arm: row["error"]["synthetic"] - row["error"][arm]
+            )
         line["total_counts"] = [min(r["total_counts"] for r in own), max(r["total_counts"] for r in own)]
         table.append(line)
     return table
@@ -113,7 +132,7 @@ def main() -> None:
     card = show_model(given.model)
     table = summary(rows)
     result = {
-        "schema_version": 1,
+        "schema_version": 2,
         "model": {"name": card.name, "sha256": card.sha256},
         "tracer": given.tracer,
         "summary": table,

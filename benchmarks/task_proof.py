@@ -1,13 +1,14 @@
 """A model of a task beside its baselines, on patients and scanners that it was not trained on.
 
-    python -m benchmarks.task_proof --task lowcount-mpi --model MODEL --without OTHER --subjects 20 \
+    python -m benchmarks.task_proof --task lowcount-mpi --model MODEL --without OTHER --run RUN --subjects 20 \
         --out benchmarks/results/tasks
     python -m benchmarks.task_proof --task mr-to-ct --model MODEL --run RUN --subjects 20 --out benchmarks/results/tasks
 
 Each test of the task (``nmsynth/recipes/tasks``), at each of its levels, images the same patients, by seeds that no
 dataset and no demonstration has. ``--without`` is the same network without what is special to the task; ``--run`` is
-the folder of the training, to whose patients the task's baselines are fitted. Medians over patients and their 95 %
-bootstrap intervals; differences are paired. What is done is kept in ``--scratch``.
+the folder of the training, to whose patients the task's baselines are fitted; with the dataset that it simulated in it,
+filters are tuned for each level of counts. Medians over patients, means of counts of spots, and their 95 % bootstrap
+intervals; differences are paired, and fewer than ten pairs prove nothing. What is done is kept in ``--scratch``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -139,6 +140,46 @@ def test_source_of_the_targets_kind_comes_first_and_a_rare_one_is_optional():
     rare = kind_of("CT", Unit.HOUNSFIELD, n=4)
     plan = plan_from_fingerprint(fingerprint(sources={"ct": rare, "pet": PET}))
     assert [(s.name, s.optional) for s in plan.sources] == [("pet", False), ("ct", True)]
+
+
+def test_a_source_that_every_case_has_comes_first_and_one_there_must_be():
+    rare = kind_of("PT", Unit.SUV_BODY_WEIGHT, n=4)
+    plan = plan_from_fingerprint(fingerprint(sources={"early": rare, "late": PET, "ct": CT}))
+    assert [(s.name, s.optional) for s in plan.sources] == [("late", False), ("ct", False), ("early", True)]
+    assert plan.residual
+    with pytest.raises(InputError, match=r"must be there in every case; of 10 cases found early in 4, ct in 4. Leave"):
+        plan_from_fingerprint(fingerprint(sources={"early": rare, "ct": kind_of("CT", Unit.HOUNSFIELD, n=4)}))
+
+
+def aged(*values):
+    """Fingerprint of ten cases that each state an age, but for those that say nothing."""
+    said = [(v, f"c{k}") for k, v in enumerate(values) if v]
+    found = fingerprint(conditions={"age": [v for v, _ in said]})
+    return replace(found, stated_by={"age": [c for _, c in said]})
+
+
+def test_a_condition_that_some_cases_leave_unsaid_is_optional():
+    ages = [str(60 + k) for k in range(10)]
+    (age,) = plan_from_fingerprint(aged(*ages)).conditions
+    assert (age.kind, age.optional) == ("number", False)
+    (age,) = plan_from_fingerprint(aged("", *ages[1:])).conditions
+    assert (age.kind, age.optional, age.width) == ("number", True, 2)
+    (sex,) = plan_from_fingerprint(aged("", *("M" * 5), *("F" * 4))).conditions
+    assert (sex.kind, sex.categories, sex.optional) == ("category", ("F", "M"), True)
+
+
+def test_tracers_of_source_and_target_are_planned_in_pairs():
+    told = {"source_tracer": ["FDG", "FDG", "florbetapir"], "target_tracer": ["florbetapir", "early", "FDG"]}
+    stated = {name: ["c1", "c2", "c3"] for name in told}
+    plan = plan_from_fingerprint(Fingerprint(3, 3, PET, {"pet": PET}, told, False, stated))
+    assert plan.tracer_pairs == (("FDG", "early"), ("FDG", "florbetapir"), ("florbetapir", "FDG"))
+
+
+@pytest.mark.parametrize("slip", ["sixty", "6 1", "inf"])
+def test_a_slip_among_numbers_is_no_category(slip):
+    message = f"'age' mostly is a number, and that of case 'c3' is '{slip}'. Correct it"
+    with pytest.raises(InputError, match=message):
+        plan_from_fingerprint(aged("60", "61", "62", slip, *("70" for _ in range(6))))
 
 
 def test_few_slices_are_planned_one_by_one():

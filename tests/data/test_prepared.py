@@ -1,16 +1,20 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nmsynth.core import geometry
-from nmsynth.core.errors import InputError
+from nmsynth.core.errors import InputError, SuvError
 from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import ConditionPlan
 from nmsynth.core.units import Unit
 from nmsynth.data.fingerprint import take_fingerprint
 from nmsynth.data.manifest import ManifestRow
-from nmsynth.data.prepared import encode_conditions, open_prepared, prepare_case
+from nmsynth.data.orientation import turned
+from nmsynth.data.prepared import encode_conditions, open_prepared, prepare_case, source_volume
 from nmsynth.data.resampling import covered, plan_grid, resample
-from nmsynth.io.nifti import write_nifti
+from nmsynth.io.nifti import read_nifti, write_nifti
+from tests.data.test_orientation import STORED
 from tests.helpers import make_volume
 from tests.training.methods import image_plan, tiny_plan
 
@@ -124,11 +128,33 @@ def test_case_has_every_level_with_what_is_told_of_it(tmp_path):
     assert np.allclose(case.target_normalisation().invert(case.target), pet(2).array, atol=1e-5)
 
 
+@pytest.mark.parametrize("turn", STORED.values(), ids=STORED)
+@pytest.mark.parametrize("spacing", [(4.0, 4.0, 4.0), (5.0, 4.0, 3.0)])
+def test_a_case_is_prepared_alike_however_its_images_are_stored(tmp_path, turn, spacing):
+    rows = rows_of(tmp_path)
+    expected = prepared(tmp_path, rows, spacing_mm=spacing)
+    (tmp_path / "other").mkdir()
+    for row in rows:
+        image = read_nifti(tmp_path / row.path)
+        image = image if row.role == "condition" else turned(image, turn)
+        write_nifti(image, tmp_path / "other" / row.path)
+    case = prepared(tmp_path / "other", rows, spacing_mm=spacing)
+    np.testing.assert_allclose(case.record["affine"], expected.record["affine"], atol=1e-9)
+    np.testing.assert_allclose(np.asarray(case.layers), np.asarray(expected.layers), rtol=1e-5, atol=1e-5)
+
+
+def test_the_spacing_of_a_plan_is_that_of_the_axes_that_networks_see(tmp_path):
+    rows = rows_of(tmp_path)
+    target = pet(2, spacing_mm=(3.0, 4.0, 5.0))
+    write_nifti(turned(target, STORED["sagittal"]), tmp_path / "target.nii.gz", overwrite=True)
+    assert take_fingerprint(rows, tmp_path).target.median("spacings_mm") == pytest.approx((3.0, 4.0, 5.0))
+
+
 def spect_rows(folder, unit):
     """A SPECT image, and beside it one of three times the values as the target."""
     source = pet(0, unit=unit, modality="NM", array=200 * pet(0).array)
     write_nifti(source, folder / "spect.nii.gz")
-    write_nifti(source.with_array(3 * source.array), folder / "target.nii.gz")
+    write_nifti(source.with_array(3 * source.array), folder / "target.nii.gz", overwrite=True)
     return [
         ManifestRow("c", "s", "train", "source", "spect", "spect.nii.gz", None, "NM", unit.value),
         ManifestRow("c", "s", "train", "target", "", "target.nii.gz", None, "NM", unit.value),
@@ -143,6 +169,43 @@ def test_levels_keep_the_ratio_of_what_is_calibrated_alone(tmp_path, unit, ratio
     assert np.allclose(case.target, ratio * case.source(0)[0], rtol=1e-5)
     assert case.source(0).max() < 2
     assert np.allclose(case.target_normalisation().invert(case.target), 600 * pet(0).array, rtol=1e-4)
+
+
+def test_levels_without_names_are_normalised_each_by_its_own(tmp_path):
+    level = Normalisation(kind="level", scale=2.0)
+    images = [image_plan(name, modality="NM", unit=Unit.BQML, normalisation=level) for name in ("nm", "target")]
+    rows = spect_rows(tmp_path, Unit.BQML)
+    tenth = read_nifti(tmp_path / "spect.nii.gz")
+    write_nifti(tenth.with_array(0.1 * tenth.array), tmp_path / "tenth.nii.gz")
+    rows[0] = replace(rows[0], name="", count_fraction=1.0)
+    rows.insert(1, replace(rows[0], path="tenth.nii.gz", count_fraction=0.1))
+    plan = tiny_plan(sources=(images[0],), target=images[1], spacing_mm=(4.0, 4.0, 4.0))
+    prepare_case("c", rows, tmp_path, plan, tmp_path / "prepared")
+    case = open_prepared(tmp_path / "prepared")[0]
+    for k, factor in enumerate((1.0, 0.1)):
+        np.testing.assert_allclose(source_volume(case, plan, k).array, factor * 200 * pet(0).array, rtol=1e-4)
+    scales = [n["scale"] for n in case.record["normalisations"]]
+    assert case.record["target_normalisation"]["scale"] == pytest.approx(np.median(scales))
+    assert scales[1] == pytest.approx(0.1 * scales[0])
+
+
+def test_a_target_without_the_source_whose_level_it_takes_is_refused(tmp_path):
+    level = Normalisation(kind="level", scale=2.0)
+    first, other, target = (
+        image_plan(name, modality="NM", unit=Unit.BQML, normalisation=level, optional=name == "first")
+        for name in ("first", "spect", "target")
+    )
+    rows = spect_rows(tmp_path, Unit.BQML)
+    with pytest.raises(InputError, match="Case 'c' needs the first source, 'first', by whose level"):
+        prepared(tmp_path, rows, sources=(first, other), target=target, conditions=())
+
+
+def test_cases_of_an_earlier_format_are_refused(tmp_path):
+    prepared(tmp_path, rows_of(tmp_path))
+    record = tmp_path / "prepared" / "c.json"
+    record.write_text(record.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    with pytest.raises(InputError, match=r"format 2; 'c' is of format 1, .* Remove the folder 'prepared'"):
+        open_prepared(tmp_path / "prepared")
 
 
 def test_weight_and_labels_say_what_counts(tmp_path):
@@ -196,6 +259,35 @@ def test_condition_that_is_not_stated_is_asked_for():
     plan = tiny_plan(conditions=FACTS)
     with pytest.raises(InputError, match="needs the condition 'count_fraction'"):
         encode_conditions(plan, {"tracer": "FDG"}, {})
+
+
+def test_a_condition_that_is_unsaid_is_left_out_or_asked_for_by_case(tmp_path):
+    rows = [replace(r, conditions=(("tracer", "NA"),)) if r.role == "source" else r for r in rows_of(tmp_path)]
+    fingerprint = take_fingerprint(rows, tmp_path)
+    assert "tracer" not in fingerprint.conditions
+    assert fingerprint.stated_by["count_fraction"] == ["c", "c"]
+    with pytest.raises(InputError, match="Case 'c': The plan needs the condition 'tracer' of each scan"):
+        prepared(tmp_path, rows)
+    optional = FACTS[1].model_copy(update={"optional": True})
+    assert prepared(tmp_path, rows, conditions=(optional,)).levels[0][1][:3] == (0.0, 0.0, 0.0)
+
+
+def test_what_is_wrong_with_an_image_names_its_case(tmp_path):
+    rows = rows_of(tmp_path)
+    (tmp_path / "full.json").unlink()
+    with pytest.raises(InputError, match=r"Case 'c', source 'full': A NIfTI image needs .*; unit not given"):
+        take_fingerprint([replace(rows[0], unit=""), *rows[1:]], tmp_path)
+    with pytest.raises(SuvError, match="Case 'c', source 'full': An SUV needs the injected activity"):
+        take_fingerprint([replace(rows[0], unit="Bq/mL"), *rows[1:]], tmp_path)
+    with pytest.raises(SuvError, match="Case 'c', source 'full': An SUV needs"):
+        prepared(tmp_path, [replace(rows[0], unit="Bq/mL"), *rows[1:]])
+    level = Normalisation(kind="level", scale=2.0)
+    images = [image_plan(name, modality="NM", unit=Unit.BQML, normalisation=level) for name in ("spect", "target")]
+    spect = spect_rows(tmp_path, Unit.BQML)
+    negative = read_nifti(tmp_path / "spect.nii.gz")
+    write_nifti(negative.with_array(-negative.array), tmp_path / "spect.nii.gz", overwrite=True)
+    with pytest.raises(InputError, match="Case 'c', source 'spect': An image of activity is normalised by its own"):
+        prepared(tmp_path, spect, sources=(images[0],), target=images[1], conditions=())
 
 
 def test_fingerprint_counts_what_is_there(tmp_path):

@@ -16,6 +16,7 @@ from nmsynth.metrics.convergence import converged, late_improvement
 from tests.evaluation.league_results import FALLING, run_result
 
 PATIENTS = ("a", "b", "c", "d")
+METHODS = ("tissue-lookup", "unet", "flow")
 
 
 def rows_of(*results, score="mae", rank=True, planned=None):
@@ -65,6 +66,24 @@ def test_a_fold_that_not_all_methods_have_is_left_out_until_it_is_whole():
     whole = [*first, part, run_result("tissue-lookup", "baseline", errors={"e": 8.0}, fold=1)]
     assert comparable(whole) == whole
     assert comparable([first[0], part]) == [first[0], part]  # nothing in common: each is shown as it is
+
+
+def test_further_seeds_of_models_stand_beside_the_one_run_of_a_baseline():
+    def runs(fold, patients):
+        errors = dict.fromkeys(patients, 0.4)
+        models = [run_result(m, errors=errors, fold=fold, seed=s) for m in ("unet", "flow") for s in (1, 2)]
+        return [run_result("tissue-lookup", "baseline", errors=dict.fromkeys(patients, 0.5), fold=fold), *models]
+
+    whole = [*runs(0, "ab"), *runs(1, "cd")]
+    assert comparable(whole) == whole
+    rows = rows_of(*comparable(whole), planned={("ct-pet", m): n for m, n in zip(METHODS, (2, 4, 4), strict=True)})
+    assert all(rows[m]["rank"] is not None for m in METHODS)
+    part = whole[:-1]  # one model lacks a seed of the second fold: that seed goes, and the fold stays
+    assert [(r.method, r.fold, r.seed) for r in comparable(part) if r.fold == 1] == [
+        ("tissue-lookup", 1, 1), ("unet", 1, 1), ("flow", 1, 1),
+    ]  # fmt: skip
+    without = [r for r in whole if (r.method, r.fold) != ("flow", 1)]
+    assert {r.fold for r in comparable(without)} == {0}
 
 
 def test_constant_gain_over_a_baseline_has_an_interval_without_width():
@@ -145,3 +164,11 @@ def test_regions_recovery_and_samples():
     assert found["spread"] == pytest.approx(np.sqrt(2.0))
     assert measure_case(image, truth, region_value=4.0)["region_error"] == pytest.approx(1.0)
     assert "bone_mae_150" not in found
+
+
+def test_every_region_is_measured_however_many_there_are():
+    labels = np.zeros((4, 20, 20), np.float32)
+    labels[:, ::2, ::2] = np.arange(1, 101).reshape(1, 10, 10)
+    target = np.where(labels > 0, 5.0, 1.0).astype(np.float32)
+    image = np.where(labels == 100, 105.0, target).astype(np.float32)
+    assert measure_case(image, truth_of(target, "PT", labels))["region_error"] == pytest.approx(1.0)

@@ -46,3 +46,25 @@ def test_a_number_that_nobody_has_is_not_summarised():
     found = summarise_proof([patient((0.1, None, 0, 1), (0.2, None, 0, 1))], WANTED)
     assert "recovery" not in found.arms["prediction"]
     assert not found.is_better("recovery", ["source"])
+
+
+def test_few_pairs_prove_nothing():
+    found = summarise_proof([patient((0.1, 1, 0, 1), (0.2, 1, 0, 1)) for _ in range(9)], WANTED)
+    assert found.differences["source"]["NRMSE"].upper < 0
+    assert not found.is_better("NRMSE", ["source"])
+    assert found.has_too_few("NRMSE", ["source"])
+    worse = summarise_proof([patient((0.2, 1, 0, 1), (0.1, 1, 0, 1)) for _ in range(9)], WANTED)
+    assert not worse.is_worse("NRMSE", ["source"])
+    enough = summarise_proof([patient((0.1, 1, 0, 1), (0.2, 1, 0, 1)) for _ in range(10)], WANTED)
+    assert enough.is_better("NRMSE", ["source"])
+    assert not enough.has_too_few("NRMSE", ["source"])
+
+
+def test_means_tell_of_spots_that_less_than_half_of_the_patients_have():
+    patients = [{"prediction": {"spots": 0.0}, "source": {"spots": float(k % 20 < 9)}} for k in range(40)]
+    median, mean = (summarise_proof(patients, {"spots": "lower"}, means=means) for means in ((), ("spots",)))
+    assert median.differences["source"]["spots"].value == 0.0
+    assert not median.is_better("spots", ["source"])
+    assert mean.differences["source"]["spots"].value == pytest.approx(-0.45)
+    assert mean.arms["source"]["spots"].value == pytest.approx(0.45)
+    assert mean.is_better("spots", ["source"])

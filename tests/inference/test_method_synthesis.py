@@ -13,6 +13,7 @@ from nmsynth.core.normalisation import Normalisation, activity_level
 from nmsynth.core.plan import ConditionPlan, ImagePlan
 from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
+from nmsynth.data.orientation import turned
 from nmsynth.inference import MethodModel, load_model, synthesize
 from nmsynth.inference.guard import ALL_ZERO
 from nmsynth.inference.method_inputs import method_inputs
@@ -20,6 +21,7 @@ from nmsynth.inference.method_synthesis import back_on_grid
 from nmsynth.inference.settings import SynthesisSettings
 from nmsynth.models.card import IntervalCard, TypicalCard
 from nmsynth.models.plan_envelope import envelope_from_plan
+from tests.data.test_orientation import STORED
 from tests.helpers import make_volume
 from tests.models.method_packages import (
     COUNTS,
@@ -150,6 +152,19 @@ def test_another_grid_is_left_and_come_back_to_with_a_flag(identity):
     assert result.record["run"]["grid"] == [12, 25, 25]
     assert abs(float(result.image.array.sum()) / float(smooth.sum()) - 1) < 0.01
     assert np.abs(result.image.array - smooth).max() < 0.08 * smooth.max()
+
+
+@pytest.mark.parametrize("turn", STORED.values(), ids=STORED)
+@pytest.mark.parametrize("spacing", [GRID, (3.0, 4.0, 5.0)])
+def test_the_answer_to_one_image_is_one_image_however_it_is_stored(model, turn, spacing):
+    source = pet(spacing_mm=spacing)
+    expected = synthesize(source, model, settings=SETTINGS)
+    found = synthesize(turned(source, turn), model, settings=SETTINGS)
+    assert found.image.has_grid_of(turned(source, turn))
+    interpolated = [any("interpolated linearly" in flag for flag in made.flags) for made in (found, expected)]
+    assert interpolated == [spacing != GRID] * 2
+    expected_there = turned(expected.image, turn).array
+    np.testing.assert_allclose(found.image.array, expected_there, rtol=1e-4, atol=1e-4 * float(expected_there.max()))
 
 
 def test_borders_go_on_where_an_image_comes_back_from_a_coarse_grid():

@@ -388,8 +388,76 @@ def test_bids_sidecar_states_what_is_known_and_no_suv_follows(tmp_path):
     volume = read_nifti(path)
     assert (volume.unit, volume.acquisition.body_mass_kg, volume.acquisition.half_life_s) == (Unit.BQML, 70.0, 6586.2)
     assert volume.acquisition.injected_activity_bq is None
-    with pytest.raises(SuvError, match="this image came without"):
+    lacks = (
+        "needs InjectedRadioactivity with its units, TimeZero with InjectionStart, AttenuationCorrection, "
+        "ImageDecayCorrected; the image's BIDS sidecar does not state it"
+    )
+    with pytest.raises(SuvError, match=lacks):
         volume.to_suv()
+
+
+BIDS_PET = {
+    "Modality": "PT", "Units": "kBq/mL", "TracerName": "FDG", "TracerRadionuclide": "F18",
+    "InjectedRadioactivity": 370, "InjectedRadioactivityUnits": "MBq", "ModeOfAdministration": "bolus",
+    "BodyWeight": 70, "BodyWeightUnits": "kg", "TimeZero": "13:00:00", "InjectionStart": 60, "ScanStart": 3660,
+    "ImageDecayCorrected": True, "ImageDecayCorrectionTime": 3660, "AttenuationCorrection": "CT-based",
+}  # fmt: skip
+
+
+def _bids_pet(folder, **changes):
+    path = _foreign(folder / "a.nii", np.eye(4), np.full((2, 3, 4), 7.972 * 0.453901487278775, np.float32))
+    record = {name: value for name, value in (BIDS_PET | changes).items() if value is not None}
+    sidecar_path(path).write_text(json.dumps(record))
+    return read_nifti(path)
+
+
+def test_an_suv_follows_from_a_bids_sidecar_that_states_all(tmp_path):
+    volume = _bids_pet(tmp_path, RadionuclideHalfLife=6586)  # the public numbers of SuvRule
+    assert volume.to_suv().array == pytest.approx(1.0, abs=1e-3)
+    stated = volume.acquisition
+    assert (stated.decay_correction, stated.corrections) == ("START", ("DECY", "ATTN"))
+    write_nifti(volume, tmp_path / "again.nii")
+    assert read_nifti(tmp_path / "again.nii").to_suv().array == pytest.approx(volume.to_suv().array)
+
+
+def test_no_decay_is_taken_from_a_bids_image_corrected_to_the_injection(tmp_path):
+    volume = _bids_pet(tmp_path, ImageDecayCorrectionTime=60)
+    assert volume.to_suv().array == pytest.approx(volume.array * 70e3 / 370e6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"BodyWeight": "n/a"}, "SUV needs BodyWeight in kg; the image's BIDS sidecar does not state it"),
+        ({"InjectedRadioactivityUnits": None}, "SUV needs InjectedRadioactivity with its units"),
+        ({"TimeZero": None}, "SUV needs TimeZero with InjectionStart, .*ImageDecayCorrectionTime"),
+        ({"InjectionStart": None}, "SUV needs TimeZero with InjectionStart"),
+        ({"ImageDecayCorrectionTime": None}, "SUV needs ImageDecayCorrectionTime"),
+        ({"ImageDecayCorrected": None}, "SUV needs ImageDecayCorrected"),
+        ({"ImageDecayCorrected": False}, "needs decay correction; the image's BIDS sidecar says that there was none"),
+        ({"TracerRadionuclide": "n/a"}, "SUV needs TracerRadionuclide or RadionuclideHalfLife"),
+        ({"AttenuationCorrection": None}, "SUV needs AttenuationCorrection"),
+        (
+            {"AttenuationCorrection": "none"},
+            "attenuation correction; the image's BIDS sidecar says that there was none",
+        ),
+        ({"ModeOfAdministration": "bolus-infusion"}, "given at once; the image's BIDS sidecar states 'bolus-infusion'"),
+        ({"InjectedRadioactivityUnits": "Bq"}, "plausible injected activity; .* states 370 Bq"),
+        ({"InjectionStart": 4000}, "an injection before the scan; the times say it was later"),
+    ],
+)
+def test_what_a_bids_sidecar_lacks_for_an_suv_is_said(tmp_path, changes, match):
+    volume = _bids_pet(tmp_path, **changes)
+    assert volume.unit is Unit.BQML
+    with pytest.raises(SuvError, match=match):
+        volume.to_suv()
+
+
+def test_a_bids_sidecar_without_a_modality_makes_no_pet_of_a_spect_image(tmp_path):
+    path = _foreign(tmp_path / "a.nii")
+    sidecar_path(path).write_text(json.dumps({"Units": "Bq/mL"}))
+    assert read_nifti(path, modality="NM").suv_rule is None
+    assert "BIDS sidecar" in read_nifti(path, modality="PT").suv_rule.reason
 
 
 def test_stored_integers_are_scaled_by_slope_and_intercept(tmp_path):

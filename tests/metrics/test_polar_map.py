@@ -7,8 +7,11 @@ from scipy import ndimage
 from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import affine_from_axes
 from nmsynth.core.myocardium import segment_number
+from nmsynth.data.simulation import majority_label
 from nmsynth.metrics.perfusion import NormalLimits, perfusion_deficit, scaled
 from nmsynth.metrics.polar_map import LongAxis, WallRays
+from nmsynth.physics.phantom import Grid
+from nmsynth.workflows.heart_simulation import HeartStudy, perfusion_patient
 from tests.physics.test_phantom_heart import GRID, heart_of, painted
 
 SIZE, SPACING = 60, (2.0, 2.0, 2.0)
@@ -59,6 +62,22 @@ def test_long_axis_is_found_from_the_wall(directions):
     assert found.directions[0] @ axis.directions[0] > np.cos(np.radians(2.0))
     assert np.linalg.norm(np.subtract(found.base_mm, axis.base_mm)) < 3.0
     assert np.linalg.norm(np.subtract(found.apex_mm, axis.apex_mm)) < 3.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_long_axis_is_found_on_the_voxels_of_a_perfusion_study(seed):
+    patient, heart = perfusion_patient(901000000 + seed, HeartStudy(n_defects=0), "SESTAMIBI-STRESS")
+    ventricle, half, fine = heart.ventricle, 70.0, 3.2
+    along = np.asarray(ventricle.axes[0])[::-1]  # (z, y, x) -> (x, y, z)
+    middle = np.asarray(ventricle.apex_mm)[::-1] - ventricle.length_mm / 2 * along
+    n = 2 * round(half / fine)
+    first = middle - (n - 1) / 2 * fine
+    painted = patient.render(Grid((n, n, n), (fine,) * 3, tuple(float(v) for v in first[::-1])))
+    wall = majority_label(painted.segment_labels, 0.4) > 0  # on voxels of 6.4 mm
+    affine = affine_from_axes(spacing_mm=(2 * fine,) * 3, origin_mm=tuple(float(v) for v in first + fine / 2))
+    found = LongAxis.of(wall, affine)
+    assert found.directions[0] @ along > np.cos(np.radians(4.0))
+    assert found.length_mm == pytest.approx(ventricle.length_mm, abs=3.0)
 
 
 def test_what_encloses_nothing_has_no_long_axis():

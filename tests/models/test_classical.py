@@ -138,3 +138,15 @@ def test_tuning_refuses_nothing_and_unknown_families():
 def test_wavelet_takes_images_too_small_for_a_level():
     tiny = np.random.default_rng(0).uniform(0, 1, (2, 9, 9)).astype(np.float32)
     assert classical.wavelet()(tiny, SPACING) == pytest.approx(tiny, abs=1e-6)
+
+
+@pytest.mark.parametrize("filter_", [classical.non_local_means(1.5), classical.wavelet(1.0)])
+def test_one_slice_is_filtered_in_its_plane(filter_):
+    expected = np.zeros((1, 64, 64), dtype=np.float32)
+    expected[0, 10:50, 10:50], expected[0, 25:32, 25:32] = 20.0, 60.0
+    counts = np.random.default_rng(0).poisson(expected).astype(np.float32)
+    filtered = filter_(counts, (1.0, 2.4, 2.4))
+    assert filtered.shape == counts.shape
+    assert ((filtered - expected) ** 2).mean() < 0.5 * ((counts - expected) ** 2).mean()
+    turned = filter_(counts.transpose(0, 2, 1), (1.0, 2.4, 2.4)).transpose(0, 2, 1)
+    assert ((turned - filtered) ** 2).mean() < 0.02 * ((counts - expected) ** 2).mean()

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.data.manifest import ManifestRow, write_manifest
+from nmsynth.io import read
 from nmsynth.io.nifti import write_nifti
 from nmsynth.workflows.benchmark import (
     benchmark_status,
@@ -23,7 +25,7 @@ from nmsynth.workflows.benchmark import (
 from nmsynth.workflows.benchmark_baselines import fit_baseline
 from nmsynth.workflows.benchmark_budget import Speed, budget_of
 from nmsynth.workflows.benchmark_meter import Meter, peak_memory_mb, read_status
-from nmsynth.workflows.benchmark_suite import Suite, load_suite, runs_of, suite_names
+from nmsynth.workflows.benchmark_suite import Suite, load_suite, runs_of, settings_digest, suite_names
 
 pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches")
 
@@ -176,6 +178,28 @@ def test_an_interrupted_training_goes_on(benchmark, tmp_path):
         assert found == pytest.approx(old["metrics"][name], rel=1e-4)
 
 
+def test_images_that_changed_are_prepared_anew_and_an_unfinished_training_begins_anew(tmp_path):
+    pytest.importorskip("lightning")
+    write_pairs(tmp_path / "pairs")
+    suite = tiny_suite(tmp_path)
+    only = suite.model_copy(update={"tasks": (suite.tasks[0].model_copy(update={"baselines": ()}),)})
+    out, data = tmp_path / "out", {"pairs": tmp_path / "pairs"}
+    run_benchmark(only, out, data=data)
+    folder = out / "runs" / "ct-pet" / "unet" / "fold-0-seed-1"
+    checkpoint = folder / "training" / "0-main" / "last.ckpt"
+    prepared = next((out / "tasks" / "ct-pet").glob("prepared-*"))
+    before, trained = np.load(prepared / "p0.npy"), checkpoint.stat().st_mtime_ns
+    digest = json.loads((folder / "result.json").read_text())["data_sha256"]
+    (folder / "result.json").unlink()
+    path = tmp_path / "pairs" / "p0" / "pet.nii.gz"
+    image = read(path)
+    write_nifti(image.with_array(2.0 * image.array), path, overwrite=True)
+    run_benchmark(only, out, data=data)
+    assert not np.array_equal(np.load(prepared / "p0.npy"), before)
+    assert checkpoint.stat().st_mtime_ns > trained
+    assert json.loads((folder / "result.json").read_text())["data_sha256"] == digest
+
+
 def test_results_of_another_machine_make_the_table_without_data_or_runs(benchmark, tmp_path):
     folder, suite, table = benchmark
     made = write_tables(suite, tmp_path / "elsewhere", [folder / "out" / "results"])
@@ -185,6 +209,29 @@ def test_results_of_another_machine_make_the_table_without_data_or_runs(benchmar
     assert kinds == {"baseline"}
 
 
+def test_an_edited_recipe_is_another_method(tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('name = "mine"\n[method]\nname = "unet"\n')
+    suite = tiny_suite(tmp_path)
+    suite = suite.model_copy(update={"methods": (suite.methods[0].model_copy(update={"recipe": str(recipe)}),)})
+    model = next(run for run in runs_of(suite) if run.kind == "model")
+    baseline = next(run for run in runs_of(suite) if run.kind == "baseline")
+    before = settings_digest(suite, model), settings_digest(suite, baseline)
+    assert (settings_digest(suite, model), settings_digest(suite, baseline)) == before
+    recipe.write_text(recipe.read_text() + "arguments = { loss = 'l2' }\n")
+    assert settings_digest(suite, model) != before[0]
+    assert settings_digest(suite, baseline) == before[1]
+
+
+def test_committed_results_are_those_of_the_suites_of_nmsynth():
+    folder = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+    for name in ("league", "sts"):
+        written = {path.stem for path in (folder / name).glob("*--fold-*.json")}
+        taken = known_results(load_suite(name), folder / "none", [folder / name])
+        assert {f"{t}--{m}--fold-{fold}-seed-{seed}" for t, m, fold, seed in taken} == written
+        assert written
+
+
 def test_a_run_that_fails_says_why_and_stops_no_other(benchmark, tmp_path, monkeypatch):
     folder, suite, _ = benchmark
     monkeypatch.setattr("nmsynth.workflows.benchmark_run.fit_baseline", failing_for("constant"))
@@ -192,6 +239,31 @@ def test_a_run_that_fails_says_why_and_stops_no_other(benchmark, tmp_path, monke
     table = run_benchmark(only, tmp_path / "out", data={"pairs": folder / "pairs"})
     assert [(f["method"], f["reason"]) for f in table["failed"]] == [("constant", "It must work; it did not.")]
     assert len(table["rows"]) == 3
+
+
+def test_baselines_see_the_patients_that_models_see(tmp_path, monkeypatch):
+    write_pairs(tmp_path / "pairs", 5)
+    table = tmp_path / "pairs" / "manifest.csv"
+    table.write_text(table.read_text().replace("p4,p4,train", "p4,p4,test"))
+    seen = []
+
+    def noted(name, plan, training, tested):
+        seen.append(({t.case.subject for t in training}, {t.case.subject for t in tested}))
+        return fit_baseline(name, plan, training, tested)
+
+    monkeypatch.setattr("nmsynth.workflows.benchmark_run.fit_baseline", noted)
+    suite = tiny_suite(tmp_path)
+    task = suite.tasks[0].model_copy(update={"baselines": ("constant",)})
+    only = suite.model_copy(update={"methods": (), "tasks": (task,), "run_folds": ()})
+    run_benchmark(only, tmp_path / "out", data={"pairs": tmp_path / "pairs"})
+    assert len(seen) == 2
+    assert all(training | tested == {"p0", "p1", "p2", "p3"} and not training & tested for training, tested in seen)
+
+
+def tiny_suite(folder):
+    """The suite of these tests, from a file."""
+    (folder / "tiny.toml").write_text(TOML.format(purpose="plumbing"))
+    return load_suite(folder / "tiny.toml")
 
 
 def failing_for(name):

@@ -1,5 +1,8 @@
 """Intervals of a training, calibrated on the patients that it held."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from nmsynth.apps.cli.main import run
@@ -11,7 +14,7 @@ from tests.workflows.methods_dataset import SMALL, make_dataset
 
 pytest.importorskip("lightning")
 
-from nmsynth.workflows.method_training import train_on_dataset, training_options
+from nmsynth.workflows.method_training import split_of_run, train_on_dataset, training_options
 
 
 def test_a_recipe_calibrates_and_the_command_does_it_again(tmp_path, capsys):
@@ -39,3 +42,21 @@ def test_what_draws_no_samples_has_no_intervals(tmp_path):
         calibrate_run(tmp_path / "run", n_samples=4)
     with pytest.raises(InputError, match="has one model; found 0"):
         calibrate_run(tmp_path / "data", n_samples=4)
+
+
+def test_patients_that_a_training_held_out_by_itself_are_those_of_the_calibration(tmp_path):
+    def untold(images, rows):
+        rows[:] = [replace(row, split="test" if row.split == "test" else "train") for row in rows]
+
+    data = make_dataset(tmp_path / "data", change=untold)
+    options = training_options(threads=1, device="cpu")
+    (found,) = train_on_dataset(
+        load_method_recipe("cvae"), data, tmp_path / "run", options=options, overrides={**SMALL, "schedule.steps": 1}
+    )
+    noted = json.loads((tmp_path / "run" / "training" / "split.json").read_text())
+    assert noted["validation"] == list(found.split.validation) != []
+    assert calibrate_run(tmp_path / "run", n_samples=2).n_cases == 1
+    (tmp_path / "run" / "training" / "split.json").unlink()  # of a run of before: the same choice is made again
+    splits = {"s4": "test", **{f"s{k}": "train" for k in range(4)}}
+    assert split_of_run(tmp_path / "run", None, splits) == found.split
+    assert calibrate_run(tmp_path / "run", n_samples=2).n_cases == 1

@@ -1,14 +1,19 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nmsynth.apps.cli.main import run
 from nmsynth.core.acquisition import Acquisition
+from nmsynth.core.errors import InputError, SuvError
 from nmsynth.core.units import Unit
 from nmsynth.data.manifest import ManifestRow, write_manifest
+from nmsynth.data.orientation import turned
 from nmsynth.io.nifti import write_nifti
 from nmsynth.workflows.dataset_check import check_dataset
+from nmsynth.workflows.planning import plan_dataset
+from tests.data.test_orientation import STORED
 from tests.helpers import make_volume
 from tests.io.dicom_factory import make_series, save_series
 
@@ -96,7 +101,7 @@ def test_the_manifest_must_tell_the_truth_of_unit_and_modality(tmp_path):
     def lie(images, rows):
         rows[0] = ManifestRow("c0", "s0", "train", "source", "source", "source-0.nii.gz", 0.5, "CT", "HU")
 
-    findings = found(dataset(tmp_path, lie))
+    findings = [f for f in found(dataset(tmp_path, lie)) if f[1]]
     assert len(findings) == 2
     assert any("states the unit 'HU'" in f[3] for f in findings)
 
@@ -108,6 +113,130 @@ def test_pet_without_an_suv_is_told(tmp_path):
         rows[0] = ManifestRow("c0", "s0", "train", "source", "source", "source-0.nii.gz", 0.5, "PT", "Bq/mL")
 
     assert any("no SUV" in f[3] for f in found(dataset(tmp_path, strip)))
+
+
+def in_unit(unit, **fields):
+    """All images in a unit, without a way to an SUV."""
+
+    def change(images, rows):
+        for k, row in enumerate(rows):
+            array = images[row.path].array
+            images[row.path] = make_volume(array=array, unit=unit, acquisition=Acquisition(), **fields)
+            rows[k] = replace(row, unit=unit.value)
+
+    return change
+
+
+@pytest.mark.parametrize("unit", [Unit.SUVR, Unit.RELATIVE, Unit.COUNTS])
+def test_pet_that_is_no_suv_and_needs_none_is_no_error(tmp_path, unit):
+    folder = dataset(tmp_path, in_unit(unit))
+    assert found(folder) == []
+    plan_dataset(folder, device="cpu", steps=1)
+
+
+@pytest.mark.parametrize("unit", [Unit.BQML, Unit.SUV_LEAN_BODY_MASS_JAMES])
+def test_pet_that_a_plan_cannot_convert_is_told(tmp_path, unit):
+    folder = dataset(tmp_path, in_unit(unit))
+    assert {(f[0], f[2]) for f in found(folder) if "no SUV: An SUV needs" in f[3]} == {
+        ("error", "source"), ("error", "target"),
+    }  # fmt: skip
+    with pytest.raises(SuvError, match=r"Case 'c0', source 'source': An SUV needs"):
+        plan_dataset(folder, device="cpu", steps=1)
+
+
+def test_a_condition_in_becquerel_without_an_suv_is_told(tmp_path):
+    def add(images, rows):
+        images["early.nii.gz"] = make_volume(array=images["source-0.nii.gz"].array + 1, unit=Unit.BQML)
+        rows.append(ManifestRow("c0", "s0", "train", "condition", "early", "early.nii.gz", None, "PT", "Bq/mL"))
+
+    assert [f[2] for f in found(dataset(tmp_path, add)) if "no SUV" in f[3]] == ["condition"]
+
+
+def test_an_image_of_four_dimensions_is_told(tmp_path):
+    def frames(images, rows):
+        image = images["target-0.nii.gz"]
+        images["target-0.nii.gz"] = replace(image, array=np.stack([image.array] * 3), axes=("frame", *image.axes))
+
+    told = [f[:3] for f in found(dataset(tmp_path, frames)) if "must have the axes (z, y, x)" in f[3]]
+    assert told == [("error", "c0", "target")]
+
+
+def test_images_of_one_kind_in_two_units_are_told(tmp_path):
+    def other(images, rows):
+        for k in range(2):
+            path = rows[k].path
+            images[path] = images[path].with_array(images[path].array, unit=Unit.RELATIVE)
+            rows[k] = replace(rows[k], unit="relative")
+
+    told = [f[1:3] for f in found(dataset(tmp_path, other)) if "of one kind need one modality and unit" in f[3]]
+    assert told == [("c1", "source"), ("c1", "target"), ("c2", "source"), ("c2", "target")]
+
+
+def test_what_a_plan_refuses_of_the_rows_is_told(tmp_path):
+    def spoil(images, rows):
+        for k, age in enumerate(("61", "sixty", "62")):
+            rows[2 * k] = replace(rows[2 * k], conditions=(("age", age),))
+        rows[4] = replace(rows[4], name="late", count_fraction=None)
+
+    folder = dataset(tmp_path, spoil)
+    told = [(f[1], f[3][:60]) for f in found(folder) if f[0] == "error"]
+    assert told == [
+        ("", "one source must be there in every case; of 3 cases found pet"),
+        ("c1", "A condition is a finite number in all cases, or a name; 'age"),
+    ]
+    with pytest.raises(InputError, match="One source must be there in every case"):
+        plan_dataset(folder, device="cpu", steps=1)
+
+
+def test_an_unknown_unit_is_told_of_its_case_alone(tmp_path):
+    def misspell(images, rows):
+        rows[2] = replace(rows[2], unit="g/ml")
+
+    told = found(dataset(tmp_path, misspell))
+    assert [f[:3] for f in told] == [("error", "c1", "source")]
+    assert "states an unknown unit: A unit must be one of" in told[0][3]
+
+
+def shifted(volume):
+    affine = np.array(volume.affine)
+    affine[0, 3] += 0.5
+    return volume.with_array(volume.array, affine=affine)
+
+
+@pytest.mark.parametrize("moved", [shifted, *(lambda v, t=t: turned(v, t) for t in STORED.values())])
+def test_the_same_voxels_are_known_wherever_they_lie_and_however_they_are_stored(tmp_path, moved):
+    def copy(images, rows):
+        for role in ("source", "target"):
+            images[f"{role}-1.nii.gz"] = moved(images[f"{role}-0.nii.gz"])
+
+    told = [f[:3] for f in found(dataset(tmp_path, copy)) if "case 'c0', which is in 'train'" in f[3]]
+    assert told == [("error", "c1", "source"), ("error", "c1", "target")]
+
+
+@pytest.mark.parametrize(("names", "warned"), [(("P01", "p1"), 1), (("007", "7"), 1), (("p10", "p1"), 0)])
+def test_subjects_that_are_called_alike_in_two_splits_are_told(tmp_path, names, warned):
+    def rename(images, rows):
+        for k, row in enumerate(rows):
+            rows[k] = replace(row, subject=dict(zip(("s0", "s1"), names, strict=True)).get(row.subject, row.subject))
+
+    told = found(dataset(tmp_path, rename))
+    assert [f[:2] for f in told] == [("warning", "c1")] * warned
+    assert all(f"'{names[1]}' is called like '{names[0]}' of case 'c0', which is in 'train'" in f[3] for f in told)
+
+
+def test_values_are_compared_between_images_of_one_channel(tmp_path):
+    def mr(images, rows):
+        for k in range(3):
+            array = images[f"source-{k}.nii.gz"].array
+            for name, factor in (("t1", 300.0), ("adc", 0.001)):
+                images[f"{name}-{k}.nii.gz"] = make_volume(array=factor * array, unit=Unit.UNITLESS, modality="MR")
+                rows.append(
+                    ManifestRow(
+                        f"c{k}", f"s{k}", rows[2 * k].split, "source", name, f"{name}-{k}.nii.gz", None, "MR", "1"
+                    )
+                )
+
+    assert [f for f in found(dataset(tmp_path, mr)) if "its values reach" in f[3]] == []
 
 
 def test_damage_and_missing_roles_are_told_and_the_rest_is_checked(tmp_path, capsys):
@@ -180,7 +309,7 @@ def test_contours_of_two_modalities_are_compared(tmp_path):
             images[f"source-{k}.nii.gz"] = make_volume(array=ct, unit=Unit.HOUNSFIELD, modality="CT")
             rows[2 * k] = ManifestRow(f"c{k}", f"s{k}", "train", "source", "ct", f"source-{k}.nii.gz", None, "CT", "HU")
 
-    ((level, case, _, what),) = found(dataset(tmp_path, shift))
+    ((level, case, _, what),) = [f for f in found(dataset(tmp_path, shift)) if f[1]]
     assert (level, case) == ("warning", "c2")
     assert "the contour of the body lies" in what
 

@@ -73,6 +73,17 @@ def test_bids_is_chosen_by_suffix_and_entities(tmp_path):
     assert (rows[0].modality, rows[0].unit) == ("PT", Unit.SUV_BODY_WEIGHT.value)
 
 
+def test_bids_says_the_modality_that_a_sidecar_leaves_out(tmp_path):
+    folder = tmp_path / "sub-01" / "anat"
+    folder.mkdir(parents=True)
+    (folder / "sub-01_T1w.nii.gz").touch()
+    (folder / "sub-01_T1w.json").write_text(json.dumps({"EchoTime": 0.002}))
+    (tmp_path / "sub-01" / "pet").mkdir()
+    (tmp_path / "sub-01" / "pet" / "sub-01_pet.nii.gz").touch()
+    make_manifest(tmp_path, None, (Wanted("source", "t1", "T1w"), Wanted("target", "", "pet")))
+    assert [(r.modality, r.unit) for r in read_manifest(tmp_path)] == [("MR", ""), ("PT", "")]
+
+
 def test_what_lacks_an_image_is_left_out_and_said(tmp_path):
     (patients(tmp_path) / "Doe_Jane" / "pet.nii.gz").unlink()
     result = make_manifest(tmp_path, None, CT_TO_PET)
@@ -96,6 +107,13 @@ def test_what_lacks_an_image_is_left_out_and_said(tmp_path):
 def test_what_does_not_fit_is_refused(tmp_path, wanted, split, message):
     with pytest.raises(InputError, match=message):
         make_manifest(patients(tmp_path), None, wanted, split=split)
+
+
+def test_shares_that_leave_no_subject_for_training_are_refused(tmp_path):
+    patients(tmp_path, ("Doe_Jane", "Roe_Richard"))
+    with pytest.raises(InputError, match="leave a subject for training; of 2 they take 1 for test and 1 for valid"):
+        make_manifest(tmp_path, None, CT_TO_PET, split=Split(0.5, 0.4))
+    assert not (tmp_path / "manifest.csv").exists()
 
 
 def test_a_manifest_elsewhere_or_there_already_is_refused(tmp_path):

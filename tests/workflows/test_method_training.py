@@ -5,16 +5,26 @@ import numpy as np
 import pytest
 import torch
 
+from nmsynth.apps.cli.main import run
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.plan import read_plan
+from nmsynth.data.manifest import ManifestRow
+from nmsynth.workflows.image_files import files_state
 from nmsynth.workflows.method_recipes import load_method_recipe
 from nmsynth.workflows.planning import plan_dataset, plan_for_minutes, plan_summary, windows_of, write_plan
-from tests.workflows.methods_dataset import SMALL, make_dataset
+from tests.workflows.methods_dataset import SMALL, make_dataset, picture
 
 pytest.importorskip("lightning")
 
+from nmsynth.io.nifti import write_nifti
 from nmsynth.training import speed
-from nmsynth.workflows.method_training import prepare_dataset, remove_trainings, train_on_dataset, training_options
+from nmsynth.workflows.method_training import (
+    overruled_keys,
+    prepare_dataset,
+    remove_trainings,
+    train_on_dataset,
+    training_options,
+)
 
 
 def quick(**values):
@@ -82,6 +92,106 @@ def test_same_call_with_options_goes_on_though_the_machine_has_another_memory(da
     assert again.plan == first.plan
     with pytest.raises(InputError, match="keeps the plan"):
         train_on_dataset(load_method_recipe("unet"), data, tmp_path, options=quick(), overrides=SMALL)
+
+
+def test_image_that_changed_is_refused_by_a_training_and_prepared_anew_by_the_next(tmp_path):
+    data = make_dataset(tmp_path / "data", subjects=3)
+    changes = {**SMALL, "schedule.steps": 1}
+
+    def train():
+        found = train_on_dataset(load_method_recipe("unet"), data, tmp_path / "run", options=quick(), overrides=changes)
+        return found, np.load(tmp_path / "run" / "prepared" / "c2.npy")
+
+    _, before = train()
+    write_nifti(picture("CT", 77), data / "ct-2.nii.gz", overwrite=True)
+    with pytest.raises(InputError, match=r"those of 'c2' have changed since \(1 of 3 cases\). Begin anew"):
+        train()
+    kept = (tmp_path / "run" / "prepared" / "c0.npy").stat().st_mtime_ns
+    remove_trainings(tmp_path / "run")
+    _, after = train()
+    assert not np.array_equal(before[0], after[0])
+    assert (tmp_path / "run" / "prepared" / "c0.npy").stat().st_mtime_ns == kept
+    (tmp_path / "run" / "prepared" / "images.json").unlink()  # of a run of before: what is there counts
+    train()
+    assert (tmp_path / "run" / "prepared" / "images.json").is_file()
+
+
+def test_state_of_files_holds_sidecars_and_folders(tmp_path):
+    (tmp_path / "series").mkdir()
+    for name in ("a.nii.gz", "a.json", "series/1.dcm", "mu.nii.gz"):
+        (tmp_path / name).write_text(name)
+    row = ManifestRow("c", "s", "train", "source", "ct", "a.nii.gz")
+    rows = [row, replace(row, role="target", path="series"), replace(row, role="anatomy", path="mu.nii.gz")]
+    states = [files_state(rows, tmp_path)]
+    for name in ("a.json", "series/1.dcm", "series/2.dcm", "mu.nii.gz"):
+        (tmp_path / name).write_text(name * 2)
+        states.append(files_state(rows, tmp_path))
+    assert len(set(states)) == 4
+    assert states[3] == states[4]  # what is not prepared does not count
+
+
+def test_minutes_of_a_run_that_was_begun_otherwise_are_refused(trained, data):
+    output, found, _ = trained
+    with pytest.raises(InputError, match="60 minutes are asked for, and it was begun otherwise, with 4 steps"):
+        train_on_dataset(load_method_recipe("unet"), data, output, options=quick(), minutes=60)
+    assert read_plan(output / "plan.toml") == found.plan
+
+
+def test_plan_is_made_for_the_device_that_trains(data, tmp_path, monkeypatch):
+    asked = []
+
+    def noted(dataset, *, device, **rest):
+        asked.append(device)
+        raise InputError("That is all.")
+
+    monkeypatch.setattr("nmsynth.workflows.method_training.plan_dataset", noted)
+    with pytest.raises(InputError, match="That is all"):
+        train_on_dataset(load_method_recipe("unet"), data, tmp_path, options=quick())
+    assert asked == ["cpu"]
+
+
+RECIPE = """
+name = "shy"
+[method]
+name = "unet"
+[plan]
+channels = [4, 4]
+"schedule.region_share" = 0.9
+[without_idea.plan]
+"schedule.region_share" = 0.0
+"""
+
+
+def test_plan_that_is_given_is_followed_and_what_it_replaces_of_the_recipe_told(data, plan, tmp_path, caplog):
+    (tmp_path / "shy.toml").write_text(RECIPE)
+    short = plan.model_copy(update={"schedule": plan.schedule.model_copy(update={"steps": 1})})
+    recipe = load_method_recipe(tmp_path / "shy.toml")
+    found = train_on_dataset(recipe, data, tmp_path / "run", plan=short, options=quick())[0]
+    assert found.plan == short
+    told = [record.getMessage() for record in caplog.records if record.name.startswith("nmsynth")]
+    assert told == ["The plan that is given is followed where it differs from the recipe 'shy': schedule.region_share."]
+
+
+def test_without_the_idea_a_plan_that_states_it_is_refused(data, plan, tmp_path, capsys):
+    (tmp_path / "shy.toml").write_text(RECIPE)
+    write_plan(plan, data, tmp_path / "plan.toml")
+    words = ["train", str(tmp_path / "shy.toml"), "--without-idea", "--data", str(data), "-o", str(tmp_path / "run")]
+    assert run([*words, "--plan", str(tmp_path / "plan.toml"), "--device", "cpu"]) == 2
+    assert "'shy-without-idea' differs from its recipe by schedule.region_share" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "plan.toml").exists()
+    (tmp_path / "run").mkdir()
+    write_plan(plan, data, tmp_path / "run" / "plan.toml")  # as a training with the idea would have begun it
+    assert run([*words, "--device", "cpu"]) == 2
+    assert "differs from its recipe" in capsys.readouterr().err
+
+
+def test_plan_of_a_recipe_holds_what_the_recipe_changes(data, tmp_path, capsys):
+    (tmp_path / "shy.toml").write_text(RECIPE)
+    words = ["plan", str(data), "-o", str(tmp_path / "plan.toml"), "--device", "cpu"]
+    assert run([*words, "--recipe", str(tmp_path / "shy.toml"), "--set", "schedule.steps=7"]) == 0
+    made = read_plan(tmp_path / "plan.toml")
+    assert (made.channels, made.schedule.region_share, made.schedule.steps) == ((4, 4), 0.9, 7)
+    assert overruled_keys(load_method_recipe(tmp_path / "shy.toml"), made) == []
 
 
 def test_model_is_fine_tuned_by_its_own_scales(trained, data, tmp_path):

@@ -180,7 +180,7 @@ def test_a_bone_scan_is_simulated_and_prepared(tmp_path):
     assert source.shape == target.shape
     # counts have no scale of their own, so both are learned by their own level
     assert source.sum() == pytest.approx(target.sum(), rel=0.05)
-    assert case.record["target_normalisation"]["scale"] > 1.5 * case.record["normalisations"]["scan"]["scale"]
+    assert case.record["target_normalisation"]["scale"] > 1.5 * case.record["normalisations"][0]["scale"]
 
 
 def test_what_is_told_of_a_brain_stands_in_the_manifest(tmp_path, monkeypatch):

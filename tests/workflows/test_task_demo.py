@@ -110,6 +110,8 @@ def test_attenuation_is_corrected_on_the_scale_of_the_source(tmp_path):
     result = run_task_demo(load_task("ac-spect"), tmp_path / "out", model=str(package), changes=changes)
     assert any("brought to the reference's by least squares" in warning for warning in result.metrics.warnings)
     assert result.metrics.value("segment error, mean") > 0
+    full, own = (result.metrics.value("segment error, mean", arm=arm) for arm in ("full counts", "prediction"))
+    assert full < own  # a corrected scan, with noise of its own
 
 
 def test_a_ct_is_shown_with_its_tissues(tmp_path, capsys):
@@ -127,12 +129,20 @@ def test_pet_is_shown_with_its_organs(tmp_path):
     nac = image("uncorrected", "PT", Unit.RELATIVE, "level").model_copy(update={"attenuation_corrected": False})
     package = package_of(tmp_path, nac, image("pet", "PT", Unit.RELATIVE, "level"), same_calibration=True)
     result = run_task_demo(load_task("nac-to-ac-pet"), tmp_path / "out", model=str(package), changes=SHORT)
+    assert result.metrics.reference_kind == "T1"
     # it gives back its source, of which attenuation left a part that is compared as it is
     assert 0.5 < result.metrics.value("organ error, median") < 1.0
     assert not any("least squares" in warning for warning in result.metrics.warnings)
     assert result.metrics.value("organ error, median", arm="source") == pytest.approx(
         result.metrics.value("organ error, median"), rel=0.02
     )
+    scaled, best, full = (
+        result.metrics.value("NRMSE", arm=arm)
+        for arm in ("best Gaussian of the source, scaled", "best Gaussian of the source", "full counts")
+    )
+    assert full > 0.02  # a scan is not the reference, which has no noise
+    assert scaled < 0.8 * best
+    assert result.metrics.value("factor", arm="best Gaussian of the source, scaled") > 2.0
 
 
 def test_a_planar_view_is_shown_with_its_hot_spots(tmp_path):
@@ -144,7 +154,10 @@ def test_a_planar_view_is_shown_with_its_hot_spots(tmp_path):
     result = run_task_demo(task, tmp_path / "out", model=str(package), changes=changes)
     assert result.metrics.value("NRMSE") == pytest.approx(result.metrics.value("NRMSE", arm="source"), rel=0.2)
     assert result.metrics.value("total counts") == pytest.approx(0.0, abs=0.05)
-    assert result.metrics.definitions["scale of the reference"] == "0.125"
+    assert result.metrics.definitions["scale of the reference"] == "0.125, 1"
+    full, own = (result.metrics.value("NRMSE", arm=arm) for arm in ("full counts", "source"))
+    assert full == pytest.approx(own / 8**0.5, rel=0.15)
+    assert result.metrics.value("NRMSE", arm="best Gaussian of full counts") < full
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "hot spots missed" in page
     assert "<h2>Views</h2>" in page

@@ -11,6 +11,7 @@ from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
 from nmsynth.data.manifest import ManifestRow
 from nmsynth.inference.imitation import Imitation
+from nmsynth.io.nifti import write_nifti
 from nmsynth.workflows.task_study import TaskStudy, evaluate_task_study
 from nmsynth.workflows.tasks import load_task, task_names
 from tests.helpers import make_volume
@@ -62,6 +63,27 @@ def ball(modality, unit, seed, **fields):
     if modality == "PT" and unit is Unit.BQML:
         fields = {"acquisition": SCANNED, "suv_rule": SuvRule(time_rule="a", decay_rule="START")} | fields
     return make_volume(array=array, spacing_mm=(6.0, 6.0, 6.0), unit=unit, modality=modality, **fields)
+
+
+@pytest.mark.parametrize("is_reference", [False, True])
+def test_full_counts_are_a_control_unless_they_are_the_reference(tmp_path, is_reference):
+    target, scan = ball(*PET, 2), ball(*PET, 4)
+    write_nifti(target if is_reference else scan, tmp_path / "full.nii.gz")
+    row = ManifestRow("case", "patient", "train", "target", "full_count", "full.nii.gz", 1.0, "", "")
+    study = TaskStudy(load_task("nac-to-ac-pet"), tmp_path, (row,), target)
+    metrics = evaluate_task_study(study, {"prediction": ball(*NOT_CORRECTED, 3)}, ball(*NOT_CORRECTED, 1))
+    assert ("full counts" in metrics.arms) is not is_reference
+
+
+def test_a_source_of_another_level_gets_a_gaussian_with_a_factor():
+    target = ball(*PET, 2)
+    source = ball(*NOT_CORRECTED, 1)  # whose numbers are 5000 times less
+    row = ManifestRow("case", "patient", "train", "target", "target", "target.nii.gz", None, "", "")
+    study = TaskStudy(load_task("nac-to-ac-pet"), Path(), (row,), target)
+    metrics = evaluate_task_study(study, {"prediction": source}, source)
+    assert metrics.value("NRMSE", arm="best Gaussian of the source") > 0.95
+    assert metrics.value("NRMSE", arm="best Gaussian of the source, scaled") < 0.075
+    assert metrics.value("factor", arm="best Gaussian of the source, scaled") == pytest.approx(5000.0, rel=0.05)
 
 
 @pytest.mark.parametrize("name", task_names())

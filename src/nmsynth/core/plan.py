@@ -48,6 +48,10 @@ class ImagePlan(Settings):
     """Whether a case may lack it; it is then filled, and a number tells the network so."""
 
 
+SOURCE_TRACER, TARGET_TRACER = "source_tracer", "target_tracer"
+"""Conditions by which a model of several tracers is told which its source shows, and which it imitates."""
+
+
 class ConditionPlan(Settings):
     """A fact of a scan that the network is told: count fraction, tracer, time after injection."""
 
@@ -177,11 +181,17 @@ class Plan(Settings):
     sources: tuple[ImagePlan, ...] = Field(min_length=1)
     target: ImagePlan
     conditions: tuple[ConditionPlan, ...] = ()
+    tracer_pairs: tuple[tuple[str, str], ...] = ()
+    """Tracers of source and target that training cases have together, of a model that is told both; others are
+    refused."""
     residual: bool = False
     """Whether networks predict the difference to the first source, which then is on the target's scale."""
     same_calibration: bool = False
     """Whether a target comes from the counts of its first source by the same calibration, so that their ratio is
     learned though the source states no unit: of images that differ in their corrections alone."""
+    target_time: str = ""
+    """When the target shows the tracer of the first source, in words, where that is another time, as ``30 to 60 min``:
+    activity is not kept, and the times of the source are not those of the target."""
     spacing_mm: tuple[float, float, float]
     """Voxel size along ``(z, y, x)`` at which the networks work [mm]."""
     dimensions: Literal["2d", "2.5d", "3d"] = "3d"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from nmsynth.core.units import Unit
 from nmsynth.core.volume import ACTIVITY_MODALITIES, Volume
 from nmsynth.data.body import body_contour
 from nmsynth.data.manifest import ManifestRow, by_case
+from nmsynth.data.manifest_images import comparable, naming
+from nmsynth.data.orientation import turn_to_patient, turned
 from nmsynth.data.prepared import read_image
+from nmsynth.data.sides import count_sides, side_of
 
 TARGET = ""
 """Name of the target among the kinds of images; sources have names."""
@@ -91,12 +94,27 @@ class Fingerprint:
     """Values of each fact that scans state, by name, one an image."""
     regions: bool
     """Whether there are masks of lesions or organs."""
+    stated_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Case of each value of ``conditions``, in the same order; a case that is not among them leaves it unsaid."""
+    sides: Mapping[str, int] = field(default_factory=dict)
+    """Cases of each side; see :mod:`nmsynth.data.sides`. Empty where all are pairs."""
+
+    @property
+    def n_with_source(self) -> int:
+        """Cases that have a source."""
+        return self.n_cases - self.sides.get("target", 0)
+
+    @property
+    def n_with_target(self) -> int:
+        """Cases that have a target."""
+        return self.n_cases - self.sides.get("source", 0)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         return {
             "n_cases": self.n_cases,
             "n_subjects": self.n_subjects,
+            **({"sides": dict(self.sides)} if self.sides else {}),
             "target": self.target.to_json(),
             "sources": {name: s.to_json() for name, s in self.sources.items()},
             "conditions": {name: sorted(set(values))[:20] for name, values in self.conditions.items()},
@@ -106,6 +124,8 @@ class Fingerprint:
 
 def take_fingerprint(rows: Sequence[ManifestRow], root: Path, *, progress: Progress = silent) -> Fingerprint:
     """Read the images of a manifest and keep their statistics.
+
+    Of a case with a target alone, only the target counts: what else it has, and states, no network is shown.
 
     Parameters
     ----------
@@ -119,45 +139,48 @@ def take_fingerprint(rows: Sequence[ManifestRow], root: Path, *, progress: Progr
     Raises
     ------
     InputError
-        If images of one kind differ in modality or unit.
+        If images of one kind differ in modality or unit, or one cannot be read; the message names the case.
+    SuvError
+        If PET in Bq/mL or another SUV states too little for an SUV by body weight.
     """
     cases = by_case(rows)
     kinds: dict[str, ImageStatistics] = {}
     conditions: dict[str, list[str]] = {}
+    stated_by: dict[str, list[str]] = {}
     for number, members in enumerate(cases.values()):
         seen: set[str] = set()
+        told = side_of(members) != "target"
         for row in members:
-            if row.role not in ("source", "condition", "target"):
+            if row.role not in (("source", "condition", "target") if told else ("target",)):
                 continue
-            volume = _in_comparable_unit(read_image(row, root))
             key = TARGET if row.role == "target" else row.channel
-            known = kinds.setdefault(key, ImageStatistics(volume.modality, volume.unit.value))
-            _add(known, volume, row, key)
+            with naming(row):
+                volume = comparable(read_image(row, root))
+                volume = turned(volume, turn_to_patient(volume))  # as networks see it
+                known = kinds.setdefault(key, ImageStatistics(volume.modality, volume.unit.value))
+                _add(known, volume, row, key)
             known.n_cases += key not in seen
             seen.add(key)
-            for name, value in _facts(row).items():
+            for name, value in _facts(row).items() if told else ():
                 conditions.setdefault(name, []).append(value)
+                stated_by.setdefault(name, []).append(row.case)
         progress("reading the dataset", (number + 1) / len(cases))
     sources = {key: known for key, known in kinds.items() if key != TARGET}
     if TARGET not in kinds or not sources:
         raise InputError("A dataset needs sources and a target; it has not both. Correct the manifest.")
     regions = any(r.role == "mask" and r.name != "body" for r in rows)
-    return Fingerprint(len(cases), len({r.subject for r in rows}), kinds[TARGET], sources, conditions, regions)
+    subjects = {r.subject for r in rows}
+    sides = count_sides(cases)
+    sides = sides if sides["pair"] < len(cases) else {}
+    return Fingerprint(len(cases), len(subjects), kinds[TARGET], sources, conditions, regions, stated_by, sides)
 
 
 def _facts(row: ManifestRow) -> dict[str, str]:
     """What an image states that a network may be told."""
-    facts = dict(row.conditions)
+    facts = row.facts
     if row.count_fraction is not None and row.role != "target":
         facts["count_fraction"] = f"{row.count_fraction:.9g}"
     return facts
-
-
-def _in_comparable_unit(volume: Volume) -> Volume:
-    """PET that has an SUV in SUV by body weight, all else as it is."""
-    if volume.modality == "PT" and (volume.unit is Unit.BQML or volume.unit.is_suv):
-        return volume.to_suv()
-    return volume
 
 
 def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> None:

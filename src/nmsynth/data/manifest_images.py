@@ -2,15 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from nmsynth.core.errors import InputError
+import numpy as np
+
+from nmsynth.core.errors import InputError, NmsynthError, UnsafeInputError
 from nmsynth.core.units import Unit
-from nmsynth.core.volume import Volume
+from nmsynth.core.volume import PLANAR_AXES, Volume
 from nmsynth.data.manifest import ManifestRow
 from nmsynth.io import read
 from nmsynth.io.nifti import is_nifti
 from nmsynth.io.sidecar import Sidecar, read_sidecar, sidecar_path
+
+
+@contextmanager
+def naming(row: ManifestRow) -> Iterator[None]:
+    """Let errors name the case of a row, where they do not already."""
+    try:
+        yield
+    except NmsynthError as error:
+        if f"'{row.case}'" in str(error):
+            raise
+        called = f"{row.role} '{row.name}'" if row.name else row.role
+        raise type(error)(f"Case '{row.case}', {called}: {error}") from error
+
+
+def check_is_volume(image: Volume, row: ManifestRow) -> None:
+    """Refuse an image that cannot be learned from.
+
+    Raises
+    ------
+    InputError
+        If it has other axes than ``(z, y, x)``.
+    UnsafeInputError
+        If it has NaN or infinite voxels.
+    """
+    if image.axes == PLANAR_AXES:
+        raise InputError(
+            f"Case '{row.case}': the {row.role} has {image.shape[0]} planar views, which are cases of their own. Make "
+            "a row a view, with its number in the column 'view'."
+        )
+    if len(image.shape) != 3:
+        raise InputError(
+            f"Case '{row.case}': an image must have the axes (z, y, x); the {row.role} has {image.axes}. Leave it out."
+        )
+    if not np.isfinite(image.array).all():
+        raise UnsafeInputError(
+            f"Case '{row.case}': the {row.role} must be finite; it has NaN or infinite voxels. Export it again."
+        )
+
+
+def comparable(image: Volume) -> Volume:
+    """PET that can have an SUV in SUV by body weight, all else as it is: as images are compared between cases.
+
+    Raises
+    ------
+    SuvError
+        If PET in Bq/mL or another SUV states too little for it.
+    """
+    if image.modality == "PT" and (image.unit is Unit.BQML or image.unit.is_suv):
+        return image.to_suv()
+    return image
 
 
 def read_image(row: ManifestRow, root: Path) -> Volume:

@@ -6,10 +6,19 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.normalisation import Normalisation
-from nmsynth.core.plan import AugmentationPlan, ConditionPlan, ImagePlan, Plan, SchedulePlan
+from nmsynth.core.plan import (
+    SOURCE_TRACER,
+    TARGET_TRACER,
+    AugmentationPlan,
+    ConditionPlan,
+    ImagePlan,
+    Plan,
+    SchedulePlan,
+)
 from nmsynth.core.units import Unit
 from nmsynth.data.fingerprint import Fingerprint, ImageStatistics
 from nmsynth.data.manifest import short_name
@@ -57,6 +66,8 @@ def plan_from_fingerprint(
       HU by a window of -1024 to what the 99.5th percentile needs, in thousands; MR by the 95th percentile of each
       image's own body; SPECT, planar images and PET without a scale by each image's own level, which is the source's
       also for the target where both are calibrated.
+    - **Sources**: one that every case has comes first, that of the target's modality before others; what some cases
+      lack may be missing. Cases that have a target alone do not count.
     - **Residual**: where the first source is the target's modality and unit.
 
     Parameters
@@ -78,12 +89,20 @@ def plan_from_fingerprint(
     Raises
     ------
     InputError
-        If targets are to have the calibration of a source of another modality, or of one that is no image of activity.
+        If no source is in every case, a condition is not what it must be, or targets are to have the calibration of a
+        source of another modality, or of one that is no image of activity.
     """
     target = _image(short_name(fingerprint.target.modality), fingerprint.target, optional=False)
     sources = [
-        _image(name, s, optional=s.n_cases < fingerprint.n_cases) for name, s in _ordered(fingerprint, target.modality)
+        _image(name, s, optional=s.n_cases < fingerprint.n_with_source)
+        for name, s in _ordered(fingerprint, target.modality)
     ]
+    if sources[0].optional:
+        counts = ", ".join(f"{name} in {s.n_cases}" for name, s in fingerprint.sources.items())
+        raise InputError(
+            f"One source must be there in every case; of {fingerprint.n_with_source} cases found {counts}. Leave out "
+            "the cases that lack one of them, or give the sources that stand for each other one name."
+        )
     if same_calibration:
         sources[0], target = _calibrated_alike(sources[0], target)
     elif target.normalisation.kind == "level" and sources[0].normalisation.kind != "level":
@@ -103,12 +122,14 @@ def plan_from_fingerprint(
     patch = plan_patch(voxels, spacing, kind=kind, most=most)
     channels = plan_channels(patch, device)
     batch = plan_batch(patch, device, memory_bytes, kind=kind)
-    n_steps = steps or int(np.clip(250 * fingerprint.n_cases, 2000, 50_000))
+    n_seen = max(fingerprint.n_with_source, fingerprint.n_with_target)
+    n_steps = steps or int(np.clip(250 * n_seen, 2000, 50_000))
     return Plan(
         task=f"{'-'.join(s.name for s in sources)}-to-{short_name(target.modality)}",
         sources=tuple(sources),
         target=target,
         conditions=_conditions(fingerprint),
+        tracer_pairs=_tracer_pairs(fingerprint),
         residual=residual,
         same_calibration=same_calibration,
         spacing_mm=spacing,
@@ -178,8 +199,11 @@ def _kind(device: str) -> str:
 
 
 def _ordered(fingerprint: Fingerprint, modality: str) -> list[tuple[str, ImageStatistics]]:
-    """Sources by name, those of the target's modality first, as a residual is added to the first."""
-    return sorted(fingerprint.sources.items(), key=lambda item: (item[1].modality != modality, item[0]))
+    """Sources by name: those of every case first, of these those of the target's modality, as it is built upon them."""
+    n_cases = fingerprint.n_with_source
+    return sorted(
+        fingerprint.sources.items(), key=lambda item: (item[1].n_cases < n_cases, item[1].modality != modality, item[0])
+    )
 
 
 def _image(name: str, statistics: ImageStatistics, *, optional: bool) -> ImagePlan:
@@ -233,28 +257,80 @@ def _compressed(normalisation: Normalisation, statistics: ImageStatistics) -> No
     return normalisation.model_copy(update={"kind": "asinh", "knee": _digits(median)})
 
 
+def _tracer_pairs(fingerprint: Fingerprint) -> tuple[tuple[str, str], ...]:
+    """Tracers of source and target that cases state together."""
+    of: list[dict[str, str]] = []
+    for name in (SOURCE_TRACER, TARGET_TRACER):
+        values, cases = fingerprint.conditions.get(name, []), fingerprint.stated_by.get(name, [])
+        of.append(dict(zip(cases, values, strict=True)))
+    return tuple(sorted({(of[0][case], of[1][case]) for case in of[0].keys() & of[1].keys()}))
+
+
 def _conditions(fingerprint: Fingerprint) -> tuple[ConditionPlan, ...]:
-    """Facts that differ between scans, as numbers of order one."""
+    """Facts that differ between scans, as numbers of order one; those that some cases leave unsaid are optional."""
     plans = []
     for name, values in sorted(fingerprint.conditions.items()):
         if len(set(values)) < 2:
             continue  # a network learns nothing from what is always the same
-        try:
-            numbers = np.asarray([float(v) for v in values])
-        except ValueError:
-            plans.append(ConditionPlan(name=name, kind="category", categories=tuple(sorted(set(values)))))
+        cases = fingerprint.stated_by.get(name)
+        optional = cases is not None and len(set(cases)) < fingerprint.n_with_source
+        found = condition_numbers(name, values, cases)
+        if found is None:
+            categories = tuple(sorted(set(values)))
+            plans.append(ConditionPlan(name=name, kind="category", categories=categories, optional=optional))
             continue
         logarithm = name == "count_fraction"
-        numbers = np.log(numbers) if logarithm else numbers
+        numbers = np.log(found) if logarithm else found
         plans.append(
             ConditionPlan(
                 name=name,
                 kind="logarithm" if logarithm else "number",
                 offset=_digits(float(numbers.mean())),
                 scale=_digits(max(float(numbers.std()), 1e-6)),
+                optional=optional,
             )
         )
     return tuple(plans)
+
+
+def condition_numbers(
+    name: str, values: Sequence[str], cases: Sequence[str] | None = None
+) -> npt.NDArray[np.float64] | None:
+    """Values of a condition as numbers; ``None`` where at least half of them are names.
+
+    Parameters
+    ----------
+    name
+        Of the condition.
+    values
+        As they are stated.
+    cases
+        Case of each value, for the message.
+
+    Raises
+    ------
+    InputError
+        If most are numbers and one is not: a slip of the pen would make each of them a category.
+    """
+    numbers = np.asarray([_number(v) for v in values])
+    odd = np.flatnonzero(~np.isfinite(numbers))
+    if not odd.size:
+        return numbers
+    if 2 * odd.size >= len(values):
+        return None
+    where = "" if cases is None else f" of case '{cases[odd[0]]}'"
+    raise InputError(
+        f"A condition is a finite number in all cases, or a name; '{name}' mostly is a number, and that{where} is "
+        f"'{values[odd[0]]:.40}'. Correct it, or leave it empty where it is not known."
+    )
+
+
+def _number(text: str) -> float:
+    """A text as a number; NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _digits(value: float) -> float:

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nmsynth.core.errors import InputError, NmsynthError, UnsafeInputError
+from nmsynth.core.errors import InputError, NmsynthError
 from nmsynth.core.geometry import spacing_of
 from nmsynth.core.normalisation import FittedNormalisation
 from nmsynth.core.plan import ImagePlan, Plan
-from nmsynth.core.volume import PLANAR_AXES, Volume
+from nmsynth.core.volume import Volume
 from nmsynth.data.body import body_contour
 from nmsynth.data.body_contours import field_of_view
 from nmsynth.data.manifest import ManifestRow
-from nmsynth.data.manifest_images import shown_view
+from nmsynth.data.manifest_images import check_is_volume, naming, shown_view
 from nmsynth.data.planned_image import as_planned
 from nmsynth.data.resampling import covered, plan_grid, resample
 from nmsynth.io import read
@@ -27,7 +27,8 @@ from nmsynth.io.atomic import atomic_file
 
 FloatArray = npt.NDArray[np.float32]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of a prepared case; 1 kept normalisations by name, so that levels of one name shared one."""
 OUTSIDE_WEIGHT = 0.05
 """What a voxel outside the body counts in a loss, so that nothing is put there."""
 
@@ -87,9 +88,7 @@ class PreparedCase:
 def source_volume(case: PreparedCase, plan: Plan, level: int) -> Volume:
     """The first source of a case at a level, in its own unit."""
     layer, image = case.levels[level][0][0], plan.sources[0]
-    scales = list(case.record["normalisations"].values())
-    # layers are numbered as their normalisations were recorded; an image that is missing has none
-    scale = FittedNormalisation(**scales[layer]) if layer < len(scales) else image.normalisation.typical()
+    scale = FittedNormalisation(**case.record["normalisations"][layer])
     affine = np.asarray(case.record["affine"], dtype=np.float64)
     return Volume(scale.invert(case.layers[layer]), affine, image.unit, image.modality)
 
@@ -108,24 +107,13 @@ def read_image(row: ManifestRow, root: Path, image: ImagePlan | None = None) -> 
     """
     path = root / row.path
     bare = path.name.lower().endswith((".nii", ".nii.gz"))
-    volume = read(path, unit=row.unit or None if bare else None, modality=row.modality or None if bare else None)
-    volume = shown_view(volume, row)
-    if volume.axes == PLANAR_AXES:
-        raise InputError(
-            f"Case '{row.case}': the {row.role} has {volume.shape[0]} planar views, which are cases of their own. Make "
-            "a row a view, with its number in the column 'view'."
-        )
-    if len(volume.shape) != 3:
-        raise InputError(
-            f"Case '{row.case}': an image must have the axes (z, y, x); the {row.role} has {volume.axes}. Leave it out."
-        )
-    if not np.isfinite(volume.array).all():
-        raise UnsafeInputError(
-            f"Case '{row.case}': the {row.role} must be finite; it has NaN or infinite voxels. Export it again."
-        )
-    if image is None:
-        return volume
-    return as_planned(volume, image, where=f"Case '{row.case}': ", remedy="Correct the manifest, or plan again.")
+    with naming(row):
+        volume = read(path, unit=row.unit or None if bare else None, modality=row.modality or None if bare else None)
+        volume = shown_view(volume, row)
+        check_is_volume(volume, row)
+        if image is None:
+            return volume
+        return as_planned(volume, image, where=f"Case '{row.case}': ", remedy="Correct the manifest, or plan again.")
 
 
 def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Plan, folder: Path) -> None:
@@ -158,10 +146,11 @@ def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Pl
             "plan with dimensions 2d."
         )
     target = _checked(resample(target, affine, shape, fill=plan.target.fill), target_row)
-    sources = _Sources([], [], {}, np.ones(shape, dtype=bool), np.ones(shape, dtype=bool))
+    sources = _Sources([], [], [], np.ones(shape, dtype=bool), np.ones(shape, dtype=bool))
     for image in plan.sources:
         _add_source(sources, image, rows, root, affine)
-    fitted = _target_scale(plan, target, sources)
+    with naming(target_row):
+        fitted = _target_scale(plan, target, sources, case_id)
     body = _body(rows, root, target, affine, shape)
     weight = np.where(body, sources.seen, OUTSIDE_WEIGHT) * sources.field
     labels = _labels(rows, root, affine, shape)
@@ -190,19 +179,24 @@ class _Sources:
     layers: list[FloatArray]
     channels: list[list[tuple[int, ManifestRow | None]]]
     """For each source of the plan the layers that show it, each with its row."""
-    normalisations: dict[str, Any]
+    normalisations: list[dict[str, Any]]
+    """By which each layer was normalised; that of the plan where an image is missing."""
     field: npt.NDArray[np.bool_]
     """Voxels on the grid of every source."""
     seen: npt.NDArray[np.bool_]
     """Voxels where every source has values and not the fill of an image that was cut or turned."""
 
 
-def _target_scale(plan: Plan, target: Volume, sources: _Sources) -> FittedNormalisation:
+def _target_scale(plan: Plan, target: Volume, sources: _Sources, case_id: str) -> FittedNormalisation:
     """By which the target is normalised: its own, or that of the first source, the median of its levels."""
     if not plan.target_level_of_source:
         return plan.target.normalisation.fit(target.array, target.spacing_mm)
-    first = [row for _, row in sources.channels[0] if row is not None]
-    scales = [sources.normalisations[row.name or plan.sources[0].name]["scale"] for row in first]
+    scales = [sources.normalisations[layer]["scale"] for layer, row in sources.channels[0] if row is not None]
+    if not scales:
+        raise InputError(
+            f"Case '{case_id}' needs the first source, '{plan.sources[0].name}', by whose level its target is "
+            "normalised; it has none. Leave the case out, or plan again."
+        )
     ratio = plan.target.normalisation.scale / plan.sources[0].normalisation.scale
     return FittedNormalisation("level", 0.0, ratio * float(np.median(scales)))
 
@@ -225,14 +219,17 @@ def _add_source(
             mask = volume.with_array(seen.astype(np.float32))
             sources.seen[...] &= resample(mask, affine, (n_z, n_y, n_x), order=0).array > 0
         moved = _checked(resample(volume, affine, (n_z, n_y, n_x), fill=image.fill), row)
-        scale = image.normalisation.fit(moved.array, moved.spacing_mm)
-        sources.normalisations[row.name or image.name] = scale.to_json()
+        with naming(row):
+            scale = image.normalisation.fit(moved.array, moved.spacing_mm)
+        sources.normalisations.append(scale.to_json())
         alternatives.append((len(sources.layers), row))
         sources.layers.append(scale.apply(moved.array))
     if not found:
         alternatives.append((len(sources.layers), None))
         empty = np.full(shape, image.fill, dtype=np.float32)
-        sources.layers.append(image.normalisation.typical().apply(empty))
+        typical = image.normalisation.typical()
+        sources.normalisations.append(typical.to_json())
+        sources.layers.append(typical.apply(empty))
     sources.channels.append(alternatives)
 
 
@@ -249,7 +246,7 @@ def open_prepared(folder: Path, cases: Sequence[str] | None = None) -> list[Prep
     Raises
     ------
     InputError
-        If a named case is not there.
+        If a named case is not there, or one was prepared by an earlier version.
     """
     found = {}
     for path in sorted(folder.glob("[!.]*.json")):
@@ -257,6 +254,12 @@ def open_prepared(folder: Path, cases: Sequence[str] | None = None) -> list[Prep
         if "case_id" not in record:
             continue
         case = record["case_id"]
+        if record.get("schema_version") != SCHEMA_VERSION:
+            raise InputError(
+                f"Prepared cases must be of format {SCHEMA_VERSION}; '{case}' is of format "
+                f"{record.get('schema_version')!r:.20}, of another version of nmsynth. Remove the folder "
+                f"'{folder.name}', and the same command makes it again."
+            )
         levels = tuple((tuple(layers), tuple(told)) for layers, told in record["levels"])
         layers = np.load(folder / f"{case}.npy", mmap_mode="r")
         found[case] = PreparedCase(case, record["subject"], record["split"], layers, levels, record)
@@ -284,14 +287,18 @@ def _levels(
     levels = []
     for k in range(n_levels):
         chosen = [alternatives[min(k, len(alternatives) - 1)] for alternatives in channels]
-        facts = dict(pair for row in rows for pair in row.conditions)
+        facts = dict(pair for row in rows for pair in row.facts.items())
         for _, row in chosen:
             if row is not None:
-                facts |= dict(row.conditions)
+                facts |= row.facts
                 if row.count_fraction is not None:
                     facts["count_fraction"] = str(row.count_fraction)
         present = {image.name: row is not None for image, (_, row) in zip(plan.sources, chosen, strict=True)}
-        levels.append((tuple(layer for layer, _ in chosen), tuple(encode_conditions(plan, facts, present))))
+        try:
+            told = encode_conditions(plan, facts, present)
+        except InputError as error:
+            raise InputError(f"Case '{rows[0].case}': {error}") from error
+        levels.append((tuple(layer for layer, _ in chosen), tuple(told)))
     return levels
 
 

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from nmsynth.core import geometry
 from nmsynth.core.volume import Volume
+from nmsynth.data.orientation import turn_to_patient, turn_towards, turned, turned_grid
 from nmsynth.metrics.regions import FWHM_PER_SIGMA
 
 SAME_SPACING = 0.01
@@ -19,12 +20,17 @@ SAME_SPACING = 0.01
 def plan_grid(
     reference: Volume, spacing_mm: tuple[float, float, float]
 ) -> tuple[npt.NDArray[np.float64], tuple[int, int, int]]:
-    """Grid of a spacing over the field of view of an image.
+    """Grid of a spacing over the field of view of an image, its axes towards the head, posterior and left.
+
+    However an image is stored, a network sees it in one order: the axes of the grid are those of the image, permuted
+    and reversed so that they run nearest to the patient's. A single slice that is not axial (planar views) and an image
+    that is tilted by more than 35 degrees against the patient keep their order.
 
     Parameters
     ----------
     reference
-        Whose place and directions are kept; where its voxels have the spacing within 1 %, its own grid is returned.
+        Whose place and, but for their order and sign, directions are kept; where its voxels have the spacing within
+        1 %, they are the voxels of the grid.
     spacing_mm
         Voxel size along ``(z, y, x)`` [mm].
 
@@ -32,15 +38,16 @@ def plan_grid(
     -------
         Affine, shape ``(4, 4)``, and number of voxels along ``(z, y, x)``.
     """
-    own = reference.spacing_mm
+    stored, n_stored = turned_grid(reference.affine, reference.spatial_shape, turn_to_patient(reference))
+    own = geometry.spacing_of(stored)
     if all(abs(a - b) <= SAME_SPACING * b for a, b in zip(own, spacing_mm, strict=True)):
-        return np.array(reference.affine), reference.spatial_shape
-    extent = [n * s for n, s in zip(reference.spatial_shape, own, strict=True)]
+        return stored, n_stored
+    extent = [n * s for n, s in zip(n_stored, own, strict=True)]
     shape = [max(1, round(e / s)) for e, s in zip(extent, spacing_mm, strict=True)]
     affine = np.eye(4)
-    affine[:3, :3] = geometry.directions_of(reference.affine) * np.asarray(spacing_mm)
+    affine[:3, :3] = geometry.directions_of(stored) * np.asarray(spacing_mm)
     first = [((e - (n - 1) * s) - o) / 2 / o for e, n, s, o in zip(extent, shape, spacing_mm, own, strict=True)]
-    affine[:3, 3] = geometry.to_world(reference.affine, [first])[0]
+    affine[:3, 3] = geometry.to_world(stored, [first])[0]
     return affine, (shape[0], shape[1], shape[2])
 
 
@@ -54,7 +61,8 @@ def resample(
 ) -> Volume:
     """Interpolate an image on a grid; where the grid is coarser, after smoothing to its resolution.
 
-    Values are interpolated, not summed: right for concentrations, SUV, HU; wrong for counts.
+    Where only the order of the voxels differs, nothing is interpolated. Values are interpolated, not summed: right for
+    concentrations, SUV, HU; wrong for counts.
 
     Parameters
     ----------
@@ -67,6 +75,9 @@ def resample(
     fill
         Value outside the field of view.
     """
+    if geometry.same_grid(volume.affine, volume.spatial_shape, affine, shape):
+        return volume
+    volume = turned(volume, turn_towards(volume.affine, affine))
     if geometry.same_grid(volume.affine, volume.spatial_shape, affine, shape):
         return volume
     smoothed = volume

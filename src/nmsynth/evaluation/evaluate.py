@@ -14,7 +14,9 @@ from nmsynth.evaluation import arm as arms_module
 from nmsynth.evaluation.anatomy import evaluate_anatomy
 from nmsynth.evaluation.planar import evaluate_planar
 from nmsynth.evaluation.preparation import (
+    BEST_FULL_GAUSSIAN,
     BEST_GAUSSIAN,
+    FULL_COUNTS,
     Image,
     Scene,
     as_mask_array,
@@ -35,8 +37,6 @@ PREDICTION, REFERENCE, SOURCE = "prediction", "reference", "source"
 """Names of the arms that every evaluation may have."""
 EQUAL_NOISE_GAUSSIAN = "Gaussian of the source at equal noise"
 """Name of the arm that has the prediction's noise in the liver sphere."""
-FULL_COUNTS, BEST_FULL_GAUSSIAN = "full counts", "best Gaussian of full counts"
-"""Names of the controls at full counts."""
 KEPT_NAMES = (REFERENCE, BEST_GAUSSIAN, EQUAL_NOISE_GAUSSIAN, BEST_FULL_GAUSSIAN)
 """Names that arms of a caller may not have."""
 

@@ -56,6 +56,7 @@ class RunResult(Settings):
     """Of the target."""
     modality: str
     data_range: float
+    """Of SSIM [unit of the target]; where each case is measured by a level of its own, a multiple of that."""
     detail: str = ""
     """Parameters that a baseline was tuned to, or the family and its arguments."""
     cases: tuple[CaseResult, ...] = Field(min_length=1)
@@ -132,18 +133,27 @@ def league_rows(
 
 
 def comparable(results: Sequence[RunResult]) -> list[RunResult]:
-    """Results of the folds and seeds that every method of a task has, so that all rows are of the same patients.
+    """Results of the folds that every method of a task has, so that all rows are of the same patients.
 
-    A fold that only some methods have is left out until it is whole; where the methods have none in common, all stay.
+    Of a model only the seeds that every model has there are kept; a baseline draws nothing, and its one run of a fold
+    stands beside all of them. A fold that only some methods have is left out until it is whole; where the methods have
+    none in common, all stay.
     """
-    shared: dict[str, set[tuple[int, int]]] = {}
+    kept: dict[str, list[RunResult]] = {}
     for task in {r.task for r in results}:
-        by_method: dict[str, set[tuple[int, int]]] = {}
-        for r in results:
-            if r.task == task:
-                by_method.setdefault(r.method, set()).add((r.fold, r.seed))
-        shared[task] = set.intersection(*by_method.values())
-    return [r for r in results if not shared[r.task] or (r.fold, r.seed) in shared[r.task]]
+        own = [r for r in results if r.task == task]
+        folds = _shared({r.method: {s.fold for s in own if s.method == r.method} for r in own})
+        models = [r for r in own if r.kind == "model"]
+        runs = _shared({r.method: {(s.fold, s.seed) for s in models if s.method == r.method} for r in models})
+        if models:
+            folds &= {fold for fold, _ in runs}
+        kept[task] = [r for r in own if r.fold in folds and (r.kind == "baseline" or (r.fold, r.seed) in runs)] or own
+    return [r for r in results if any(r is found for found in kept[r.task])]
+
+
+def _shared(by_method: Mapping[str, set[Any]]) -> set[Any]:
+    """What all methods have; nothing where there are none."""
+    return set.intersection(*by_method.values()) if by_method else set()
 
 
 def check_results(results: Sequence[RunResult]) -> None:

@@ -18,9 +18,6 @@ from nmsynth.metrics.regions import Spacing, ring_mask
 FloatImage = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-MOST_REGIONS = 40
-"""Lesions or organs of a case that are measured."""
-
 MEASURES = {
     "mae": ("MAE", "unit", "mean absolute error in the body"),
     "rmse": ("RMSE", "unit", "root mean square error in the body"),
@@ -59,7 +56,7 @@ class Truth:
     modality: str
     """DICOM modality of the target."""
     data_range: float
-    """Of SSIM [unit of the target]; one for all cases of a task."""
+    """Of SSIM [unit of the target]; one for all cases of a task, or one multiple of the level of each."""
 
 
 def measure_case(
@@ -108,8 +105,7 @@ def region_means(image: npt.ArrayLike, labels: npt.ArrayLike) -> list[float]:
     """Mean of each labelled region, by number [unit of the image]."""
     numbers = np.asarray(labels)
     array = np.asarray(image)
-    chosen = np.unique(numbers[numbers > 0])[:MOST_REGIONS]
-    return [float(array[numbers == n].mean(dtype=np.float64)) for n in chosen]
+    return [float(array[numbers == n].mean(dtype=np.float64)) for n in np.unique(numbers[numbers > 0])]
 
 
 def _regions(image: FloatImage, truth: Truth, region_value: float | None) -> dict[str, float | None]:
@@ -127,7 +123,7 @@ def _regions(image: FloatImage, truth: Truth, region_value: float | None) -> dic
         return found
     every = truth.labels > 0
     values = []
-    for number in np.unique(truth.labels[every])[:MOST_REGIONS]:
+    for number in np.unique(truth.labels[every]):
         lesion = truth.labels == number
         ring = ring_mask(lesion, truth.spacing_mm, exclude=every, within=truth.body)
         around = region_mean(truth.target, ring)

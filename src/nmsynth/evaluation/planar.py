@@ -10,7 +10,14 @@ import numpy.typing as npt
 
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.volume import PLANAR_AXES, SPATIAL_AXES, Volume
-from nmsynth.evaluation.preparation import BEST_GAUSSIAN, BODY_NAME, LESION_PREFIX, as_mask_array
+from nmsynth.evaluation.preparation import (
+    BEST_FULL_GAUSSIAN,
+    BEST_GAUSSIAN,
+    BODY_NAME,
+    FULL_COUNTS,
+    LESION_PREFIX,
+    as_mask_array,
+)
 from nmsynth.evaluation.schema import Metrics, image_facts
 from nmsynth.evaluation.settings import EvaluationSettings
 from nmsynth.metrics import image as image_measures
@@ -59,7 +66,8 @@ def evaluate_planar(
     reference
         Expected counts (T1), or one scan (T2), such as the complement of thinned counts, on the same grid.
     source
-        What the image was made from; its best Gaussian is then put beside the others.
+        What the image was made from; its best Gaussian is then put beside the others, as is that of an arm "full
+        counts".
     masks
         ``body``, found in the reference when not given; names that begin with ``lesion`` are lesions, numbered or
         binary; any other is a region whose counts are compared.
@@ -90,15 +98,17 @@ def evaluate_planar(
     facts = {name: image_facts(volume) for name, volume in volumes.items()}
     found: list[Measurement] = []
     widths: list[Measurement] = []
-    if source is not None and settings.with_best_gaussian and body.any() and reference.array[body].any():
-        scale = _scale(source, reference, settings)
-        best, width_mm = _best_gaussian(source, reference.array * np.float32(scale), body, spacing_mm)
-        images[BEST_GAUSSIAN] = (best, scale)
-        facts[BEST_GAUSSIAN] = {
-            **image_facts(source),
-            "filter": f"Gaussian {width_mm:.1f} mm FWHM, chosen on this reference",
-        }
-        widths.append(Measurement("width", width_mm, "mm FWHM", body_name, settings.reference_kind, arm=BEST_GAUSSIAN))
+    smoothed = {BEST_GAUSSIAN: source, BEST_FULL_GAUSSIAN: arms.get(FULL_COUNTS)}
+    if not (settings.with_best_gaussian and body.any() and reference.array[body].any()):
+        smoothed = {}
+    for name, image in smoothed.items():
+        if image is None:
+            continue
+        scale = _scale(image, reference, settings)
+        best, width_mm = _best_gaussian(image, reference.array * np.float32(scale), body, spacing_mm)
+        images[name] = (best, scale)
+        facts[name] = {**image_facts(image), "filter": f"Gaussian {width_mm:.1f} mm FWHM, chosen on this reference"}
+        widths.append(Measurement("width", width_mm, "mm FWHM", body_name, settings.reference_kind, arm=name))
     expected_spots = hot_spots(reference.array, body, pixel_mm)
     for name, (array, scale) in images.items():
         expected = reference.array * np.float32(scale)

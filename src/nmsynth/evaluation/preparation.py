@@ -23,6 +23,10 @@ BODY_NAME, LIVER_NAME, BLOOD_POOL_NAME = "body", "liver", "blood_pool"
 """Masks that have a meaning of their own."""
 BEST_GAUSSIAN = "best Gaussian of the source"
 """Name of the arm that is the source smoothed by the width of least error."""
+BEST_SCALED_GAUSSIAN = "best Gaussian of the source, scaled"
+"""Name of the arm that is the source smoothed and multiplied by the width and the factor of least error."""
+FULL_COUNTS, BEST_FULL_GAUSSIAN = "full counts", "best Gaussian of full counts"
+"""Names of the controls at full counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from nmsynth.evaluation.evaluate import PREDICTION
 from nmsynth.metrics.agreement import Interval, bootstrap_interval, paired_difference
@@ -13,6 +16,8 @@ Wanted = Literal["lower", "higher", "zero", "one"]
 """Where the best value of a number lies; ``zero`` of a bias, ``one`` of a recovery."""
 Values = Mapping[str, Mapping[str, float | None]]
 """Of one patient: by arm and by number."""
+LEAST_PAIRS = 10
+"""Patients in whom both arms have a number, below which nothing is said of it: intervals of fewer are too narrow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +25,10 @@ class ProofSummary:
     """Numbers of every arm over patients, and how far the model is from each arm."""
 
     arms: Mapping[str, Mapping[str, Interval]]
-    """Median over patients with its interval."""
+    """Median or mean over patients with its interval."""
     differences: Mapping[str, Mapping[str, Interval]]
-    """Of every other arm: median of the paired differences of :func:`shortfall`, model less arm, so that the model is
-    better where it is negative."""
+    """Of every other arm: median or mean of the paired differences of :func:`shortfall`, model less arm, so that the
+    model is better where it is negative."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -35,14 +40,25 @@ class ProofSummary:
         return {"arms": plain(self.arms), "model_less_arm": plain(self.differences)}
 
     def is_better(self, number: str, than: Sequence[str]) -> bool:
-        """Whether the model is better than each of some arms, with the interval of the difference below zero."""
+        """Whether the model is better than each of some arms, with the interval of the difference below zero.
+
+        Never with fewer than :data:`LEAST_PAIRS` pairs.
+        """
         found = [self.differences[arm].get(number) for arm in than if arm in self.differences]
-        return bool(found) and all(interval is not None and interval.upper < 0 for interval in found)
+        return bool(found) and all(i is not None and i.n >= LEAST_PAIRS and i.upper < 0 for i in found)
 
     def is_worse(self, number: str, than: Sequence[str]) -> bool:
-        """Whether the model is worse than one of some arms, with the interval of the difference above zero."""
+        """Whether the model is worse than one of some arms, with the interval of the difference above zero.
+
+        Arms with fewer than :data:`LEAST_PAIRS` pairs do not count.
+        """
         found = [self.differences[arm].get(number) for arm in than if arm in self.differences]
-        return any(interval is not None and interval.lower > 0 for interval in found)
+        return any(i is not None and i.n >= LEAST_PAIRS and i.lower > 0 for i in found)
+
+    def has_too_few(self, number: str, than: Sequence[str]) -> bool:
+        """Whether some arm that has the number has it in fewer than :data:`LEAST_PAIRS` pairs."""
+        found = [self.differences[arm].get(number) for arm in than if arm in self.differences]
+        return any(i is not None and i.n < LEAST_PAIRS for i in found)
 
 
 def shortfall(value: float, wanted: Wanted) -> float:
@@ -60,7 +76,19 @@ def shortfall(value: float, wanted: Wanted) -> float:
     return abs(value - 1.0) if wanted == "one" else abs(value)
 
 
-def summarise_proof(patients: Sequence[Values], wanted: Mapping[str, Wanted]) -> ProofSummary:
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    """Mean of a sample."""
+    return float(np.mean(values))
+
+
+def _median(values: npt.NDArray[np.float64]) -> float:
+    """Median of a sample."""
+    return float(np.median(values))
+
+
+def summarise_proof(
+    patients: Sequence[Values], wanted: Mapping[str, Wanted], *, means: Collection[str] = ()
+) -> ProofSummary:
     """Summarise the numbers of some patients.
 
     Parameters
@@ -69,19 +97,23 @@ def summarise_proof(patients: Sequence[Values], wanted: Mapping[str, Wanted]) ->
         Of each patient the numbers of every arm, ``None`` where one is not defined.
     wanted
         Numbers that are summarised, with where their best value lies.
+    means
+        Those of them that are small whole numbers, such as counts of spots, whose medians stay where they are until
+        half of the patients change: summarised by their means.
 
     Returns
     -------
-        Medians over patients with 95 % bootstrap intervals. A difference is of the patients in whom both arms have the
-        number.
+        Medians, or means, over patients with 95 % bootstrap intervals. A difference is of the patients in whom both
+        arms have the number.
     """
     names = list(dict.fromkeys(arm for patient in patients for arm in patient))
     arms: dict[str, dict[str, Interval]] = {}
     differences: dict[str, dict[str, Interval]] = {}
     for arm in names:
         for number, best in wanted.items():
+            statistic = _mean if number in means else _median
             own = [patient.get(arm, {}).get(number) for patient in patients]
-            interval = bootstrap_interval([value for value in own if value is not None])
+            interval = bootstrap_interval([value for value in own if value is not None], statistic=statistic)
             if interval is not None:
                 arms.setdefault(arm, {})[number] = interval
             if arm == PREDICTION:
@@ -89,7 +121,9 @@ def summarise_proof(patients: Sequence[Values], wanted: Mapping[str, Wanted]) ->
             of_model = [patient.get(PREDICTION, {}).get(number) for patient in patients]
             pairs = [(a, b) for a, b in zip(of_model, own, strict=True) if a is not None and b is not None]
             difference = paired_difference(
-                [shortfall(a, best) for a, _ in pairs], [shortfall(b, best) for _, b in pairs]
+                [shortfall(a, best) for a, _ in pairs],
+                [shortfall(b, best) for _, b in pairs],
+                statistic=statistic,
             )
             if difference is not None:
                 differences.setdefault(arm, {})[number] = difference

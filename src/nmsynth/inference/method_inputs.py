@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nmsynth.core.config import nearest
 from nmsynth.core.errors import EnvelopeError, InputError
 from nmsynth.core.normalisation import FittedNormalisation
-from nmsynth.core.plan import ImagePlan, Plan
+from nmsynth.core.plan import SOURCE_TRACER, TARGET_TRACER, ImagePlan, Plan
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.data.body import body_contour
 from nmsynth.data.planned_image import as_planned
@@ -24,7 +24,7 @@ from nmsynth.inference.tiling import FloatImage
 from nmsynth.metrics.typicality import Typical, image_numbers
 from nmsynth.models.card import TypicalCard
 from nmsynth.models.envelope import printable
-from nmsynth.models.plan_envelope import planned_units
+from nmsynth.models.plan_envelope import planned_units, tracer_of
 
 COVERED_SHARE = 0.99
 """Share of the first source's field of view that a further one must cover not to be flagged."""
@@ -87,6 +87,7 @@ def method_inputs(
     first = volumes[plan.sources[0].name]
     flags = list(model.envelope.check(first, tracer=settings.tracer, model=model.name))
     facts = stated_conditions(plan, settings.conditions, first)
+    _check_told(plan, facts, first)
     condition = encode_conditions(plan, facts, dict.fromkeys(volumes, True))
     state = check_input(first)
     flags += state.flags
@@ -157,6 +158,25 @@ def stated_conditions(plan: Plan, conditions: Mapping[str, float | str], first: 
             f"the command line as --condition {example}."
         )
     return facts
+
+
+def _check_told(plan: Plan, facts: Mapping[str, str], first: Volume) -> None:
+    """Refuse tracers of source and target that were not trained together, and one of the source that is not its own."""
+    told = (facts.get(SOURCE_TRACER, ""), facts.get(TARGET_TRACER, ""))
+    if plan.tracer_pairs and told not in plan.tracer_pairs:
+        known = "; ".join(f"{source} to {target}" for source, target in plan.tracer_pairs)
+        raise EnvelopeError(
+            f"A model of several tracers answers for pairs that it was trained on: {known}; found "
+            f"{printable(told[0])} to {printable(told[1])}. Ask for one of these."
+        )
+    agent, stated = first.acquisition.radiopharmaceutical, facts.get(SOURCE_TRACER)
+    if agent and stated is not None:
+        names = [name.lower() for name in tracer_of(first.acquisition.radionuclide or "", agent).agents]
+        if not any(name in stated.lower() for name in names):
+            raise EnvelopeError(
+                f"The condition {SOURCE_TRACER} must be the tracer of the scan; found '{printable(stated)}', and the "
+                f"scan states {printable(agent)}. Correct the condition."
+            )
 
 
 def _unusual(source: Volume, normalised: FloatImage, card: TypicalCard) -> list[str]:

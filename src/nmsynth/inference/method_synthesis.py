@@ -16,6 +16,7 @@ from nmsynth.core.plan import Plan
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import SuvKind, Unit
 from nmsynth.core.volume import ACTIVITY_MODALITIES, Volume
+from nmsynth.data.orientation import turn_towards, turned, turned_grid
 from nmsynth.data.resampling import resample
 from nmsynth.inference.card_model import Progress
 from nmsynth.inference.guard import ALL_ZERO, check_finite, check_output
@@ -81,7 +82,8 @@ def synthesize_with_method(
     first = inputs.volumes[plan.sources[0].name]
     flags = list(inputs.flags)
     arrays, run = _answers(inputs, model, settings, progress)
-    if not same_grid(first.affine, first.spatial_shape, inputs.affine, inputs.shape):
+    turn = turn_towards(inputs.affine, first.affine if keeps_kind(plan) else inputs.affine)
+    if not same_grid(first.affine, first.spatial_shape, *turned_grid(inputs.affine, inputs.shape, turn)):
         flags.append(
             "computed on the model's grid and interpolated linearly to the source's, which may lose detail"
             if keeps_kind(plan)
@@ -235,6 +237,7 @@ def back_on_grid(volume: Volume, other: Volume) -> Volume:
     other
         Whose field of view the plan's grid was laid over.
     """
+    volume = turned(volume, turn_towards(volume.affine, other.affine))
     if same_grid(volume.affine, volume.spatial_shape, other.affine, other.spatial_shape):
         return volume
     affine = np.array(volume.affine)
@@ -260,8 +263,9 @@ def _checked(image: Volume, first: Volume, plan: Plan, *, is_zero: bool) -> tupl
     """Flags and numbers of an output; that activity is kept is asked only of images of one kind."""
     if is_zero:
         return (ALL_ZERO,), {}
-    # what attenuation took is given back, so that activity is not kept
-    if keeps_kind(plan) and image.modality in ACTIVITY_MODALITIES and not plan.same_calibration:
+    # what attenuation took is given back, and another time has other activity, so that it is not kept
+    keeps_activity = keeps_kind(plan) and not plan.same_calibration and not plan.target_time
+    if keeps_activity and image.modality in ACTIVITY_MODALITIES:
         return check_output(image.array, in_unit(first, image.unit))
     check_finite(image.array)
     return (), {"minimum": round(float(image.array.min()), 6), "maximum": round(float(image.array.max()), 6)}

@@ -145,7 +145,7 @@ def read_nifti(path: Path | str, *, unit: Unit | str | None = None, modality: st
         acquisition=sidecar.acquisition,
         frames=sidecar.frames if len(axes) == len(SPATIAL_AXES) or len(sidecar.frames) == array.shape[0] else (),
         provenance=sidecar.provenance,
-        suv_rule=sidecar.suv_rule,
+        suv_rule=sidecar.suv_rule if sidecar.modality is not None or resolved_modality == "PT" else None,
         source=SourceReference(path=path, format="nifti"),
     )
     if sidecar.sha256 is not None and sidecar.sha256 != volume.sha256:

@@ -17,6 +17,7 @@ from nmsynth.core.provenance import Provenance
 from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
+from nmsynth.io.bids_pet import suv_rule_of, with_injection
 from nmsynth.io.json_values import (
     acquisition_from_json,
     acquisition_to_json,
@@ -193,7 +194,7 @@ def _from_block(block: Any) -> Sidecar:
 
 
 def _from_bids(record: Mapping[str, Any]) -> Sidecar:
-    """Sidecar of another program: unit, modality, frames and what is known of the injection; no SUV rule."""
+    """Sidecar of another program: unit, modality, frames, what is known of the injection, and an SUV rule of PET."""
     unit, scale = _BIDS_UNITS.get(str(record.get("Units", "")).replace(" ", "").lower(), (None, 1.0))
     starts, durations = record.get("FrameTimesStart", []), record.get("FrameDuration", [])
     frames: tuple[Frame, ...] = ()
@@ -206,11 +207,8 @@ def _from_bids(record: Mapping[str, Any]) -> Sidecar:
     mass, height = _number(record.get("BodyWeight")), _number(record.get("BodyHeight"))
     mass_unit, height_unit = record.get("BodyWeightUnits", "kg"), record.get("BodyHeightUnits")
     modality = record.get("Modality")
-    return Sidecar(
-        unit=unit,
-        scale=scale,
-        modality=None if modality is None else str(modality),
-        acquisition=Acquisition(
+    acquisition = with_injection(
+        Acquisition(
             radionuclide=_radionuclide(record.get("TracerRadionuclide")),
             radiopharmaceutical=_text(record.get("TracerName")),
             half_life_s=_number(record.get("RadionuclideHalfLife")),
@@ -223,6 +221,14 @@ def _from_bids(record: Mapping[str, Any]) -> Sidecar:
             echo_time_ms=_milliseconds(_number(record.get("EchoTime"))),
             contrast_agent=None if _text(record.get("ContrastBolusIngredient")) is None else True,
         ),
+        record,
+    )
+    return Sidecar(
+        unit=unit,
+        scale=scale,
+        modality=None if modality is None else str(modality),
+        acquisition=acquisition,
+        suv_rule=suv_rule_of(acquisition, record) if unit is Unit.BQML and modality in (None, "PT") else None,
         frames=frames,
         provenance=Provenance(synthetic=MARK in str(record.get("ImageComments", "")).upper()),
     )

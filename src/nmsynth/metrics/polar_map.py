@@ -33,6 +33,10 @@ LEAST_MET = 0.5
 """Share of the rays that must meet the wall."""
 STEEPEST = 0.95
 """Largest share of the head's direction in the long axis, beyond which no wall is the anterior one."""
+FINE_MM = 2.0
+"""Largest voxel on which the axis of a wall is sought [mm]."""
+LEAST_LONGER = 1.15
+"""Longest second moment of a cup over the next one, from which on its axis is the long one."""
 N_SEGMENTS = len(SEGMENTS)
 
 
@@ -47,7 +51,11 @@ class LongAxis:
 
     @classmethod
     def of(cls, wall: npt.ArrayLike, affine: npt.ArrayLike) -> LongAxis:
-        """Long axis of a wall, which is a cup: from the middle of what it encloses to the middle of the wall itself.
+        """Long axis of a wall, which is a cup: the longest principal axis of the cup and what it encloses.
+
+        It leads from what is enclosed to the wall, through the middle of both. All is done on voxels of
+        :data:`FINE_MM`: those of an image are as wide as the wall is thick. A cup that is hardly longer than wide has
+        no longest axis; that from the middle of the cavity to the middle of the wall is taken then.
 
         It holds for walls that are whole from the base on; a wall with a gap, as thresholds of an image leave it where
         perfusion fails, has a tilted axis: mark the wall on an image without defects, or state the axis.
@@ -64,23 +72,25 @@ class LongAxis:
         InputError
             If it encloses nothing.
         """
-        mask = np.asarray(wall) > 0.5
-        box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(mask)) if mask.any() else ()
+        mask, matrix = _finer(np.asarray(wall) > 0.5, np.asarray(affine, dtype=np.float64))
+        filled = _hull(mask)
         # what the hull holds beside the cavity is a film on the outer surface, one voxel thin
-        cavity, n_parts = ndimage.label(ndimage.binary_erosion(_hull(mask[box]) & ~mask[box])) if box else (mask, 0)
+        cavity, n_parts = ndimage.label(ndimage.binary_erosion(filled & ~mask))
         if n_parts == 0:
             raise InputError("A wall must enclose a cavity, open at the base; this one encloses none. Check the mask.")
         largest = cavity == np.bincount(cavity.ravel())[1:].argmax() + 1
-        matrix = np.asarray(affine, dtype=np.float64)
-        start = np.array([s.start for s in box])
 
         def world(points: npt.NDArray[np.bool_]) -> FloatArray:
-            """Positions of the voxels of a mask in the box, shape ``(n, 3)`` [mm]."""
-            return np.asarray((np.argwhere(points) + start) @ matrix[:3, :3].T + matrix[:3, 3])
+            """Positions of the voxels of a mask, shape ``(n, 3)`` [mm]."""
+            return np.asarray(np.argwhere(points) @ matrix[:3, :3].T + matrix[:3, 3])
 
-        middle, points = world(largest).mean(axis=0), world(mask[box])
-        along = points.mean(axis=0) - middle
-        along /= max(float(np.linalg.norm(along)), 1e-30)
+        points, body = world(mask), world(filled)
+        middle = body.mean(axis=0)
+        along = points.mean(axis=0) - world(largest).mean(axis=0)
+        moments, axes = np.linalg.eigh(np.cov((body - middle).T))
+        if moments[-1] > LEAST_LONGER * moments[-2]:
+            along = axes[:, -1] * (1.0 if axes[:, -1] @ along >= 0 else -1.0)
+        along = along / max(float(np.linalg.norm(along)), 1e-30)
         height = (points - middle) @ along
         off = float(np.abs(matrix[:3, :3].T @ along).sum()) / 2  # from the middle of a voxel to its surface
         base, apex = middle + (height.min() - off) * along, middle + (height.max() + off) * along
@@ -207,6 +217,24 @@ class WallRays:
         total = self.weights.sum(axis=-1)
         values = np.where(total > 0, (found * self.weights).sum(axis=-1) / np.maximum(total, 1e-30), np.nan)
         return PolarMap(np.asarray(values), self.height, self.angle_deg, self.area)
+
+
+def _finer(mask: npt.NDArray[np.bool_], affine: FloatArray) -> tuple[npt.NDArray[np.bool_], FloatArray]:
+    """The box of a mask on voxels of at most :data:`FINE_MM`, by linear interpolation, and the affine of them."""
+    if not mask.any():
+        return mask, affine
+    box = tuple(slice(int(i.min()), int(i.max()) + 1) for i in np.nonzero(mask))
+    start = np.array([part.start for part in box])
+    parts = np.maximum(1, np.ceil(np.linalg.norm(affine[:3, :3], axis=0) / FINE_MM - 1e-6)).astype(int)
+    padded = np.pad(mask[box], 1).astype(np.float32)
+    places = np.meshgrid(
+        *((np.arange(n * k) + 0.5) / k - 0.5 for n, k in zip(padded.shape, parts, strict=True)), indexing="ij"
+    )
+    fine = ndimage.map_coordinates(padded, places, order=1, mode="constant") > 0.5
+    matrix = affine.copy()
+    matrix[:3, :3] = affine[:3, :3] / parts
+    matrix[:3, 3] += affine[:3, :3] @ (start - 1 + 0.5 / parts - 0.5)
+    return fine, matrix
 
 
 def _hull(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

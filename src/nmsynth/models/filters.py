@@ -72,7 +72,7 @@ class Gaussian:
 
 @dataclass(frozen=True, slots=True)
 class NonLocalMeans:
-    """Non-local means in 3-D, fast variant (integral images), with the noise measured in each image.
+    """Non-local means in 3-D, fast variant (integral images), with the noise measured in each image; 2-D of one slice.
 
     Distances between patches are compared with ``strength`` times the noise, a robust standard deviation of what a
     small Gaussian takes off inside the object. Patches are cubes of voxels, whatever the voxel size. Where noise grows
@@ -104,18 +104,18 @@ class NonLocalMeans:
         if noise <= 0:
             return array
         filtered = denoise_nl_means(
-            array / np.float32(noise),
+            array[0] / np.float32(noise) if array.shape[0] == 1 else array / np.float32(noise),
             patch_size=self.patch_size,
             patch_distance=self.patch_distance,
             h=self.strength,
             fast_mode=True,
         )
-        return np.asarray(filtered * np.float32(noise), dtype=np.float32)
+        return np.asarray(filtered * np.float32(noise), dtype=np.float32).reshape(array.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class Wavelet:
-    """Wavelet shrinkage in 3-D: BayesShrink by sub-band, soft thresholds, averaged over shifts.
+    """Wavelet shrinkage in 3-D, 2-D of one slice: BayesShrink by sub-band, soft thresholds, averaged over shifts.
 
     The threshold of a band is ``strength`` noise^2 / signal, the noise measured by the median in each band because PET
     noise is correlated, and both measured inside the object only. The plain transform is not
@@ -151,8 +151,8 @@ class Wavelet:
         total = np.zeros(array.shape, dtype=np.float64)
         chosen = shifts[: max(1, min(self.n_shifts, len(shifts)))]
         for shift in chosen:
-            padding = [(step, 0) for step in shift]
-            inner = tuple(slice(step, None) for step in shift)
+            padding = [(step if n > 1 else 0, 0) for step, n in zip(shift, array.shape, strict=True)]
+            inner = tuple(slice(before, None) for before, _ in padding)
             total += self._shrink(np.pad(array, padding, mode="edge"), np.pad(support, padding))[inner]
         return np.asarray(total / len(chosen), dtype=np.float32)
 
@@ -161,14 +161,15 @@ class Wavelet:
         import pywt
 
         length = pywt.Wavelet(self.wavelet).dec_len
-        levels = min(self.levels, *(pywt.dwt_max_level(n, length) for n in array.shape))
+        axes = [axis for axis, n in enumerate(array.shape) if n > 1]
+        levels = min([self.levels if axes else 0, *(pywt.dwt_max_level(array.shape[axis], length) for axis in axes)])
         if levels < 1:
             return array
-        coefficients = pywt.wavedecn(array, self.wavelet, mode="symmetric", level=levels)
+        coefficients = pywt.wavedecn(array, self.wavelet, mode="symmetric", level=levels, axes=axes)
         for bands in coefficients[1:]:
             for key, band in bands.items():
                 bands[key] = self._soft(band, _mad_in(band, support), support)
-        restored = pywt.waverecn(coefficients, self.wavelet, mode="symmetric")
+        restored = pywt.waverecn(coefficients, self.wavelet, mode="symmetric", axes=axes)
         return np.asarray(restored[tuple(slice(n) for n in array.shape)], dtype=np.float32)
 
     def _soft(self, band: FloatImage, noise: float, support: npt.NDArray[np.bool_]) -> FloatImage:

@@ -42,7 +42,7 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
     """
     first = plan.sources[0]
     active = first.modality in ACTIVITY_MODALITIES
-    tracers = tuple(tracers) or tuple(_tracer(*stated) for stated in first.tracers)
+    tracers = tuple(tracers) or tuple(tracer_of(*stated) for stated in first.tracers)
     low = FINEST["activity" if active else "anatomy"]
     z, y, x = plan.spacing_mm
     least = tuple(min(n, max(4, n // 4)) for n in plan.patch)
@@ -62,10 +62,10 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
 
 def tracer_names(image: ImagePlan) -> tuple[str, ...]:
     """Short names of the tracers of an image of a plan."""
-    return tuple(dict.fromkeys(_tracer(*stated).name for stated in image.tracers))
+    return tuple(dict.fromkeys(tracer_of(*stated).name for stated in image.tracers))
 
 
-def _tracer(radionuclide: str, agent: str) -> Tracer:
+def tracer_of(radionuclide: str, agent: str) -> Tracer:
     """A tracer as images of a dataset state it; FDG by any of its names."""
     if any(name in agent.lower() for name in _FDG):
         return Tracer(name="FDG", radionuclide=radionuclide, agents=_FDG)

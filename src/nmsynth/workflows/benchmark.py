@@ -237,7 +237,7 @@ def _prepare(todo: Sequence[RunJob], progress: Progress) -> None:
     first = {job.run.key[:2]: job for job in reversed(todo) if job.run.kind == "model"}
     for number, job in enumerate(first.values()):
         _, plan = method_plan(job)
-        job.inputs.prepared(plan, workers=None)
+        job.inputs.prepared(plan, workers=None, renew=True)
         told = "preparing" if job.suite.steps is not None else "timing"
         progress(f"{told} {job.run.method.name} on {job.run.task.name}", number / len(first))
         measure_speed(job)

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.plan import TARGET_TRACER
+from nmsynth.workflows.benchmark_scale import answer_scale, is_one_kind, measured_scale, source_on_scale
 
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
@@ -48,11 +50,11 @@ class FittedBaseline:
     """A baseline that is ready."""
 
     predict: Callable[[Presented], FloatImage]
-    """Image in the unit of the target, shape ``(z, y, x)``."""
+    """Image in the unit of the target, shape ``(z, y, x)``, on the scale on which a synthesis comes."""
     detail: str
     """What it was fitted or tuned to."""
-    region_value: float | None = None
-    """What it says of every region, where that is not the mean of its image there."""
+    region_value: Callable[[Presented], float] | None = None
+    """What it says of every region of a case, where that is not the mean of its image there."""
 
 
 def fit_baseline(name: str, plan: Plan, training: Sequence[Presented], tested: Sequence[Presented]) -> FittedBaseline:
@@ -77,7 +79,7 @@ def fit_baseline(name: str, plan: Plan, training: Sequence[Presented], tested: S
     if name in FILTER_FAMILIES:
         return _filter(name, plan, training, sorted({t.label for t in tested}))
     if name == "constant":
-        return _constant(training)
+        return _constant(plan, training)
     if name == "population-mean":
         return _population_mean(plan, training)
     return _lookup(plan, training, by_depth=name.endswith("-depth"))
@@ -101,9 +103,9 @@ def source_body(volume: Volume) -> npt.NDArray[np.bool_]:
     return body_contour(volume)
 
 
-def target_of(case: PreparedCase) -> FloatImage:
-    """Target in its unit, shape ``(z, y, x)``."""
-    return case.target_normalisation().invert(np.asarray(case.target))
+def target_of(plan: Plan, case: PreparedCase) -> FloatImage:
+    """Target in its unit on the scale on which it is measured, shape ``(z, y, x)``."""
+    return measured_scale(plan, case).invert(np.asarray(case.target))
 
 
 def body_of(case: PreparedCase) -> npt.NDArray[np.bool_]:
@@ -116,7 +118,7 @@ def _filter(name: str, plan: Plan, training: Sequence[Presented], labels: Sequen
     from nmsynth.models.classical import CANDIDATES, TuningCase, tune
 
     first = plan.sources[0]
-    if (first.modality, first.unit) != (plan.target.modality, plan.target.unit):
+    if not is_one_kind(plan):
         raise InputError(
             f"A filter is a baseline where source and target are one kind of image; here they are {first.modality} in "
             f"{first.unit.value} and {plan.target.modality} in {plan.target.unit.value}. Take 'tissue-lookup'."
@@ -129,17 +131,21 @@ def _filter(name: str, plan: Plan, training: Sequence[Presented], labels: Sequen
             continue
         images = _spread([t for t in training if t.label == label] or list(training))
         cases = [
-            TuningCase(source_volume(plan, t).array, target_of(t.case), body_of(t.case), t.case.spacing_mm)
-            for t in images
+            TuningCase(_source(plan, t), target_of(plan, t.case), body_of(t.case), t.case.spacing_mm) for t in images
         ]
         chosen[label] = tune(candidates, cases, _absolute_error).baseline
 
     def predict(shown: Presented) -> FloatImage:
         """The filtered source."""
-        return chosen[shown.label](source_volume(plan, shown).array, shown.case.spacing_mm)
+        return chosen[shown.label](_source(plan, shown), shown.case.spacing_mm)
 
     detail = "; ".join(f"{found.name} ({label})" if label else found.name for label, found in chosen.items())
     return FittedBaseline(predict, "" if name == "input" else detail)
+
+
+def _source(plan: Plan, shown: Presented) -> FloatImage:
+    """The first source on the scale on which the target is measured."""
+    return source_on_scale(plan, shown.case, shown.level)
 
 
 def _absolute_error(filtered: FloatImage, case: object) -> float:
@@ -162,37 +168,79 @@ def _once(training: Sequence[Presented]) -> list[Presented]:
     return list({t.case.case_id: t for t in reversed(training)}.values())[::-1]
 
 
-def _constant(training: Sequence[Presented]) -> FittedBaseline:
+def _learned(plan: Plan, case: PreparedCase) -> FloatImage:
+    """What a baseline is fitted to, shape ``(z, y, x)``: the target, where it goes by a level as a network sees it."""
+    return np.asarray(case.target) if _by_level(plan) else target_of(plan, case)
+
+
+def _answered(plan: Plan, shown: Presented, image: FloatImage) -> FloatImage:
+    """What a fitted baseline says, in the unit of the target: brought back as the answer of a network is."""
+    return answer_scale(plan, shown.case, shown.level).invert(image) if _by_level(plan) else image
+
+
+def _by_level(plan: Plan) -> bool:
+    """Whether patients can be compared only after each was divided by a level of its own."""
+    return plan.target.normalisation.kind == "level"
+
+
+def _constant(plan: Plan, training: Sequence[Presented]) -> FittedBaseline:
     """The median of the target over the bodies of the training patients; of regions the median of their means."""
     from nmsynth.evaluation.league_measures import region_means
 
     medians, regions = [], []
     for shown in _once(training):
-        target = target_of(shown.case)
+        target = _learned(plan, shown.case)
         medians.append(target[body_of(shown.case)][::7])
         regions += region_means(target, np.asarray(shown.case.labels))
     value = float(np.median(np.concatenate(medians)))
-    region_value = float(np.median(regions)) if regions else None
-    detail = f"{value:.3g} everywhere" + (f", {region_value:.3g} for a region" if region_value is not None else "")
+    region = float(np.median(regions)) if regions else None
+    shown_as, of = (plan.target.normalisation.scale, " of the level") if _by_level(plan) else (1.0, "")
+    detail = f"{value * shown_as:.3g}{of} everywhere"
+    detail += f", {region * shown_as:.3g} for a region" if region is not None else ""
 
     def predict(shown: Presented) -> FloatImage:
         """One number."""
-        return np.full(shown.case.target.shape, value, dtype=np.float32)
+        return _answered(plan, shown, np.full(shown.case.target.shape, value, dtype=np.float32))
 
-    return FittedBaseline(predict, detail, region_value)
+    if region is None:
+        return FittedBaseline(predict, detail)
+    for_region = np.asarray([region])
+    return FittedBaseline(predict, detail, lambda shown: float(_answered(plan, shown, for_region)[0]))
 
 
 def _population_mean(plan: Plan, training: Sequence[Presented]) -> FittedBaseline:
-    """The mean of the training patients at each place relative to the box around the source's body."""
+    """The mean of the training patients at each place relative to the box around the source's body.
+
+    Where networks are told which tracer they imitate there is one for each; of one that was not seen it is that of all.
+    """
     from nmsynth.data.lookup import PopulationMean
 
     cases = _once(training)
-    mean = PopulationMean.fit(
-        [target_of(t.case) for t in cases],
-        [source_body(source_volume(plan, t)) for t in cases],
-        [body_of(t.case) for t in cases],
-    )
-    return FittedBaseline(lambda shown: mean(source_body(source_volume(plan, shown))), f"{len(cases)} patients' cases")
+    told = {_told_tracer(plan, t) for t in cases} - {None}
+    groups = {None: cases} | {tracer: [t for t in cases if _told_tracer(plan, t) == tracer] for tracer in told}
+    means = {
+        tracer: PopulationMean.fit(
+            [_learned(plan, t.case) for t in own],
+            [source_body(source_volume(plan, t)) for t in own],
+            [body_of(t.case) for t in own],
+        )
+        for tracer, own in groups.items()
+    }
+
+    def predict(shown: Presented) -> FloatImage:
+        """The mean of those that were told the same."""
+        mean = means.get(_told_tracer(plan, shown), means[None])
+        return _answered(plan, shown, mean(source_body(source_volume(plan, shown))))
+
+    detail = f"{len(cases)} patients' cases" + (f", {len(told)} tracers" if told else "")
+    return FittedBaseline(predict, detail)
+
+
+def _told_tracer(plan: Plan, shown: Presented) -> tuple[float, ...] | None:
+    """The numbers by which a network is told what tracer it imitates; ``None`` where it is not told."""
+    told = shown.case.levels[shown.level][1]
+    columns = next((columns for c, columns in plan.condition_columns if c.name == TARGET_TRACER), None)
+    return None if columns is None else tuple(told[columns])
 
 
 def _lookup(plan: Plan, training: Sequence[Presented], *, by_depth: bool) -> FittedBaseline:
@@ -204,11 +252,16 @@ def _lookup(plan: Plan, training: Sequence[Presented], *, by_depth: bool) -> Fit
     examples: list[Example] = []
     for shown in _once(training):
         values, depth = _lookup_input(plan, shown, by_depth=by_depth)
-        examples.append(Example(values, target_of(shown.case), body_of(shown.case), depth))
+        examples.append(Example(values, _learned(plan, shown.case), body_of(shown.case), depth))
     table = TissueLookup.fit(examples, edges=edges, depth_edges_mm=DEPTH_EDGES_MM if by_depth else ())
+
+    def predict(shown: Presented) -> FloatImage:
+        """What the table says of each voxel."""
+        return _answered(plan, shown, table(*_lookup_input(plan, shown, by_depth=by_depth)))
+
     n_layers, n_bins = table.values.shape
     detail = f"{n_bins} bins of {plan.sources[0].name}" + (f" by {n_layers} depths" if by_depth else "")
-    return FittedBaseline(lambda shown: table(*_lookup_input(plan, shown, by_depth=by_depth)), detail)
+    return FittedBaseline(predict, detail)
 
 
 def _lookup_input(plan: Plan, shown: Presented, *, by_depth: bool) -> tuple[FloatImage, FloatImage | None]:
@@ -216,7 +269,7 @@ def _lookup_input(plan: Plan, shown: Presented, *, by_depth: bool) -> tuple[Floa
     from nmsynth.data.lookup import depth_below_skin
 
     volume = source_volume(plan, shown)
-    robust = plan.sources[0].normalisation.kind == "robust"  # MR has a scale in its own body alone
-    values = shown.case.source(shown.level)[0] if robust else volume.array
+    own = plan.sources[0].normalisation.kind in ("robust", "level")  # MR and counts have a scale in their body alone
+    values = shown.case.source(shown.level)[0] if own else volume.array
     depth = depth_below_skin(source_body(volume), volume.spacing_mm) if by_depth else None
     return np.asarray(values, dtype=np.float32), depth

@@ -13,7 +13,7 @@ import numpy as np
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
-from nmsynth.workflows.benchmark_suite import Suite, TaskSettings
+from nmsynth.workflows.benchmark_suite import Suite, TaskSettings, content_of
 
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
@@ -38,14 +38,25 @@ class TaskFolder:
     data_sha256: str
     splits: tuple[Split, ...]
 
-    def prepared(self, plan: Plan | None = None, *, workers: int | None = 1) -> list[PreparedCase]:
-        """The cases as a plan wants them; prepared where they are missing."""
+    def prepared(self, plan: Plan | None = None, *, workers: int | None = 1, renew: bool = False) -> list[PreparedCase]:
+        """The cases as a plan wants them; prepared where they are missing, or with ``renew`` where images changed."""
         from nmsynth.workflows.method_training import prepare_dataset
 
         plan = plan or self.plan
+        return prepare_dataset(self.dataset, plan, self._prepared_folder(plan), workers=workers, renew=renew)
+
+    def images_sha256(self, plan: Plan | None = None) -> str:
+        """Hash of the state of the image files that the cases of a plan were prepared from."""
+        from nmsynth.workflows.image_files import read_states
+
+        states = read_states(self._prepared_folder(plan or self.plan))
+        return hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()
+
+    def _prepared_folder(self, plan: Plan) -> Path:
+        """Where the cases of a plan are."""
         parts = plan.model_dump(mode="json", include={"sources", "target", "conditions", "spacing_mm"})
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-        return prepare_dataset(self.dataset, plan, self.folder / f"prepared-{digest[:8]}", workers=workers)
+        return self.folder / f"prepared-{digest[:8]}"
 
     def fractions(self) -> dict[str, list[float | None]]:
         """Count fraction of each way to present each case, in the order of the levels of a prepared case."""
@@ -151,6 +162,7 @@ def _simulated(task: TaskSettings, output: Path, workers: int | None, progress: 
     from nmsynth.workflows.dataset_simulation import SimulateCohortSettings, simulate_dataset
 
     wanted = task.data.model_dump(mode="json", include={"simulate", "seed", "overrides"})
+    wanted |= content_of("content", task.data.simulate)
     digest = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
     stem = Path(task.data.simulate).stem
     folder = output / "data" / f"{stem}-{digest[:8]}"
@@ -178,7 +190,7 @@ def _task_folder(suite: Suite, task: TaskSettings, dataset: Path, folder: Path, 
         temporary.write_text(plan_to_toml(plan), encoding="utf-8")
         temporary.replace(path)
     made = TaskFolder(task, dataset, folder, read_plan(path), _data_digest(rows), splits)
-    made.prepared(workers=workers)  # over processes here, so that no run has to
+    made.prepared(workers=workers, renew=True)  # over processes here, so that no run has to
     return made
 
 

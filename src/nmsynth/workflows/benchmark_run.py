@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,15 @@ from nmsynth.workflows.benchmark_baselines import (
 from nmsynth.workflows.benchmark_budget import Budget, Speed, budget_of, clock_of, measured_speed
 from nmsynth.workflows.benchmark_data import TaskFolder, level_label, levels_to_test
 from nmsynth.workflows.benchmark_meter import Meter, peak_memory_mb
-from nmsynth.workflows.benchmark_suite import RunSpec, Suite, settings_digest
+from nmsynth.workflows.benchmark_scale import (
+    answer_scale,
+    has_own_scale,
+    is_one_kind,
+    range_of,
+    range_on_scale,
+    source_on_scale,
+)
+from nmsynth.workflows.benchmark_suite import RunSpec, Suite, content_of, settings_digest
 
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
@@ -40,6 +49,8 @@ Predict = Callable[[Presented], tuple[FloatImage, list[FloatImage]]]
 RESULT = "result.json"
 EXAMPLE = "example.npz"
 """Two slices of the first test image with its source and target, for the page."""
+BEGUN = "begun.json"
+"""Settings and images that a training was begun with."""
 OVERLAP = 0.25
 """Of the windows of a prediction, as in validation."""
 
@@ -84,6 +95,11 @@ def method_plan(job: RunJob) -> tuple[MethodRecipe, Plan]:
         raise InputError(
             f"Methods of one task share its grid and unit; '{method.name}' changes them. Take that out of its recipe."
         )
+    if has_own_scale(plan) is not has_own_scale(base):
+        raise InputError(
+            f"Methods of one task are measured on one scale; '{method.name}' learns that of the target otherwise than "
+            "the task's plan says. State 'same_calibration' or 'target.normalisation' in the plan of the task."
+        )
     return recipe, plan
 
 
@@ -93,7 +109,9 @@ def measure_speed(job: RunJob) -> Speed | None:
         return None
     recipe, plan = method_plan(job)
     train, held, _ = _split_cases(job, job.inputs.prepared(plan))
-    path = job.inputs.folder / "speed" / f"{job.run.method.name}.json"
+    edited = content_of("recipe", job.run.method.recipe)
+    name = "-".join([job.run.method.name, *(digest[:8] for digest in edited.values())])
+    path = job.inputs.folder / "speed" / f"{name}.json"
     return measured_speed(path, recipe.method, plan, train, held, device=job.device)
 
 
@@ -118,10 +136,11 @@ def run_one(job: RunJob) -> None:
 
 def _run_baseline(job: RunJob, meter: Meter) -> RunResult:
     """Fit a baseline to the training patients and test it."""
-    cases = job.inputs.prepared()
+    cases, split = job.inputs.prepared(), job.inputs.splits[job.run.fold]
     _, _, test = _split_cases(job, cases)
     tested = presented(job, test, tested_only=True)
-    training = presented(job, [c for c in cases if c not in test], tested_only=False)
+    seen = {*split.train, *split.validation}  # as models do; who is for testing by the manifest is seen by none
+    training = presented(job, [c for c in cases if c.subject in seen], tested_only=False)
     fitted = fit_baseline(job.run.method.name, job.inputs.plan, training, tested)
     measured, seconds = _test(job, tested, lambda shown: (fitted.predict(shown), []), meter, fitted.region_value)
     return _result(job, meter, measured, predict_s=seconds, detail=fitted.detail)
@@ -134,11 +153,12 @@ def _run_model(job: RunJob, meter: Meter) -> RunResult:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # it greets at the start of each training
     recipe, plan = method_plan(job)
+    train, held, test = _split_cases(job, job.inputs.prepared(plan))
+    _begin(job, plan)
     budget = _budget(job)
     warmup = min(plan.schedule.warmup, budget.steps // 10)
     changes = {"steps": budget.steps, "validate_every": budget.validate_every, "warmup": warmup, "patience": 0}
     plan = plan.model_copy(update={"schedule": plan.schedule.model_copy(update=changes)})
-    train, held, test = _split_cases(job, job.inputs.prepared(plan))
     options = TrainingOptions(threads=1, device=job.device, progress=meter.told)
     folder = job.folder / "training"
     method = train_method(recipe.method, plan, train, held, folder, options=options)
@@ -154,6 +174,18 @@ def _run_model(job: RunJob, meter: Meter) -> RunResult:
         n_samples=job.suite.samples if method.stochastic else 1,
         parameters=sum(p.numel() for name, p in method.named_parameters() if name.startswith(shipped)),
     )  # fmt: skip
+
+
+def _begin(job: RunJob, plan: Plan) -> None:
+    """Go on with a training of the same settings and images, and leave one of others behind."""
+    path = job.folder / BEGUN
+    now = {"settings": settings_digest(job.suite, job.run), "images": job.inputs.images_sha256(plan)}
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != now:
+        shutil.rmtree(job.folder / "training", ignore_errors=True)
+        (job.folder / "budget.json").unlink(missing_ok=True)
+    temporary = path.with_name(f".{BEGUN}")
+    temporary.write_text(json.dumps(now) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def _budget(job: RunJob) -> Budget:
@@ -184,7 +216,7 @@ def _predictor(job: RunJob, method: Method, plan: Plan, cases: dict[str, Prepare
         case = cases[shown.case.case_id]
         told = case.levels[shown.level][1]
         image, samples = predict_method(method, plan, case.source(shown.level), told, settings)
-        invert = case.target_normalisation().invert
+        invert = answer_scale(plan, case, shown.level).invert
         if not samples:
             return invert(image), []
         drawn = [invert(s) for s in samples]
@@ -219,7 +251,11 @@ def _split_cases(
 
 
 def _test(
-    job: RunJob, tested: list[Presented], predict: Predict, meter: Meter, region_value: float | None
+    job: RunJob,
+    tested: list[Presented],
+    predict: Predict,
+    meter: Meter,
+    region_value: Callable[[Presented], float] | None,
 ) -> tuple[list[CaseResult], float]:
     """Measures of every test image, and the time that a prediction takes [s]."""
     from nmsynth.evaluation.league import CaseResult
@@ -230,13 +266,14 @@ def _test(
     for number, shown in enumerate(tested):
         case = shown.case
         truth = Truth(
-            target_of(case), body_of(case), np.asarray(case.labels), case.spacing_mm, plan.target.modality,
-            data_range_of(plan),
+            target_of(plan, case), body_of(case), np.asarray(case.labels), case.spacing_mm, plan.target.modality,
+            range_on_scale(plan, case),
         )  # fmt: skip
         began = clock()
         image, samples = predict(shown)
         spent += clock() - began
-        metrics = measure_case(image, truth, samples=samples, region_value=region_value)
+        value = None if region_value is None else region_value(shown)
+        metrics = measure_case(image, truth, samples=samples, region_value=value)
         if metrics:
             found.append(CaseResult(
                 subject=case.subject, case=case.case_id, level=shown.label, count_fraction=shown.fraction,
@@ -248,20 +285,14 @@ def _test(
     return found, spent / max(len(tested), 1)
 
 
-def data_range_of(plan: Plan) -> float:
-    """Range of SSIM: the window of HU, else what the plan takes for the 99.5th percentile [unit of the target]."""
-    n = plan.target.normalisation
-    if n.low is not None and n.high is not None:
-        return n.high - n.low
-    return n.scale
-
-
 def _save_example(job: RunJob, shown: Presented, image: FloatImage, target: FloatImage) -> None:
     """An axial and a coronal slice of source, target and prediction; the same slices for every method."""
     labels, body = np.asarray(shown.case.labels) > 0, body_of(shown.case)
     seen = labels if labels.any() else body
     z, y = int(seen.sum(axis=(1, 2)).argmax()), int(seen.sum(axis=(0, 2)).argmax())
-    source = source_volume(job.inputs.plan, shown).array
+    plan = job.inputs.plan
+    alike = is_one_kind(plan)
+    source = source_on_scale(plan, shown.case, shown.level) if alike else source_volume(plan, shown).array
     images = {"source": source, "target": target, "prediction": image}
     slices = {f"{name}_axial": array[z] for name, array in images.items()}
     slices |= {f"{name}_coronal": array[:, y] for name, array in images.items()}
@@ -289,7 +320,7 @@ def _result(job: RunJob, meter: Meter, cases: list[CaseResult], *, predict_s: fl
     return RunResult(
         task=run.task.name, method=run.method.name, kind=run.kind, fold=run.fold, seed=run.seed,
         settings_sha256=settings_digest(job.suite, run), data_sha256=job.inputs.data_sha256,
-        unit=plan.target.unit.value, modality=plan.target.modality, data_range=data_range_of(plan),
+        unit=plan.target.unit.value, modality=plan.target.modality, data_range=range_of(plan),
         cases=tuple(cases), cpu_s=round(meter.cpu_s, 2), wall_s=round(meter.wall_s, 2), predict_s=round(predict_s, 4),
         device="cpu" if run.kind == "baseline" else job.device, peak_memory_mb=peak_memory_mb(), version=__version__,
         **facts,

@@ -239,7 +239,17 @@ def settings_digest(suite: Suite, run: RunSpec) -> str:
         spent = {"steps", "cpu_minutes", "gpu_minutes", "validations", "samples"}
         parts |= {"method": run.method.model_dump(mode="json", exclude={"tasks"})}
         parts |= suite.model_dump(mode="json", include=spent)
+        parts |= content_of("recipe", run.method.recipe)
+    parts |= content_of("simulate", run.task.data.simulate)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def content_of(name: str, recipe: str) -> dict[str, str]:
+    """Hash of what a recipe says that is given as a TOML file, by a name; nothing of one of nmsynth's."""
+    if Path(recipe).suffix != ".toml":
+        return {}
+    path = Path(recipe)
+    return {name: hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()}
 
 
 def _check_names(given: Iterable[str], known: Iterable[str], what: str) -> None:

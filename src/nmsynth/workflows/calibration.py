@@ -238,7 +238,7 @@ def calibrate_run(
     from nmsynth.inference import load_model
     from nmsynth.inference.method_model import MethodModel
     from nmsynth.models.method_package import save_method_package
-    from nmsynth.workflows.method_training import PACKAGE, PREPARED
+    from nmsynth.workflows.method_training import PACKAGE, PREPARED, split_of_run
 
     packages = sorted(path.parent for path in (run / PACKAGE).glob("*/card.json"))
     if len(packages) != 1:
@@ -249,7 +249,9 @@ def calibrate_run(
     model = load_model(packages[0])
     if not isinstance(model, MethodModel):
         raise InputError("Intervals are those of methods with a plan; this model has none.")
-    cases = [case for case in open_prepared(run / PREPARED) if case.split == "validation"]
+    prepared = open_prepared(run / PREPARED)
+    held = split_of_run(run, model.card.training.get("fold"), {case.subject: case.split for case in prepared})
+    cases = [case for case in prepared if case.subject in held.validation]
     if not cases:
         raise InputError(
             "Intervals are calibrated on validation patients; the run holds none. Name them in its manifest."

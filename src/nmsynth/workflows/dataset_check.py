@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nmsynth.core.errors import NmsynthError
 from nmsynth.core.progress import Progress, silent
+from nmsynth.workflows.dataset_rows import LEARNED, check_rows
 
 if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
@@ -45,7 +48,12 @@ class _Seen:
     """What is kept of an image after it was read."""
 
     row: ManifestRow
+    modality: str
+    unit: str
+    compared: str
+    """Unit in which images of a kind are compared: an SUV of PET that can have one."""
     digest: str
+    """Of the voxels, in the order of the patient's axes."""
     top: float
     """99th percentile of what is not zero."""
     flat: bool
@@ -68,12 +76,15 @@ def check_dataset(
     """Open every image of a manifest and list what is wrong.
 
     Errors: a case without a source or a target; an image that cannot be read (NaN and damage included), whose unit or
-    modality is not the manifest's, that is empty, that has no SUV though it is PET, that has no overlap with its
-    target; a two-dimensional image among others; one patient, or the same voxels, in two splits; no room for the
-    prepared images. Warnings: the same voxels twice; values a factor of 20 from those of others of the kind; a source
-    that lies further than the tolerance from its target (of one modality by phase correlation, of two by the contours
-    of the body), or that shows less than 80 % of its body; a body cut off, or a field of view half as long, where
-    others of the kind are not.
+    modality is not the manifest's, that is empty, that has other axes than ``(z, y, x)``, that is PET in Bq/mL or
+    another SUV and states too little for an SUV by body weight, that has no overlap with its target; images of a kind
+    in several modalities or units; no source that every case has; a condition that is a number in most cases alone; a
+    two-dimensional image among others; one patient, or the same voxels, in two splits, wherever they lie and however
+    they are stored; no room for the prepared images. Warnings: the same voxels twice;
+    subjects of two splits whose names differ in capitals or leading zeros alone; values a factor of 20 from those of
+    others of the kind; a source that lies further than the tolerance from its target (of one modality by phase
+    correlation, of two by the contours of the body), or that shows less than 80 % of its body; a body cut off, or a
+    field of view half as long, where others of the kind are not.
 
     Parameters
     ----------
@@ -116,6 +127,9 @@ def check_dataset(
             _draw(pictures, case, volumes)
         progress("checking the dataset", (k + 1) / len(cases))
     findings += [
+        *(Finding("error", case, "", "", what) for case, what in check_rows(rows)),
+        *_alike_subjects(rows),
+        *_kinds(seen),
         *_duplicates(seen),
         *_ranges(seen),
         *_outliers(seen),
@@ -198,15 +212,23 @@ def _look(row: ManifestRow, volume: Volume, root: Path, body: Body | None) -> _S
     """What is compared between cases."""
     import numpy as np
 
+    from nmsynth.data.manifest_images import comparable
     from nmsynth.io.dicom_patient import patient_digest
     from nmsynth.io.nifti import is_nifti
     from nmsynth.workflows.dataset_alignment import cut_share
 
     values = np.asarray(volume.array)
     path = root / row.path
+    try:
+        compared = comparable(volume).unit.value
+    except NmsynthError:  # told of the image alone
+        compared = ""
     return _Seen(
         row=row,
-        digest=volume.sha256,
+        modality=volume.modality,
+        unit=volume.unit.value,
+        compared=compared,
+        digest=_digest(volume),
         top=float(np.percentile(np.abs(values[values != 0]), 99)) if values.any() else 0.0,
         flat=volume.axes[-3:] != ("z", "y", "x") or min(volume.shape) == 1,
         length_mm=volume.spacing_mm[0] * volume.spatial_shape[0],
@@ -215,26 +237,48 @@ def _look(row: ManifestRow, volume: Volume, root: Path, body: Body | None) -> _S
     )
 
 
+def _digest(volume: Volume) -> str:
+    """Hash of the voxels in the order of the patient's axes; where they lie does not count."""
+    import numpy as np
+
+    from nmsynth.core.volume import SPATIAL_AXES
+    from nmsynth.data.orientation import PATIENT, turn_towards, turned
+
+    if volume.axes == SPATIAL_AXES:
+        volume = turned(volume, turn_towards(volume.affine, PATIENT))
+    digest = hashlib.sha256(str(volume.shape).encode())
+    digest.update(np.ascontiguousarray(volume.array).tobytes())
+    return digest.hexdigest()
+
+
 def _check_image(row: ManifestRow, volume: Volume) -> list[Finding]:
     """What is wrong with an image alone."""
     import numpy as np
 
     from nmsynth.core.errors import SuvError
     from nmsynth.core.units import Unit
+    from nmsynth.data.manifest_images import check_is_volume, comparable
 
     found = []
-    unit = Unit.parse(row.unit).value if row.unit else ""
+    try:
+        unit = Unit.parse(row.unit).value if row.unit else ""
+    except NmsynthError as error:
+        unit = ""
+        found.append(f"the manifest states an unknown unit: {error}")
     for name, stated, real in (("unit", unit, volume.unit.value), ("modality", row.modality, volume.modality)):
         if stated and stated != real:
             found.append(f"the manifest states the {name} '{stated}', the image '{real}'")
     values = np.asarray(volume.array)
     if row.role != "mask" and values.min() == values.max():
         found.append(f"the image is empty: every voxel is {values.min():g}")
-    if volume.modality == "PT" and row.role in ("source", "target") and not volume.unit.is_suv:
+    if row.role in LEARNED:
         try:
-            volume.to_suv()
+            check_is_volume(volume, row)
+            comparable(volume)
         except SuvError as error:
             found.append(f"no SUV: {error}")
+        except NmsynthError as error:
+            found.append(str(error))
     return [Finding("error", row.case, row.role, row.name, what) for what in found]
 
 
@@ -253,14 +297,52 @@ def _duplicates(seen: Iterable[_Seen]) -> list[Finding]:
     return findings
 
 
+def _alike_subjects(rows: Iterable[ManifestRow]) -> list[Finding]:
+    """Subjects of two splits whose names differ in capitals or leading zeros alone: perhaps one patient."""
+    first: dict[str, ManifestRow] = {}
+    told: set[tuple[str, str]] = set()
+    findings = []
+    for row in rows:
+        other = first.setdefault(re.sub(r"(?<!\d)0+(?=\d)", "", row.subject.casefold()), row)
+        pair = (other.subject, row.subject)
+        if other.subject == row.subject or other.split == row.split or pair in told:
+            continue
+        told.add(pair)
+        what = f"its subject '{row.subject}' is called like '{other.subject}' of case '{other.case}', which is in "
+        what += f"'{other.split}'; are they one patient?"
+        findings.append(Finding("warning", row.case, "", "", what))
+    return findings
+
+
+def _channel(row: ManifestRow) -> str:
+    """Which images are of one kind: as a plan has them, the target one for itself."""
+    return "target" if row.role == "target" else row.channel
+
+
+def _kinds(seen: Iterable[_Seen]) -> list[Finding]:
+    """Images of a kind in another modality or unit than the first, which a plan refuses."""
+    first: dict[str, _Seen] = {}
+    findings = []
+    for image in seen:
+        if image.row.role not in LEARNED or not image.compared:
+            continue
+        other = first.setdefault(_channel(image.row), image)
+        if (image.modality, image.compared) != (other.modality, other.compared):
+            what = f"images of one kind need one modality and unit; it is {image.modality} in {image.unit}, that of "
+            what += f"case '{other.row.case}' {other.modality} in {other.unit}"
+            findings.append(Finding("error", image.row.case, image.row.role, image.row.name, what))
+    return findings
+
+
 def _ranges(seen: Iterable[_Seen]) -> list[Finding]:
     """Images whose values are of another order than those of other images of the kind."""
     import numpy as np
 
-    kinds: dict[tuple[str, str, str], list[_Seen]] = {}
+    kinds: dict[tuple[str, str, str, str], list[_Seen]] = {}
     for image in seen:
         if image.top > 0:
-            kinds.setdefault((image.row.role, image.row.modality, image.row.unit), []).append(image)
+            kind = (image.row.role, _channel(image.row), image.modality, image.unit)
+            kinds.setdefault(kind, []).append(image)
     findings = []
     for images in kinds.values():
         middle = float(np.median([i.top for i in images]))
@@ -282,7 +364,7 @@ def _outliers(seen: Iterable[_Seen]) -> list[Finding]:
     kinds: dict[tuple[str, str, str], list[_Seen]] = {}
     for image in images:
         if not image.flat:
-            kinds.setdefault((image.row.role, image.row.name, image.row.modality), []).append(image)
+            kinds.setdefault((image.row.role, image.row.name, image.modality), []).append(image)
     for like in kinds.values():
         length = float(np.median([i.length_mm for i in like]))
         cuts = [i.cut for i in like if i.cut is not None]

@@ -156,10 +156,11 @@ def _rows(
     folder: Path, root: Path, wanted: Sequence[Wanted], stated: dict[str, tuple[str, str]]
 ) -> tuple[list[ManifestRow], dict[str, str], list[str]]:
     """Rows without a split, the folder's name of each pseudonym, and what was left out."""
-    from nmsynth.data.bids import is_bids
+    from nmsynth.data.bids import find_bids_images, is_bids
     from nmsynth.data.manifest import ManifestRow
 
     found = _bids_cases(folder, wanted) if is_bids(folder) else _folder_cases(folder, wanted)
+    named = {image.path: image.modality for image in find_bids_images(folder)} if is_bids(folder) else {}
     pseudonyms = {key: f"p{n:03d}" for n, key in enumerate(sorted({subject for subject, _ in found}), 1)}
     several = {s for s, _ in found if sum(other == s for other, _ in found) > 1}
     rows, left_out, used, counter = [], [], {}, dict.fromkeys(pseudonyms, 0)
@@ -174,6 +175,7 @@ def _rows(
         own = []
         for chosen, path in images.items():
             modality, unit = stated.get(chosen.name) or stated.get(chosen.role) or _header(folder / path)
+            modality = modality or named.get(path, "")
             name = chosen.name or ("" if chosen.role in ("source", "target") else chosen.role)
             inside = (folder.resolve() / path).relative_to(root.resolve()).as_posix()
             own.append(ManifestRow(case, pseudonyms[subject], "train", chosen.role, name, inside, None, modality, unit))
@@ -289,4 +291,9 @@ def _assign(keys: Mapping[str, str], rules: Split) -> list[dict[str, str]]:
         held_out = [set(rest[k :: rules.folds]) for k in range(rules.folds)]
     else:
         held_out = [set(rest[: round(rules.validation_share * len(order))])]
+        if len(held_out[0]) == len(rest):
+            raise InputError(
+                f"Shares for validation and test must leave a subject for training; of {len(order)} they take {n_test} "
+                f"for test and {len(rest)} for validation. Lower them, or add patients."
+            )
     return [{p: "test" if p in test else "validation" if p in held else "train" for p in keys} for held in held_out]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nmsynth.core.errors import InputError, MissingExtraError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.calibration import ON_VALIDATION, calibrate_intervals
+from nmsynth.workflows.image_files import files_state, is_prepared, settle_states
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.method_packaging import write_method_package
 from nmsynth.workflows.method_start import StartingModel, fine_tuning_plan, load_start
@@ -29,10 +31,16 @@ if TYPE_CHECKING:
     from nmsynth.training.method_trainer import TrainingOptions
 
 PREPARED, PACKAGE = "prepared", "package"
+METHOD_RECORD = "method.json"
+"""In the folder of a training that was begun."""
 ASKED = "plan-asked.json"
 """What the plan of a run was made by, so that the same call goes on with it."""
+SPLIT, SPLITS = "split.json", ("train", "validation", "test")
+"""Subjects of a training, beside its checkpoints, and their parts."""
 SMALL_BYTES = 100_000_000
 """Prepared cases of less are made by one process [bytes]."""
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +69,7 @@ def train_on_dataset(
     options: TrainingOptions | None = None,
     start_from: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    must_hold: Collection[str] = (),
     progress: Progress = silent,
 ) -> list[TrainedMethod]:
     """Train a method on a dataset; interrupted, the same call goes on where it stopped.
@@ -74,10 +83,11 @@ def train_on_dataset(
     output
         Gets ``plan.toml``, ``prepared`` (cases as training reads them), ``training`` or ``fold-N``, and ``package``.
     plan
-        To be used as it is; made from the dataset, with the recipe's changes, when unset. A folder that was begun keeps
-        its plan.
+        To be used as it is: what it states otherwise than the recipe is followed, and told in the log. Made from the
+        dataset, with the recipe's changes, when unset. A folder that was begun keeps its plan.
     minutes
-        Time that a training should take here, from which the steps follow; for a plan that is not yet made.
+        Time that a training should take here, from which the steps follow; for a plan that is not yet made. A folder
+        that was begun by other minutes, or by none, is refused.
     folds
         Number of folds of a cross-validation; by the manifest's splits when unset.
     fold
@@ -88,13 +98,16 @@ def train_on_dataset(
         Model whose weights are taken to begin with.
     overrides
         Values of the plan by dotted key.
+    must_hold
+        Keys of the recipe's plan that the plan may not state otherwise, unless ``overrides`` do.
 
     Raises
     ------
     MissingExtraError
         If the extra ``train`` is not installed.
     InputError
-        If the dataset, the plan or the folds do not fit; before any image is prepared.
+        If the dataset, the plan or the folds do not fit, before any image is prepared; or if images have changed since
+        a training in the folder was begun.
     """
     try:
         import nmsynth.training.method_trainer  # noqa: F401 - before any time is lost
@@ -104,7 +117,7 @@ def train_on_dataset(
         ) from error
     from nmsynth.core.plan import read_plan
     from nmsynth.data.folds import cross_validation, split_by_manifest
-    from nmsynth.data.manifest import read_manifest
+    from nmsynth.data.manifest import by_case, read_manifest
 
     options = options or training_options()
     on_own_data = dataset is None
@@ -123,15 +136,17 @@ def train_on_dataset(
     if options.is_first:
         given = read_plan(plan) if isinstance(plan, Path) else plan
         told = part_of(progress, 0.0, 0.02)
-        resolved = _settled_plan(recipe, dataset, output, given, minutes, overrides, started, options, told)
+        resolved = _settled_plan(recipe, dataset, output, given, minutes, overrides, started, options, told, must_hold)
     else:
         resolved = read_plan(output / PLAN_FILE)
     folder = output / PREPARED
     if options.is_first:
-        prepared = prepare_dataset(dataset, resolved, folder, progress=part_of(progress, 0.02, 0.05))
+        begun = any(output.glob(f"*/{METHOD_RECORD}"))
+        told = part_of(progress, 0.02, 0.05)
+        prepared = prepare_dataset(dataset, resolved, folder, renew=not begun, progress=told)
     else:
-        names = {row.case for row in rows}
-        _wait(options, lambda: all((folder / f"{name}.json").is_file() for name in names), "the cases")
+        states = {case: files_state(of_case, root_of(dataset)) for case, of_case in by_case(rows).items()}
+        _wait(options, lambda: is_prepared(folder, states), "the cases")
         prepared = prepare_dataset(dataset, resolved, folder)
     chosen = [fold] if fold is not None else list(range(len(splits)))
     trained = []
@@ -172,6 +187,7 @@ def _train_one(
     )
     package = folder.parent / PACKAGE / name
     if options.is_first:
+        _write_json(folder / SPLIT, {"schema_version": 1, **{part: list(getattr(split, part)) for part in SPLITS}})
         interval = None
         if recipe.interval_samples and method.stochastic:
             held = [c for c in prepared if c.subject in split.validation]
@@ -195,9 +211,32 @@ def _wait(options: TrainingOptions, ready: Callable[[], bool], what: str) -> Non
         wait_until(ready, what=what)
 
 
+def split_of_run(run: Path, fold: Mapping[str, int] | None, splits: Mapping[str, str]) -> Split:
+    """Subjects of a training of a run, as it noted them, or as it chose them before it did.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    fold
+        ``number`` and ``of``, of a cross-validation.
+    splits
+        Split of each subject by the manifest.
+    """
+    from nmsynth.data.folds import Split, cross_validation, split_by_manifest
+
+    noted = _read_json(run / ("training" if fold is None else f"fold-{fold['number']}") / SPLIT)
+    if noted is not None:
+        return Split(*(tuple(noted[part]) for part in SPLITS))
+    return split_by_manifest(splits) if fold is None else cross_validation(splits, fold["of"])[fold["number"]]
+
+
 def remove_trainings(output: Path) -> None:
-    """Remove the trainings of a run, known by their ``method.json``; its plan and prepared cases stay."""
-    for record in output.glob("*/method.json"):
+    """Remove the trainings of a run, known by their ``method.json``; its plan and prepared cases stay.
+
+    Of cases whose images have changed the next training prepares new ones.
+    """
+    for record in output.glob(f"*/{METHOD_RECORD}"):
         shutil.rmtree(record.parent)
 
 
@@ -251,6 +290,7 @@ def prepare_dataset(
     *,
     cases: Sequence[str] | None = None,
     workers: int | None = None,
+    renew: bool = False,
     progress: Progress = silent,
 ) -> list[PreparedCase]:
     """Prepare what is missing of the cases of a dataset, and open them.
@@ -267,11 +307,14 @@ def prepare_dataset(
         Names of those wanted; all when unset.
     workers
         Processes; all cores when unset and there is much to do.
+    renew
+        Prepare cases again whose images have changed since, by size or time of their files; they are refused if not.
 
     Raises
     ------
     InputError
-        If the disk has no room, the folder holds cases of another plan or manifest, or an image does not fit.
+        If the disk has no room, the folder holds cases of another plan or manifest or of images that have changed, or
+        an image does not fit.
     """
     from nmsynth.core.plan import check_same_images
     from nmsynth.data.manifest import read_manifest
@@ -289,6 +332,7 @@ def prepare_dataset(
             "Prepared cases belong to one plan and manifest; the folder holds those of another. Give another folder."
         )
     stamp.write_text(digest + "\n")
+    settle_states(folder, {case: files_state(by_name[case], root_of(dataset)) for case in wanted}, renew=renew)
     missing = [case for case in wanted if not (folder / f"{case}.json").is_file()]
     needed = _check_room(plan, {case: by_name[case] for case in missing}, root_of(dataset), folder)
     if workers is None and needed < SMALL_BYTES:
@@ -351,6 +395,7 @@ def _settled_plan(
     started: StartingModel | None,
     options: TrainingOptions,
     progress: Progress,
+    must_hold: Collection[str],
 ) -> Plan:
     """The plan of a run: the one it was begun with, the one given, or one made now."""
     from nmsynth.core.config import override, resolve
@@ -366,14 +411,27 @@ def _settled_plan(
     }
     asked = json.loads(json.dumps(asked))  # tuples as they come back
     # what is made anew may differ by the memory that is free and by how fast the machine is just now
-    if path.is_file() and ((plan is None and not overrides) or _read_json(output / ASKED) == asked):
-        return read_plan(path)
+    before = _read_json(output / ASKED) or {}
+    if path.is_file() and (before == asked or (plan is None and not overrides and minutes is None)):
+        found = read_plan(path)
+        _check_held(recipe, found, set(must_hold) - set(before.get("overrides", {})))
+        return found
+    if path.is_file() and minutes is not None:
+        raise InputError(
+            f"A run keeps the plan that it was begun with; {minutes:g} minutes are asked for, and it was begun "
+            f"otherwise, with {read_plan(path).schedule.steps} steps. Give another output folder, or leave the plan's "
+            "options out to go on."
+        )
     made = plan
     if made is None:
-        made = plan_dataset(dataset, overrides={**recipe.plan, **(overrides or {})}, progress=progress)
+        values = {**recipe.plan, **(overrides or {})}
+        made = plan_dataset(dataset, device=options.device, overrides=values, progress=progress)
         made = made if started is None else fine_tuning_plan(made, started.plan)
     if plan is not None or started is not None:
         made = resolve(Plan, override(made.model_dump(mode="json"), overrides or {}), where="the plan")
+    if plan is not None:
+        _tell_overruled(recipe, made, set(overrides or {}))
+    _check_held(recipe, made, set(must_hold) - set(overrides or {}))
     if started is not None:
         check_same_inputs(made, started.plan)
     if minutes is not None:
@@ -390,6 +448,53 @@ def _settled_plan(
         with atomic_file(output / name, overwrite=True) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return made
+
+
+def overruled_keys(recipe: MethodRecipe, plan: Plan) -> list[str]:
+    """Keys of a recipe's plan that a plan states otherwise, as the recipe writes them."""
+    from nmsynth.core.config import override, resolve
+    from nmsynth.core.plan import Plan
+
+    values = plan.model_dump(mode="json")
+    found = []
+    for key, value in recipe.plan.items():
+        try:
+            alike = resolve(Plan, override(values, {key: value})).model_dump(mode="json") == values
+        except InputError:  # it contradicts the rest of the plan
+            alike = False
+        if not alike:
+            found.append(key)
+    return found
+
+
+def _tell_overruled(recipe: MethodRecipe, plan: Plan, asked: set[str]) -> None:
+    """Say in the log what of a recipe a plan replaces, but for what was asked for."""
+    keys = [key for key in overruled_keys(recipe, plan) if key not in asked]
+    if keys:
+        _LOGGER.warning(
+            "The plan that is given is followed where it differs from the recipe '%s': %s.",
+            recipe.name,
+            ", ".join(keys),
+        )
+
+
+def _check_held(recipe: MethodRecipe, plan: Plan, must_hold: Collection[str]) -> None:
+    """Refuse a plan that states otherwise what a recipe is about."""
+    keys = [key for key in overruled_keys(recipe, plan) if key in must_hold]
+    if keys:
+        raise InputError(
+            f"'{recipe.name}' differs from its recipe by {', '.join(keys)}; the plan that is given, or that the run "
+            "was begun with, states that otherwise, so that nothing would differ. Leave --plan out, or give another "
+            "output folder."
+        )
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all."""
+    from nmsynth.io.atomic import atomic_file
+
+    with atomic_file(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> Any:

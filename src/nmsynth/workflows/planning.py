@@ -32,6 +32,7 @@ def plan_dataset(
     steps: int | None = None,
     minutes: float | None = None,
     family: str = "unet",
+    method: MethodSpec | None = None,
     overrides: Mapping[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Plan:
@@ -48,9 +49,11 @@ def plan_dataset(
     steps
         Optimiser steps; by the number of cases when unset.
     minutes
-        Time that training should take on this machine, from which the steps follow; measured with ``family``.
+        Time that training should take on this machine, from which the steps follow; measured with ``method``.
     family
-        Whose steps are timed.
+        Whose steps are timed where no method is given.
+    method
+        That is to be trained.
     overrides
         Values of the plan by dotted key, applied last; patch and batch are planned for the dimensions among them.
 
@@ -87,7 +90,8 @@ def plan_dataset(
         plan = resolve(Plan, override(plan.model_dump(mode="json"), overrides), where="the plan")
     if minutes is None:
         return plan
-    return plan_for_minutes(plan, minutes, family=family, device=kind, keep_patch="patch" in (overrides or {}))
+    keep_patch = "patch" in (overrides or {})
+    return plan_for_minutes(plan, minutes, method=method, family=family, device=kind, keep_patch=keep_patch)
 
 
 def _steps_of(overrides: Mapping[str, Any]) -> int | None:

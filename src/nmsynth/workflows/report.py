@@ -257,7 +257,8 @@ def _evaluate(
     images: Mapping[str, Volume], masks: Mapping[str, Volume], kind: str | None, how: _Measuring
 ) -> dict[str, Any]:
     """Metrics of all images as JSON; without a reference those that need no truth, against a source of the kind."""
-    from nmsynth.evaluation.evaluate import FULL_COUNTS, PREDICTION, REFERENCE, SOURCE, evaluate_arms
+    from nmsynth.evaluation.evaluate import PREDICTION, REFERENCE, SOURCE, evaluate_arms
+    from nmsynth.evaluation.preparation import FULL_COUNTS
     from nmsynth.report.scene import is_comparable
     from nmsynth.workflows.evaluation import read_normal_limits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,15 +28,21 @@ from nmsynth.workflows.tasks import TaskSpec, load_task
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
     from nmsynth.core.volume import Volume
+    from nmsynth.data.manifest import ManifestRow
     from nmsynth.evaluation.proof import ProofSummary
     from nmsynth.workflows.benchmark_baselines import FittedBaseline
     from nmsynth.workflows.study_recipe import StudyPlan
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of what is kept of a patient, and so what is measured; 1 had no scaled Gaussian and other full counts."""
 SEED = 9000
 """Of the studies of proofs; those of datasets and of demonstrations are others."""
 COUNTS = "draws.count_fraction"
 """Key of the recipe of studies at whose levels one study is scanned, and not several."""
+DATASET = "dataset"
+"""Folder of a run with the patients that it simulated."""
+NOT_TOLD, TOO_FEW = "not told apart", "not told apart: too few"
+"""Verdicts where nothing is proved: by enough patients, and by fewer than a verdict needs."""
 ABLATION = "without the idea"
 """Arm of the same network without what is special to the task."""
 
@@ -90,27 +96,23 @@ class TaskProof:
 
     def baselines(self, level: LevelProof) -> list[str]:
         """Arms that the model must beat: all but controls, which have more counts or the model's own noise."""
-        from nmsynth.evaluation.evaluate import (
-            BEST_FULL_GAUSSIAN,
-            EQUAL_NOISE_GAUSSIAN,
-            FULL_COUNTS,
-            PREDICTION,
-            REFERENCE,
-        )
+        from nmsynth.evaluation.evaluate import EQUAL_NOISE_GAUSSIAN, PREDICTION, REFERENCE
+        from nmsynth.evaluation.preparation import BEST_FULL_GAUSSIAN, FULL_COUNTS
 
         controls = (REFERENCE, FULL_COUNTS, BEST_FULL_GAUSSIAN, EQUAL_NOISE_GAUSSIAN, ABLATION)
         return [arm for arm in level.summary.arms if arm not in (PREDICTION, *controls)]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a test, level and arm: each number as median with its interval."""
+        """One row a test, level and arm: each number over patients with its interval, and of how many if not of all."""
         table = []
         for level in self.levels:
             for arm, numbers in level.summary.arms.items():
                 row: dict[str, Any] = {"test": level.test, "level": level.level, "method": arm}
                 for proof in self.task.proof:
                     found = numbers.get(proof.heading)
+                    of = "" if found is None or found.n == level.n_subjects else f", n = {found.n}"
                     row[proof.heading] = (
-                        "–" if found is None else f"{found.value:.3g} ({found.lower:.3g} to {found.upper:.3g})"
+                        "–" if found is None else f"{found.value:.3g} ({found.lower:.3g} to {found.upper:.3g}{of})"
                     )
                 table.append(row)
         return table
@@ -125,7 +127,8 @@ class TaskProof:
                     continue
                 better = level.summary.is_better(proof.heading, against)
                 worse = level.summary.is_worse(proof.heading, against)
-                verdict = "better than all" if better else "worse than one" if worse else "not told apart"
+                few = level.summary.has_too_few(proof.heading, against)
+                verdict = "better than all" if better else "worse than one" if worse else TOO_FEW if few else NOT_TOLD
                 table.append({"test": level.test, "level": level.level, "number": proof.heading, "verdict": verdict})
         return table
 
@@ -137,7 +140,7 @@ class TaskProof:
             "model": self.model,
             "ablation": self.ablation,
             "fitted_baselines": list(self.fitted),
-            "numbers": {p.heading: {"wanted": p.wanted, "unit": p.unit} for p in self.task.proof},
+            "numbers": {p.heading: {"wanted": p.wanted, "unit": p.unit, "summary": p.summary} for p in self.task.proof},
             "levels": [
                 {
                     "test": level.test,
@@ -189,13 +192,14 @@ def prove_task(
     run_jobs(_prove_one, missing, workers=workers, stage="proving", done=len(jobs) - len(missing), progress=progress)
     levels = []
     wanted = {proof.heading: proof.wanted for proof in task.proof}
+    means = [proof.heading for proof in task.proof if proof.summary == "mean"]
     places: dict[tuple[str, str], list[Path]] = {}
     for job in jobs:
         for level, _, place in job.levels:
             places.setdefault((job.test, level), []).append(place)
     for (test, level), own in places.items():
         patients = [json.loads(place.read_text(encoding="utf-8"))["arms"] for place in own]
-        levels.append(LevelProof(test, level, summarise_proof(patients, wanted), len(patients)))
+        levels.append(LevelProof(test, level, summarise_proof(patients, wanted, means=means), len(patients)))
     return TaskProof(task, model, ablation, tuple(levels), task.baselines)
 
 
@@ -215,6 +219,7 @@ def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
     measured = {
         "proof": [proof.model_dump(mode="json") for proof in task.proof],
         "baselines": list(task.baselines) if options.run is not None else [],
+        "measured_against": [task.measured_against, task.reference_kind, SCHEMA_VERSION],
         "plan": "" if options.run is None else (options.run / PLAN_FILE).read_text(encoding="utf-8"),
     }
     for test in task.tests:
@@ -263,7 +268,7 @@ def _measure(job: _Job, case: TaskStudy, work: Path) -> dict[str, dict[str, floa
         other, _ = synthesize_task_study(case, options.ablation, work / f"{case.case}-other.nii.gz")
         arms[ABLATION] = other.image
     if options.run is not None:
-        arms |= {name: _baseline(options.run, name, case, work) for name in task.baselines}
+        arms |= {name: _baseline(options.run, name, case, source, work) for name in task.baselines}
     return numbers_of(task, evaluate_task_study(case, arms, source))
 
 
@@ -278,22 +283,34 @@ def _mean_over(cases: Sequence[dict[str, dict[str, float | None]]]) -> dict[str,
     return found
 
 
-def _baseline(run: Path, name: str, case: TaskStudy, work: Path) -> Volume:
-    """What a baseline that was fitted to the training patients of a run makes of a case, on the grid of its plan."""
+def _baseline(run: Path, name: str, case: TaskStudy, source: Volume, work: Path) -> Volume:
+    """What a baseline that was fitted to the training patients of a run makes of a case, on the grid of its plan.
+
+    A filter comes at the counts of the source, as a synthesis does, and says so.
+    """
     import numpy as np
 
     from nmsynth.core.volume import Volume
     from nmsynth.data.prepared import open_prepared, prepare_case
-    from nmsynth.workflows.benchmark_baselines import Presented
+    from nmsynth.workflows.benchmark_baselines import FILTER_FAMILIES, Presented
 
     plan = _plan_of(run)
     folder = work / "prepared"
     if not (folder / f"{case.case}.json").is_file():
         prepare_case(case.case, list(case.rows), case.folder, plan, folder)
     prepared = open_prepared(folder, [case.case])[0]
-    image = _fitted(run, name).predict(Presented(prepared, 0, ""))
+    label = _counts_of(case.rows, plan)[0] if name in FILTER_FAMILIES else ""
+    image = _fitted(run, name, label).predict(Presented(prepared, 0, label))
     affine = np.asarray(prepared.record["affine"], dtype=np.float64)
-    return Volume(image, affine, plan.target.unit, plan.target.modality)
+    found = Volume(image, affine, plan.target.unit, plan.target.modality)
+    return replace(found, acquisition=source.acquisition) if name in FILTER_FAMILIES else found
+
+
+def _counts_of(rows: Sequence[ManifestRow], plan: Plan) -> list[str]:
+    """Class of counts of each level of a case: a filter is tuned for each; of those that state none it is one."""
+    name = plan.sources[0].name
+    own = [row.count_fraction for row in rows if row.role in ("source", "condition") and row.channel == name]
+    return ["" if fraction is None else f"{fraction:g}" for fraction in own] or [""]
 
 
 @cache
@@ -305,12 +322,21 @@ def _plan_of(run: Path) -> Plan:
 
 
 @cache
-def _fitted(run: Path, name: str) -> FittedBaseline:
-    """A baseline fitted to the training patients of a run, once a process."""
+def _fitted(run: Path, name: str, label: str) -> FittedBaseline:
+    """A baseline fitted to the training patients of a run, for one class of counts, once a process.
+
+    Where no training patient was scanned at such counts, or the run does not hold the dataset that says so, a filter is
+    tuned on all.
+    """
+    from nmsynth.data.manifest import by_case, read_manifest
     from nmsynth.data.prepared import open_prepared
     from nmsynth.workflows.benchmark_baselines import Presented, fit_baseline
     from nmsynth.workflows.method_training import PREPARED
 
     cases = [case for case in open_prepared(run / PREPARED) if case.split == "train"]
-    shown = [Presented(case, level, "") for case in cases for level in range(len(case.levels))]
-    return fit_baseline(name, _plan_of(run), shown, shown[:1])
+    known = by_case(read_manifest(run / DATASET)) if label and (run / DATASET).is_dir() else {}
+    shown = []
+    for case in cases:
+        labels = _counts_of(known.get(case.case_id, ()), _plan_of(run)) if label else [""]
+        shown += [Presented(case, k, labels[min(k, len(labels) - 1)]) for k in range(len(case.levels))]
+    return fit_baseline(name, _plan_of(run), shown, [Presented(cases[0], 0, label)])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nmsynth.data.manifest import ManifestRow
     from nmsynth.evaluation.schema import Metrics
     from nmsynth.inference.synthesize import Synthesis
+    from nmsynth.metrics.measurement import Measurement
     from nmsynth.workflows.study_recipe import StudyPlan
     from nmsynth.workflows.tasks import TaskSpec
 
@@ -25,6 +26,8 @@ LEAST_VOXELS = 100
 """Of an organ that is measured."""
 LEAST_REGION_VOXELS = 30
 """Of a region of the brain."""
+MOST_TURNS, WIDTH_STAYS_MM = 6, 0.1
+"""Of the search of a Gaussian and a factor."""
 FULL_COUNTS = "full_count"
 """Name of the scan at full counts among what is known of a study."""
 
@@ -38,6 +41,7 @@ class TaskStudy:
     """That the paths of the rows are in."""
     rows: tuple[ManifestRow, ...]
     target: Volume
+    """What answers are measured against."""
 
     @property
     def case(self) -> str:
@@ -77,7 +81,8 @@ def simulate_task_study(task: TaskSpec, plan: StudyPlan, folder: Path) -> list[T
     studies = []
     for case in dict.fromkeys(row.case for row in rows):
         own = tuple(row for row in rows if row.case == case)
-        target = read(folder / next(row for row in own if row.role == "target").path)
+        against = task.measured_against
+        target = read(folder / next(r for r in own if (r.name == against if against else r.role == "target")).path)
         studies.append(TaskStudy(task, folder, own, target))
     return studies
 
@@ -93,7 +98,7 @@ def at_counts(study: TaskStudy, fraction: float | None) -> TaskStudy:
 def synthesize_task_study(
     study: TaskStudy, model: str, output: Path, *, seed: int | None = None
 ) -> tuple[Synthesis, Volume]:
-    """Synthesis from the sources that a model takes, written to a NIfTI file, and the first of them.
+    """Synthesis from the sources that a model takes, written to a NIfTI file, and the one that it is compared with.
 
     Parameters
     ----------
@@ -119,11 +124,15 @@ def synthesize_task_study(
     settings: dict[str, Any] = {"conditions": conditions} if conditions else {}
     if seed is not None:
         settings["seed"] = seed
-    return synthesize_study(first, output, model=model, inputs=further, settings=settings or None), read(first)
+    shown = first if study.task.compared_source == "first" else list(sources.values())[-1]
+    return synthesize_study(first, output, model=model, inputs=further, settings=settings or None), read(shown)
 
 
 def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Volume) -> Metrics:
     """Measure images by the task, beside the source, its best Gaussian and full counts where they can be compared.
+
+    Full counts that are the very reference are left out: their error is none. Where source and target have one
+    calibration but not one level, as where nothing was corrected, the best Gaussian of the source gets a factor too.
 
     Parameters
     ----------
@@ -135,27 +144,76 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
         That they were made from.
     """
     from nmsynth.evaluation.evaluate import evaluate_arms
+    from nmsynth.evaluation.preparation import BEST_SCALED_GAUSSIAN
     from nmsynth.evaluation.tasks import task_evaluation
     from nmsynth.io import read
     from nmsynth.report.scene import is_comparable
 
     task, target = study.task, study.target
     kind = task_evaluation(task.name)
-    full = next((study.folder / row.path for row in study.rows if row.name == FULL_COUNTS), None)
+    full = next((read(study.folder / row.path) for row in study.rows if row.name == FULL_COUNTS), None)
     if task.same_calibration:
         source, arms = of_one_calibration(source, target), {n: of_one_calibration(a, target) for n, a in arms.items()}
     alike = is_comparable(source, target) or (kind.scaled and source.modality == target.modality)
-    if kind.images == "planar":
-        full = None  # its counts are those of another scan, which the task does not scale
-    return evaluate_arms(
-        {name: on_grid_of_target(image, target) for name, image in arms.items()},
+    shown = {name: on_grid_of_target(image, target) for name, image in arms.items()}
+    masks = study_masks(study)
+    further: list[Measurement] = []
+    if task.same_calibration and alike:
+        shown[BEST_SCALED_GAUSSIAN], further = _best_scaled_gaussian(source, target, masks.get("body"))
+    metrics = evaluate_arms(
+        shown,
         target,
         source=source if alike or target.modality == "CT" else None,
-        full_counts=read(full) if full is not None and alike and source.unit is target.unit else None,
-        masks=study_masks(study),
+        full_counts=full if full is not None and alike and _is_control(full, target) else None,
+        masks=masks,
         task=task.name,
         settings={"reference_kind": task.reference_kind},
     )
+    return replace(metrics, measurements=(*metrics.measurements, *further))
+
+
+def _is_control(full: Volume, target: Volume) -> bool:
+    """Whether a scan at full counts can stand beside a target, and is not the target itself."""
+    import numpy as np
+
+    from nmsynth.report.scene import is_comparable
+
+    return is_comparable(full, target) and not np.array_equal(full.array, target.array)
+
+
+def _best_scaled_gaussian(source: Volume, target: Volume, body: Any | None) -> tuple[Volume, list[Measurement]]:
+    """The source smoothed and multiplied so that it differs least from the target, with width and factor.
+
+    An oracle as the best Gaussian is one. Width and factor are found in turn until the width stays.
+    """
+    import numpy as np
+
+    from nmsynth.evaluation.preparation import BEST_SCALED_GAUSSIAN
+    from nmsynth.metrics.measurement import Measurement
+    from nmsynth.metrics.regions import body_mask
+    from nmsynth.models.classical import best_gaussian
+
+    inside = np.asarray(body > 0) if body is not None else body_mask(target.array, target.spacing_mm)
+    expected = target.array[inside].astype(np.float64)
+
+    def factor_of(image: npt.NDArray[np.float32]) -> float:
+        """Of least squares in the body; one where there is nothing to scale."""
+        own = image[inside].astype(np.float64)
+        square = float(own @ own)
+        return float(own @ expected) / square if square > 0 else 1.0
+
+    smooth, factor, width_mm = source.array, factor_of(source.array), float("nan")
+    for _ in range(MOST_TURNS if expected.any() else 0):
+        best = best_gaussian(source.array * np.float32(factor), target.array, inside, target.spacing_mm)
+        smooth = best.image / np.float32(factor)
+        factor, before, width_mm = factor_of(smooth), width_mm, best.fwhm_mm
+        if abs(width_mm - before) < WIDTH_STAYS_MM:
+            break
+    found = [
+        Measurement("width", width_mm, "mm FWHM", "body", arm=BEST_SCALED_GAUSSIAN),
+        Measurement("factor", factor, "1", "body", arm=BEST_SCALED_GAUSSIAN),
+    ]
+    return source.with_array(smooth * np.float32(factor)), found
 
 
 def numbers_of(task: TaskSpec, metrics: Metrics) -> dict[str, dict[str, float | None]]:

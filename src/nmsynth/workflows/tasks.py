@@ -29,6 +29,8 @@ class Proof(BaseModel):
     """Where its best value lies; ``zero`` of a bias, ``one`` of a recovery."""
     unit: str = "1"
     """Of its values."""
+    summary: Literal["median", "mean"] = "median"
+    """Over patients; the mean of counts of few, whose median stays where it is until half of the patients change."""
 
     @property
     def heading(self) -> str:
@@ -84,7 +86,12 @@ class TaskSpec(BaseModel):
     model: str = ""
     """That is taken where none is named; none has been trained yet where this is empty."""
     reference_kind: Literal["T1", "T2"]
-    """What the target of a study is: noise-free, or one scan."""
+    """What answers are measured against: noise-free, or one scan."""
+    measured_against: str = ""
+    """Name of the image among what is known of a study that answers are measured against; the target of the training
+    where this is empty."""
+    compared_source: Literal["first", "last"] = "first"
+    """Source that an answer is compared with, and its Gaussian: of parts of a scan the last, which is nearest."""
     organs: bool = False
     """Whether organs are measured."""
     same_calibration: bool = False

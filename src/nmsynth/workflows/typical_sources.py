@@ -15,7 +15,7 @@ LEAST_CASES = 10
 
 
 def typical_sources(cases: Sequence[PreparedCase], plan: Plan) -> TypicalCard | None:
-    """Numbers of the first source of each case at its first level; ``None`` of too few cases."""
+    """Numbers of the first source of each case at every level; ``None`` of too few cases."""
     from nmsynth.data.body import body_contour
     from nmsynth.data.prepared import source_volume
     from nmsynth.metrics.typicality import image_numbers, typical_of
@@ -25,7 +25,8 @@ def typical_sources(cases: Sequence[PreparedCase], plan: Plan) -> TypicalCard | 
         return None
     numbers = []
     for case in cases:
-        body = body_contour(source_volume(case, plan, 0))
-        numbers.append(image_numbers(case.source(0)[0], body, case.spacing_mm))
+        for level in range(len(case.levels)):
+            body = body_contour(source_volume(case, plan, level))
+            numbers.append(image_numbers(case.source(level)[0], body, case.spacing_mm))
     found = typical_of(numbers)
-    return TypicalCard(mean=found.mean, sd=found.sd, limit=found.limit, n_images=len(cases))
+    return TypicalCard(mean=found.mean, sd=found.sd, limit=found.limit, n_images=len(numbers))

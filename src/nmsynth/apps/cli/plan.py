@@ -26,21 +26,30 @@ def plan(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The plan, a .toml file.", show_default="DATASET/plan.toml")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Recipe that will be trained: what it changes of a plan is written, its steps are timed."),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where it will be trained: cpu, cuda or auto.")] = "auto",
     dimensions: Annotated[
         Dimensions | None, typer.Option(help="What a network sees at once.", show_default="by the images")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.", show_default="by the cases")] = None,
     minutes: Annotated[float | None, typer.Option(help="Time that training should take on this machine.")] = None,
-    family: Annotated[str, typer.Option(help="Family whose steps are timed for --minutes.")] = "unet",
+    family: Annotated[
+        str, typer.Option(help="Family whose steps are timed for --minutes, where no recipe is named.")
+    ] = "unet",
     set_: options.Assignments = None,
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
     """Look at DATASET and write a plan of its training: spacing, patch, normalisation, schedule. Read and edit it."""
+    from nmsynth.workflows.method_recipes import load_method_recipe
     from nmsynth.workflows.planning import plan_dataset, plan_summary, write_plan
 
     terminal = terminal_of(context)
+    loaded = None if recipe is None else load_method_recipe(recipe)
+    changes = options.assignments(set_)
     with terminal.progress() as progress:
         made = plan_dataset(
             dataset,
@@ -49,7 +58,8 @@ def plan(
             steps=steps,
             minutes=minutes,
             family=family,
-            overrides=options.assignments(set_),
+            method=None if loaded is None else loaded.method,
+            overrides=changes if loaded is None else {**loaded.plan, **changes},
             progress=progress,
         )
     path = write_plan(made, dataset, output, overwrite=overwrite)

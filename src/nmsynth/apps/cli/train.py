@@ -29,7 +29,8 @@ def train(
         typer.Option(help="Manifest of a dataset, or its folder.", show_default="what the recipe simulates"),
     ] = None,
     plan: Annotated[
-        Path | None, typer.Option(help="Plan, as 'nmsynth plan' writes it.", show_default="made from the dataset")
+        Path | None,
+        typer.Option(help="Plan, as 'nmsynth plan --recipe RECIPE' writes it.", show_default="made from the dataset"),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Time that training should take on this machine.", show_default="by the plan")
@@ -124,7 +125,9 @@ def _train_method(
     of_recipe = {key: value for key, value in changes.items() if key.split(".")[0] in ("method", "data", "name")}
     of_plan = {key: value for key, value in changes.items() if key not in of_recipe}
     loaded = load_method_recipe(recipe, of_recipe)
+    must_hold: tuple[str, ...] = ()
     if given["without_idea"]:
+        must_hold = tuple(loaded.without_idea.plan) if loaded.without_idea else ()
         loaded = without_idea(loaded)
     how = training_options(**{name: given[name] for name in ("workers", "threads", "device", "devices", "nodes")})
     if not given["resume"] and how.is_first:
@@ -140,6 +143,7 @@ def _train_method(
         start_from=given["start_from"],
         options=how,
         overrides=of_plan,
+        must_hold=must_hold,
         progress=progress,
     )
     return [t.package for t in trained] if how.is_first else []
