@@ -170,7 +170,7 @@ def test_the_ablation_differs_by_the_idea_alone(name):
     other = without_idea(recipe)
     assert other.name == f"{name}-without-idea"
     assert (other.card, other.idea, other.without_idea) == ("", "", None)
-    assert (other.method, other.plan) != (recipe.method, recipe.plan)
+    assert (other.method, other.plan, other.first_sources) != (recipe.method, recipe.plan, recipe.first_sources)
     assert other.data == recipe.data
     assert other.plan.keys() == recipe.plan.keys()
 

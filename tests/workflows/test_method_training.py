@@ -150,6 +150,17 @@ def test_plan_is_made_for_the_device_that_trains(data, tmp_path, monkeypatch):
     assert asked == ["cpu"]
 
 
+def test_a_recipe_may_see_the_first_sources_alone(tmp_path):
+    data = make_dataset(tmp_path / "data", mr_of=(0, 1, 2, 3, 4))
+    recipe = load_method_recipe("unet")
+    for kept, output in ((0, "all"), (1, "first")):
+        only = recipe.model_copy(update={"first_sources": kept})
+        train_on_dataset(only, data, tmp_path / output, options=quick(), overrides=SMALL)
+    plans = [read_plan(tmp_path / output / "plan.toml") for output in ("all", "first")]
+    assert [len(plan.sources) for plan in plans] == [2, 1]
+    assert plans[1].sources == plans[0].sources[:1]
+
+
 RECIPE = """
 name = "shy"
 [method]

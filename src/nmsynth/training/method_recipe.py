@@ -30,6 +30,8 @@ class Ablation(Settings):
     """Family and arguments in the place of the recipe's; those of the recipe when unset."""
     plan: dict[str, Any] = Field(default_factory=dict)
     """Values in the place of the recipe's, by the same keys."""
+    first_sources: int = Field(default=0, ge=0)
+    """Sources of the plan that are left, the first ones; all when 0."""
 
 
 class MethodRecipe(Settings):
@@ -52,6 +54,8 @@ class MethodRecipe(Settings):
     validation; none when 0."""
     interval_sides_together: bool = False
     """Whether labels that differ by 100 are the two sides of one region, as those of simulated brains are."""
+    first_sources: int = Field(default=0, ge=0)
+    """Sources of the dataset that the plan has, the first ones; all when 0."""
     card: str = ""
     """Text of the card in :mod:`nmsynth.recipes.cards`, for a model that is trained on what the recipe simulates."""
     data: DataRecipe = DataRecipe()

@@ -98,6 +98,7 @@ def without_idea(recipe: MethodRecipe) -> MethodRecipe:
             "without_idea": None,
             "card": "",
             "method": ablation.method or recipe.method,
+            "first_sources": ablation.first_sources or recipe.first_sources,
             "plan": {**recipe.plan, **ablation.plan},
         }
     )

@@ -429,6 +429,8 @@ def _settled_plan(
         made = made if started is None else fine_tuning_plan(made, started.plan)
     if plan is not None or started is not None:
         made = resolve(Plan, override(made.model_dump(mode="json"), overrides or {}), where="the plan")
+    if recipe.first_sources:
+        made = made.model_copy(update={"sources": made.sources[: recipe.first_sources]})
     if plan is not None:
         _tell_overruled(recipe, made, set(overrides or {}))
     _check_held(recipe, made, set(must_hold) - set(overrides or {}))
