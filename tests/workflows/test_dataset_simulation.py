@@ -208,3 +208,9 @@ def test_every_recipe_of_studies_fits_its_command(name):
     assert len({plan.settings["seed"] for plan in plans}) == 5
     assert [plan.split for plan in plans[:2]] == ["train", "validation"]
     assert plan_studies(recipe, 3, 2) == plans[:3]
+
+
+def test_seeds_of_demonstrations_and_proofs_are_no_dataset(tmp_path):
+    with pytest.raises(InputError, match=r"must not be one of 7000 to 11999, .* found 9000"):
+        simulate_dataset(SimulateCohortSettings(seed=9000, subjects=1), tmp_path / "data")
+    assert not (tmp_path / "data").exists()

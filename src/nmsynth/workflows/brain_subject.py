@@ -40,7 +40,8 @@ class BrainSettings(BaseModel):
     @property
     def asks_for_disease(self) -> bool:
         """Whether anything of it is set."""
-        return any(v is not None for v in (self.disease, self.severity, self.atrophy, self.coupling))
+        stated = any(v is not None for v in (self.disease, self.severity, self.atrophy, self.coupling))
+        return stated or self.healthy_share > 0
 
 
 def draw_brain(
@@ -73,7 +74,7 @@ def draw_brain(
     Raises
     ------
     InputError
-        If severity or coupling are given without a disease, or the map is no brain.
+        If severity, coupling or a share of healthy subjects is given without a disease, or the map is no brain.
     """
     import numpy as np
 
@@ -82,8 +83,12 @@ def draw_brain(
     from nmsynth.physics.phantom.brain_disease import draw_brain_subject, subject_for
     from nmsynth.physics.phantom.head_map import head_map
 
-    if settings.disease is None and (settings.severity is not None or settings.coupling is not None):
-        raise InputError("A severity or a coupling belongs to a disease; none was named. Add one, such as alzheimer.")
+    of_disease = settings.severity is not None or settings.coupling is not None or settings.healthy_share > 0
+    if settings.disease is None and of_disease:
+        raise InputError(
+            "A severity, a coupling or a share of healthy subjects belongs to a disease; none was named. Add one, such "
+            "as alzheimer."
+        )
     atrophy = settings.atrophy
     if atrophy is None and settings.coupling is None:
         atrophy = 0.0

@@ -33,6 +33,10 @@ CASE_RECORD = "case.json"
 """Written last into the folder of a case, so that its presence means completeness."""
 
 
+KEPT_SEEDS = range(7000, 12_000)
+"""Of the studies of demonstrations, proofs and benchmarks, on which models are shown and tested."""
+
+
 class SimulateCohortSettings(BaseModel):
     """What is simulated; the same settings give the same files, by any number of workers."""
 
@@ -42,6 +46,7 @@ class SimulateCohortSettings(BaseModel):
     """A recipe of a model, a recipe of studies, or a TOML file with either."""
     subjects: int = Field(default=10, ge=1, le=100_000)
     seed: int = Field(default=0, ge=0, le=100_000)
+    """Not of :data:`KEPT_SEEDS`."""
     file_format: Literal["dicom", "nifti"] = "nifti"
     """Format of the scans; what is known of them is NIfTI."""
     timestamp: bool = False
@@ -94,6 +99,11 @@ def simulate_dataset(
     InputError
         If the output holds something else, or a dataset of other settings without ``overwrite``.
     """
+    if settings.seed in KEPT_SEEDS:
+        raise InputError(
+            f"The seed of a dataset must not be one of {KEPT_SEEDS.start} to {KEPT_SEEDS[-1]}, by which demonstrations "
+            f"and proofs have patients that nothing was trained on; found {settings.seed}. Take another."
+        )
     jobs, record = _plan(settings, Path(output), overrides)
     output = Path(output)
     _claim(output, record, overwrite=overwrite)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
+from nmsynth.workflows.dataset_simulation import KEPT_SEEDS
 from nmsynth.workflows.region_intervals import RegionInterval, region_intervals, shown_beside
 from nmsynth.workflows.task_study import (
     evaluate_task_study,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from nmsynth.inference.synthesize import Synthesis
 
 SCHEMA_VERSION = 1
-SEEDS_FROM = 7000
+SEEDS_FROM = KEPT_SEEDS.start
 """Seeds of the studies of demonstrations; datasets for training have smaller ones."""
 RECORD = "demo.json"
 
