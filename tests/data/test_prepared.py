@@ -11,6 +11,7 @@ from nmsynth.core.units import Unit
 from nmsynth.data.fingerprint import take_fingerprint
 from nmsynth.data.manifest import ManifestRow
 from nmsynth.data.orientation import turned
+from nmsynth.data.plan_rules import plan_from_fingerprint
 from nmsynth.data.prepared import encode_conditions, open_prepared, prepare_case, source_volume
 from nmsynth.data.resampling import covered, plan_grid, resample
 from nmsynth.io.nifti import read_nifti, write_nifti
@@ -189,6 +190,48 @@ def test_levels_without_names_are_normalised_each_by_its_own(tmp_path):
     assert scales[1] == pytest.approx(0.1 * scales[0])
 
 
+def test_what_stands_alone_is_prepared_on_its_own_grid_and_by_its_own_level(tmp_path):
+    level = Normalisation(kind="level", scale=2.0)
+    images = [image_plan(name, modality="NM", unit=Unit.BQML, normalisation=level) for name in ("spect", "target")]
+    plan = tiny_plan(sources=(images[0],), target=images[1], spacing_mm=(4.0, 4.0, 4.0))
+    source, target = spect_rows(tmp_path, Unit.BQML)
+    pair = prepared(tmp_path, [source, target], sources=(images[0],), target=images[1], conditions=())
+    assert pair.is_pair
+    short = read_nifti(tmp_path / source.path)
+    write_nifti(short.with_array(short.array[1:9]), tmp_path / source.path, overwrite=True)
+    for case, row in (("s", source), ("t", target)):
+        prepare_case(case, [replace(row, case=case)], tmp_path, plan, tmp_path / "prepared")
+    lone_source, lone_target = open_prepared(tmp_path / "prepared", ["s", "t"])
+    assert (lone_source.layers.shape, lone_target.layers.shape) == ((3, 8, 20, 20), (3, 10, 20, 20))
+    assert (lone_source.has_source, lone_source.has_target, lone_source.is_pair) == (True, False, False)
+    assert (lone_target.has_source, lone_target.has_target, lone_target.levels) == (False, True, ())
+    own = lone_target.target_normalisation()
+    assert own.scale == pytest.approx(3 * pair.target_normalisation().scale, rel=1e-4)  # as the target is thrice it
+    assert np.allclose(own.invert(lone_target.target), 600 * pet(0).array, rtol=1e-4)
+    np.testing.assert_allclose(source_volume(lone_source, plan, 0).array, 200 * pet(0).array[1:9], rtol=1e-4)
+    with pytest.raises(InputError, match="The target of a case is asked for; 's' has a source alone"):
+        _ = lone_source.target
+
+
+def test_a_lone_side_is_normalised_weighted_and_labelled_as_in_a_pair(tmp_path):
+    rows = rows_of(tmp_path)
+    pair = prepared(tmp_path, rows)
+    folder = tmp_path / "prepared"
+    plan = tiny_plan(sources=(image_plan(), CT), conditions=FACTS, spacing_mm=(4.0, 4.0, 4.0))
+    prepare_case("s", [replace(r, case="s") for r in rows if r.role != "target"], tmp_path, plan, folder)
+    apart = [replace(r, case="t") for r in rows if r.role not in ("source", "condition")]
+    prepare_case("t", apart, tmp_path, plan, folder)
+    source, target = open_prepared(folder, ["s", "t"])
+    assert source.levels == pair.levels
+    assert np.array_equal(source.source(1), pair.source(1))
+    assert np.array_equal(target.target, pair.target)
+    for lone in (source, target):
+        assert np.array_equal(lone.labels, pair.labels)
+    half = np.asarray(source.weight)[5:]
+    assert not half.any()  # where the CT does not reach
+    assert np.asarray(target.weight)[5:].any()
+
+
 def test_a_target_without_the_source_whose_level_it_takes_is_refused(tmp_path):
     level = Normalisation(kind="level", scale=2.0)
     first, other, target = (
@@ -244,7 +287,7 @@ def test_image_of_another_modality_or_place_is_refused(tmp_path):
         prepared(tmp_path, rows, sources=(image_plan(modality="MR"),))
     far = pet(5, origin_mm=(5000.0, 0.0, 0.0))
     write_nifti(far, tmp_path / "full.nii.gz", overwrite=True)
-    with pytest.raises(InputError, match="Do both show one place"):
+    with pytest.raises(InputError, match="Do its images show one place"):
         prepared(tmp_path, rows)
 
 
@@ -298,3 +341,20 @@ def test_fingerprint_counts_what_is_there(tmp_path):
     assert found.target.median("shapes") == (10.0, 20.0, 20.0)
     assert 2.0 < found.target.percentile(50.0) < 2.7  # the contour of so small a body is a little wider than it
     assert found.to_json()["target"]["spacings_mm"]["median"] == [4.0, 4.0, 4.0]
+
+
+def test_fingerprint_of_one_sided_cases_has_both_sides_and_facts_of_sources_alone(tmp_path):
+    rows = rows_of(tmp_path)
+    lone = [replace(row, case=case, subject=case) for case in "xyz" for row in rows if row.role == "source"]
+    ct = replace(rows[2], case="t", subject="t")
+    target = replace(rows[3], case="t", subject="t", conditions=(("tracer", "FES"),))
+    found = take_fingerprint([*lone, ct, target], tmp_path)
+    assert (found.n_cases, found.n_with_source, found.n_with_target) == (4, 3, 1)
+    assert found.to_json()["sides"] == {"pair": 0, "source": 3, "target": 1}
+    assert (list(found.sources), found.target.n_cases) == (["pet"], 1)
+    assert set(found.conditions["tracer"]) == {"FDG"}
+    plan = plan_from_fingerprint(found)
+    assert not plan.sources[0].optional
+    assert [condition.name for condition in plan.conditions] == ["count_fraction"]
+    assert not plan.conditions[0].optional
+    assert "sides" not in take_fingerprint(rows, tmp_path).to_json()

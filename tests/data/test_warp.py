@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from nmsynth.data.method_patches import MethodBatches, read_window
@@ -105,6 +108,26 @@ def test_unpaired_targets_are_drawn_apart():
     paired, unpaired = (MethodBatches([case], plan, paired=p).draw(0) for p in (True, False))
     assert np.array_equal(paired["source"], paired["target"])
     assert not np.array_equal(unpaired["source"], unpaired["target"])
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_each_side_is_drawn_from_the_cases_that_have_it(flat):
+    source, target = tiny_case(1), tiny_case(2)
+    source, target = (
+        replace(case, layers=np.delete(case.layers, lacks, axis=0), record={**case.record, "side": side})
+        for case, lacks, side in ((source, 1, "source"), (target, 0, "target"))
+    )
+    target = replace(target, levels=())
+    source.layers[0], source.layers[2], target.layers[0] = 5.0, 7.0, 6.0
+    plan = tiny_plan(**({"dimensions": "2.5d", "context": 3, "patch": (1, 8, 8)} if flat else {}))
+    one, other = (MethodBatches([source, target], plan, paired=False, start=k) for k in (0, 5))
+    for number in range(4):
+        batch = one.draw(number)
+        assert torch.allclose(batch["source"], torch.tensor(5.0))
+        assert torch.allclose(batch["target"], torch.tensor(6.0))
+        assert 7.0 in batch["labels"]  # of the source
+        assert batch["source"].shape[1] == (3 if flat else 1)
+        assert all(torch.equal(value, other.draw(number)[name]) for name, value in batch.items())
 
 
 def test_patches_centre_in_regions_as_often_as_planned():

@@ -26,6 +26,7 @@ def body(rng, scale=1.0):
 
 def dataset(folder, change=None):
     """Three cases of a source and a target in SUV; ``change`` spoils them before they are written."""
+    folder.mkdir(exist_ok=True)
     images, rows = {}, []
     for k in range(3):
         rng = np.random.default_rng(k)
@@ -244,8 +245,43 @@ def test_damage_and_missing_roles_are_told_and_the_rest_is_checked(tmp_path, cap
     (folder / "source-0.nii.gz").write_bytes(b"not an image")
     assert run(["dataset", "check", str(folder), "--json"]) == 2
     findings = json.loads(capsys.readouterr().out)["findings"]
-    assert {(f["case"], f["level"]) for f in findings} == {("c0", "error"), ("c2", "error")}
-    assert "the case has no target" in {f["what"] for f in findings}
+    assert [(f["case"], f["level"]) for f in findings] == [("c0", "error"), ("", "warning")]
+    assert findings[1]["what"].startswith(
+        "2 pairs, 1 source alone and 0 targets alone: what stands alone ('c2') is of use"
+    )
+
+
+def test_what_stands_alone_is_counted_and_no_error_but_a_side_must_be_there(tmp_path, capsys):
+    def without(*paths):
+        def change(images, rows):
+            rows[:] = [row for row in rows if row.path not in paths]
+
+        return change
+
+    mixed = dataset(tmp_path / "a", without("target-0.nii.gz", "source-2.nii.gz"))
+    assert run(["dataset", "check", str(mixed)]) == 0
+    told = capsys.readouterr().out
+    assert "3 cases (1 pair, 1 source alone and 1 target alone), 4 images" in told
+    assert check_dataset(mixed)["sides"] == {"pair": 1, "source": 1, "target": 1}
+    sources = dataset(tmp_path / "b", without(*(f"target-{k}.nii.gz" for k in range(3))))
+    assert ("error", "", "target", "no case has a target") in found(sources)
+
+
+def test_a_patient_with_a_source_in_training_and_a_target_in_test_is_one_patient(tmp_path):
+    stored = (np.arange(12 * 24 * 24) % 500).astype(np.int16).reshape(12, 24, 24)
+    slices = make_series(stored=stored, PatientID="SECRET")
+    rows = []
+    for k, (subject, split, role) in enumerate((("s0", "train", "source"), ("s00", "test", "target"))):
+        save_series(slices, tmp_path / role)
+        rows.append(ManifestRow(f"c{k}", subject, split, role, "pet" if role == "source" else "", role))
+    write_manifest(tmp_path / "manifest.csv", rows)
+    told = [what for level, case, _, what in found(tmp_path) if level == "error" and case == "c1"]
+    assert any("the DICOM headers name the patient of case 'c0'" in what and "in 'train'" in what for what in told)
+    assert any("the same voxels as source 'pet' of case 'c0', which is in 'train'" in what for what in told)
+    assert any("its subject 's00' is called like 's0'" in what for _, _, _, what in found(tmp_path))
+    write_manifest(tmp_path / "manifest.csv", [replace(row, subject="s0") for row in rows])
+    with pytest.raises(InputError, match="'s0'"):
+        check_dataset(tmp_path)
 
 
 def test_the_table_names_what_is_wrong(tmp_path, capsys):

@@ -12,13 +12,20 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.cohort import CaseArrays, write_arrays
 from nmsynth.data.inserted import image_resolution_mm
 from nmsynth.data.manifest import ManifestRow, by_case
-from nmsynth.io import read
+from nmsynth.data.manifest_images import naming, read_image
 
 LARGEST_LABEL = 255
 
 
-def cases_of(rows: Sequence[ManifestRow]) -> dict[str, list[ManifestRow]]:
+def cases_of(rows: Sequence[ManifestRow], *, one_sided: bool = False) -> dict[str, list[ManifestRow]]:
     """Rows by case, in the order of the manifest.
+
+    Parameters
+    ----------
+    rows
+        Of the manifest.
+    one_sided
+        Whether a case may have a source alone, or a target alone.
 
     Raises
     ------
@@ -28,11 +35,11 @@ def cases_of(rows: Sequence[ManifestRow]) -> dict[str, list[ManifestRow]]:
     cases = by_case(rows)
     for case, members in cases.items():
         roles = [m.role for m in members]
-        if "source" not in roles or roles.count("target") != 1:
-            raise InputError(
-                f"A case needs at least one source and exactly one target; '{case}' has {roles.count('source')} and "
-                f"{roles.count('target')}. Correct its rows."
-            )
+        n_sources, n_targets = roles.count("source"), roles.count("target")
+        enough = (n_sources or n_targets) if one_sided else (n_sources and n_targets)
+        if not enough or n_targets > 1:
+            wanted = "sources, one target, or both" if one_sided else "at least one source and exactly one target"
+            raise InputError(f"A case needs {wanted}; '{case}' has {n_sources} and {n_targets}. Correct its rows.")
         if len({(m.subject, m.split) for m in members}) != 1:
             raise InputError(f"A case belongs to one subject and one split; '{case}' names several. Correct its rows.")
     return cases
@@ -85,7 +92,14 @@ def import_case(case_id: str, rows: Sequence[ManifestRow], root: Path, folder: P
 
 def _suv(row: ManifestRow, root: Path) -> Volume:
     """An image in SUV by body weight."""
-    return read(root / row.path).to_suv()
+    with naming(row):
+        return read_image(row, root).to_suv()
+
+
+def _mask(row: ManifestRow, root: Path) -> Volume:
+    """A label image."""
+    with naming(row):
+        return read_image(row, root)
 
 
 def _on_grid(volume: Volume, target: Volume, row: ManifestRow) -> np.ndarray:
@@ -103,7 +117,7 @@ def _lesions(rows: Sequence[ManifestRow], root: Path, target: Volume) -> np.ndar
     row = next((r for r in rows if r.role == "mask" and r.name == "lesions"), None)
     if row is None:
         return np.zeros(target.shape, dtype=np.uint8)
-    labels = _on_grid(read(root / row.path), target, row)
+    labels = _on_grid(_mask(row, root), target, row)
     if not np.array_equal(labels, np.round(labels)) or labels.min() < 0 or labels.max() > LARGEST_LABEL:
         raise InputError(
             f"Lesion labels must be whole numbers from 0 to {LARGEST_LABEL}; those of case '{row.case}' are not. "

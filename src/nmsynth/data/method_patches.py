@@ -30,13 +30,14 @@ class MethodBatches(IterableDataset[Batch]):
     Parameters
     ----------
     cases
-        Of the training split.
+        Of the training split; where ``paired``, each with a source and a target.
     plan
         Patch, augmentation, batch size and seed.
     start
         Batches already drawn, to resume.
     paired
-        Whether source and target come from one case; else from two drawn apart.
+        Whether source and target come from one case; else from two drawn apart, the source from those that have one and
+        the target from those that have one.
     rank, world
         Number of this process, and of all.
     """
@@ -51,7 +52,8 @@ class MethodBatches(IterableDataset[Batch]):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.cases = list(cases)
+        self.sources = list(cases) if paired else [case for case in cases if case.has_source]
+        self.targets = list(cases) if paired else [case for case in cases if case.has_target]
         self.plan = plan
         self.start = start
         self.paired = paired
@@ -70,20 +72,20 @@ class MethodBatches(IterableDataset[Batch]):
     def draw(self, number: int) -> Batch:
         """One batch."""
         rng = np.random.default_rng((self.plan.schedule.seed, number * self.world + self.rank))
-        parts = [self._patch(rng) for _ in range(self.plan.schedule.batch)]
+        parts = [self._patch(self.sources, rng) for _ in range(self.plan.schedule.batch)]
         if not self.paired:
-            others = [self._patch(rng) for _ in parts]
+            others = [self._patch(self.targets, rng) for _ in parts]
             for part, other in zip(parts, others, strict=True):
                 part["target"] = other["target"]
         # stacked by numpy, whose one thread leaves the cores to the network
         return {name: torch.from_numpy(np.stack([part[name] for part in parts])) for name in parts[0]}
 
-    def _patch(self, rng: np.random.Generator) -> dict[str, FloatArray]:
-        """One patch with its conditions."""
-        case = self.cases[int(rng.integers(len(self.cases)))]
-        layers, told = case.levels[int(rng.integers(len(case.levels)))]
+    def _patch(self, cases: Sequence[PreparedCase], rng: np.random.Generator) -> dict[str, FloatArray]:
+        """One patch with its conditions; of a case of one side, what it has stands for the other, which is not used."""
+        case = cases[int(rng.integers(len(cases)))]
         n = len(case.layers)
-        stack = self._crop(case, [*layers, n - 3, n - 2, n - 1], rng)
+        layers, told = case.levels[int(rng.integers(len(case.levels)))] if case.has_source else ((n - 3,), ())
+        stack = self._crop(case, [*layers, n - 3 if case.has_target else layers[0], n - 2, n - 1], rng)
         stack = self._flip(stack, rng)
         source = stack[: len(layers)]
         if self.plan.augmentation.source_noise:

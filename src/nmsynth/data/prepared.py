@@ -22,6 +22,7 @@ from nmsynth.data.manifest import ManifestRow
 from nmsynth.data.manifest_images import check_is_volume, naming, shown_view
 from nmsynth.data.planned_image import as_planned
 from nmsynth.data.resampling import covered, plan_grid, resample
+from nmsynth.data.sides import PAIR, SOURCE, TARGET, side_of
 from nmsynth.io import read
 from nmsynth.io.atomic import atomic_file
 
@@ -41,8 +42,10 @@ class PreparedCase:
     ----------
     layers
         Memory-mapped, shape ``(layer, z, y, x)``, float32: the sources at every level, then target, weight and labels.
+        A case of one side lacks the other's layers.
     levels
-        For each way to present the case, the layer of each source of the plan, and the numbers the network is told.
+        For each way to present the case, the layer of each source of the plan, and the numbers the network is told;
+        none where it has a target alone.
     """
 
     case_id: str
@@ -53,8 +56,31 @@ class PreparedCase:
     record: dict[str, Any]
 
     @property
+    def has_source(self) -> bool:
+        """Whether there is a source."""
+        return bool(self.record.get("side", PAIR) != TARGET)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether there is a target."""
+        return bool(self.record.get("side", PAIR) != SOURCE)
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether there are both."""
+        return self.has_source and self.has_target
+
+    @property
     def target(self) -> FloatArray:
-        """Normalised target, shape ``(z, y, x)``."""
+        """Normalised target, shape ``(z, y, x)``.
+
+        Raises
+        ------
+        InputError
+            If the case has a source alone.
+        """
+        if not self.has_target:
+            raise InputError(f"The target of a case is asked for; '{self.case_id}' has a source alone. Leave it out.")
         target: FloatArray = self.layers[-3]
         return target
 
@@ -116,8 +142,28 @@ def read_image(row: ManifestRow, root: Path, image: ImagePlan | None = None) -> 
         return as_planned(volume, image, where=f"Case '{row.case}': ", remedy="Correct the manifest, or plan again.")
 
 
+def reference_of(case_id: str, rows: Sequence[ManifestRow], plan: Plan) -> tuple[ManifestRow, ImagePlan]:
+    """The image over whose field of view a case is prepared: its target, or the first source where it has none.
+
+    Raises
+    ------
+    InputError
+        If it has neither.
+    """
+    target = next((row for row in rows if row.role == "target"), None)
+    if target is not None:
+        return target, plan.target
+    found = _rows_of(plan.sources[0], rows)
+    if not found:
+        raise _missing(case_id, plan.sources[0])
+    return found[0], plan.sources[0]
+
+
 def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Plan, folder: Path) -> None:
     """Read the images of a case and save them on the plan's grid, normalised.
+
+    The grid lies over the target; over the first source in a case that has no target. A target alone is normalised by
+    its own level where others are by that of their source.
 
     Parameters
     ----------
@@ -137,34 +183,40 @@ def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Pl
     InputError
         If an image is not what the plan wants, or a source without which it cannot be is missing.
     """
-    target_row = next(r for r in rows if r.role == "target")
-    target = read_image(target_row, root, plan.target)
-    affine, shape = plan_grid(target, plan.spacing_mm)
+    side = side_of(rows)
+    row, image = reference_of(case_id, rows, plan)
+    reference = read_image(row, root, image)
+    affine, shape = plan_grid(reference, plan.spacing_mm)
     if plan.spatial_dims == 3 and shape[0] == 1:
         raise InputError(
-            f"Case '{case_id}': a 3D plan needs images of several slices; the target has one. Leave the case out, or "
-            "plan with dimensions 2d."
+            f"Case '{case_id}': a 3D plan needs images of several slices; the {row.role} has one. Leave the case out, "
+            "or plan with dimensions 2d."
         )
-    target = _checked(resample(target, affine, shape, fill=plan.target.fill), target_row)
+    reference = _checked(resample(reference, affine, shape, fill=image.fill), row)
     sources = _Sources([], [], [], np.ones(shape, dtype=bool), np.ones(shape, dtype=bool))
-    for image in plan.sources:
+    for image in plan.sources if side != TARGET else ():
         _add_source(sources, image, rows, root, affine)
-    with naming(target_row):
-        fitted = _target_scale(plan, target, sources, case_id)
-    body = _body(rows, root, target, affine, shape)
+    targets: list[FloatArray] = []
+    of_target: dict[str, Any] = {}
+    if side != SOURCE:
+        with naming(row):
+            fitted = _target_scale(plan, reference, sources if side == PAIR else None, case_id)
+        targets, of_target = [fitted.apply(reference.array)], {"target_normalisation": fitted.to_json()}
+    body = _body(rows, root, reference, affine, shape)
     weight = np.where(body, sources.seen, OUTSIDE_WEIGHT) * sources.field
     labels = _labels(rows, root, affine, shape)
-    layers = [*sources.layers, fitted.apply(target.array), weight.astype(np.float32), labels]
+    layers = [*sources.layers, *targets, weight.astype(np.float32), labels]
     record = {
         "schema_version": SCHEMA_VERSION,
         "case_id": case_id,
-        "subject": target_row.subject,
-        "split": target_row.split,
+        "subject": row.subject,
+        "split": row.split,
+        "side": side,
         "spacing_mm": list(spacing_of(affine)),
         "affine": affine.tolist(),
-        "levels": _levels(plan, sources.channels, rows),
+        "levels": _levels(plan, sources.channels, rows) if side != TARGET else [],
         "normalisations": sources.normalisations,
-        "target_normalisation": fitted.to_json(),
+        **of_target,
     }
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / f"{case_id}.npy", np.stack(layers).astype(np.float32))
@@ -187,9 +239,9 @@ class _Sources:
     """Voxels where every source has values and not the fill of an image that was cut or turned."""
 
 
-def _target_scale(plan: Plan, target: Volume, sources: _Sources, case_id: str) -> FittedNormalisation:
+def _target_scale(plan: Plan, target: Volume, sources: _Sources | None, case_id: str) -> FittedNormalisation:
     """By which the target is normalised: its own, or that of the first source, the median of its levels."""
-    if not plan.target_level_of_source:
+    if sources is None or not plan.target_level_of_source:
         return plan.target.normalisation.fit(target.array, target.spacing_mm)
     scales = [sources.normalisations[layer]["scale"] for layer, row in sources.channels[0] if row is not None]
     if not scales:
@@ -207,9 +259,9 @@ def _add_source(
     """Read what a case has of a source, or fill in for one that may be missing."""
     case_id = rows[0].case
     n_z, n_y, n_x = shape = sources.field.shape
-    found = [r for r in rows if r.role in ("source", "condition") and r.channel == image.name]
+    found = _rows_of(image, rows)
     if not found and not image.optional:
-        raise InputError(f"Case '{case_id}' needs the source '{image.name}'; it has none. Correct its rows.")
+        raise _missing(case_id, image)
     alternatives: list[tuple[int, ManifestRow | None]] = []
     for row in found:
         volume = read_image(row, root, image)
@@ -233,9 +285,19 @@ def _add_source(
     sources.channels.append(alternatives)
 
 
-def prepared_bytes(target: Volume, rows: Sequence[ManifestRow], plan: Plan) -> int:
-    """Room that a prepared case takes on the disk [bytes], were its target as large as this one."""
-    _, shape = plan_grid(target, plan.spacing_mm)
+def _rows_of(image: ImagePlan, rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """What a case has of a source."""
+    return [row for row in rows if row.role in ("source", "condition") and row.channel == image.name]
+
+
+def _missing(case_id: str, image: ImagePlan) -> InputError:
+    """Explain that a case lacks a source."""
+    return InputError(f"Case '{case_id}' needs the source '{image.name}'; it has none. Correct its rows.")
+
+
+def prepared_bytes(reference: Volume, rows: Sequence[ManifestRow], plan: Plan) -> int:
+    """Room that a prepared case takes on the disk [bytes], were it as large as this target, or source without one."""
+    _, shape = plan_grid(reference, plan.spacing_mm)
     n_sources = sum(r.role in ("source", "condition") for r in rows)
     return int(np.prod(shape)) * 4 * (max(n_sources, len(plan.sources)) + 3)
 
@@ -273,8 +335,8 @@ def _checked(volume: Volume, row: ManifestRow) -> Volume:
     """An image that has something to learn from."""
     if float(volume.array.min()) == float(volume.array.max()):
         raise InputError(
-            f"Case '{row.case}': the {row.role} is empty on the grid of the target: every voxel is "
-            f"{float(volume.array.min()):g}. Do both show one place?"
+            f"Case '{row.case}': the {row.role} is empty on the grid of the case: every voxel is "
+            f"{float(volume.array.min()):g}. Do its images show one place?"
         )
     return volume
 

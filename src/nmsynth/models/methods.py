@@ -15,7 +15,15 @@ from nmsynth.models.method_spec import MethodSpec
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["METHODS", "MethodSpec", "build_method", "load_shipped", "setting_of", "shipped_state"]
+__all__ = [
+    "METHODS",
+    "MethodSpec",
+    "build_method",
+    "learns_from_pairs",
+    "load_shipped",
+    "setting_of",
+    "shipped_state",
+]
 
 METHODS = {
     "unet": "nmsynth.models.residual_unet:ResidualUNet",
@@ -90,6 +98,27 @@ def build_method(spec: MethodSpec, plan: Plan, *, allow_import: bool = False, fo
     except TypeError as error:
         raise InputError(f"The family '{spec.name}' does not take these arguments: {error}.") from error
     return method
+
+
+def learns_from_pairs(spec: MethodSpec) -> bool:
+    """Whether a family needs the source and the target of one patient, before it is built.
+
+    A class that takes an argument ``paired`` is as that says. A class of another package is imported; where that does
+    not work it counts as one that needs pairs, as building it will say why.
+
+    Examples
+    --------
+    >>> learns_from_pairs(MethodSpec(name="unet")), learns_from_pairs(MethodSpec(name="cyclegan"))
+    (True, False)
+    """
+    module, _, name = METHODS.get(spec.name, spec.name).partition(":")
+    try:
+        kind = getattr(import_module(module), name)
+        taken = inspect.signature(kind).parameters.get("paired")
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return True
+    usual = getattr(kind, "paired", True) if taken is None else taken.default
+    return bool(usual if taken is None else spec.arguments.get("paired", usual))
 
 
 def _arguments(kind: type, arguments: dict[str, Any], for_training: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from nmsynth.training.checkpoint import SCHEMA_VERSION, save_json, save_tensors
 from nmsynth.training.curve_log import CurveLog
 from nmsynth.training.method_module import MethodModule
 from nmsynth.training.sample_picture import Picture, sample_picture, save_picture
-from nmsynth.training.validation import ValidationScore, score_method
+from nmsynth.training.validation import NUMBERS, ValidationScore, answer_case, score_method
 
 LAST, BEST, CURVE = "last.ckpt", "best.pt", "curve.json"
 TRAIN_LOG, VALIDATION_LOG, SAMPLES = "train.csv", "validation.csv", "samples"
@@ -29,6 +29,11 @@ LOG_EVERY = 20
 """Steps between rows of the log of losses."""
 SAVE_AFTER_S = 180.0
 """Longest time between checkpoints [s]."""
+
+NO_PAIRS = (
+    "No validation subject has both a source and a target: there is no score, and the last averaged weights are kept."
+)
+"""Of a training without pairs: in its validation curve and its log."""
 
 Point = dict[str, Any]
 
@@ -60,19 +65,28 @@ class Keeper(Callback):
     plan
         Of the training.
     held
-        Validation cases.
+        Validation pairs. Without any there is no score, and no weights are the best.
     feed
         Batches, which know how long they were waited for.
     state
         As the last checkpoint of this stage has it; ``None`` at its beginning.
+    shown
+        Case with a source that is pictured where there are no validation pairs.
     """
 
     def __init__(
-        self, run: StageRun, plan: Plan, held: Sequence[PreparedCase], feed: Feed, state: dict[str, Any] | None
+        self,
+        run: StageRun,
+        plan: Plan,
+        held: Sequence[PreparedCase],
+        feed: Feed,
+        state: dict[str, Any] | None,
+        shown: PreparedCase | None = None,
     ) -> None:
         self.run = run
         self.plan = plan
         self.held = held
+        self.shown = shown
         self.feed = feed
         self.first_step = int(state["step"]) if state else 0
         self.spent_before_s = float(state["seconds"]) if state else 0.0
@@ -126,16 +140,21 @@ class Keeper(Callback):
             logger.log_metrics({f"train/{k}": v for k, v in row.items() if k != "step"}, step=module.step)
 
     def _validate(self, trainer: lightning.Trainer, module: MethodModule) -> None:
-        """Score the averaged weights by the first process; stop all of them if nothing improves any more."""
+        """Score the averaged weights by the first process; stop all of them if nothing improves any more.
+
+        Without a pair to score by, the curve has points without a score.
+        """
         if trainer.is_global_zero:
             module.logged()  # nothing is kept of a training that diverged
             score = self._score(trainer, module)
-            point = {"step": module.step, "seconds": self._seconds(), "waiting": self._waiting(), **score.to_json()}
-            best = min((p["score"] for p in self.curve), default=float("inf"))
+            values = dict.fromkeys(NUMBERS) if score is None else score.to_json()
+            point = {"step": module.step, "seconds": self._seconds(), "waiting": self._waiting(), **values}
+            best = min(scores_of(self.curve), default=float("inf"))
             self.curve.append(point)
-            if score.score < best or not (self.run.folder / BEST).is_file():
+            if score is not None and (score.score < best or not (self.run.folder / BEST).is_file()):
                 save_tensors(self.run.folder / BEST, module.average.state_dict())
-            save_json(self.run.folder / CURVE, {"schema_version": SCHEMA_VERSION, "points": self.curve})
+            note = {} if self.held else {"note": NO_PAIRS}
+            save_json(self.run.folder / CURVE, {"schema_version": SCHEMA_VERSION, **note, "points": self.curve})
             if self.validation_log is not None:
                 self.validation_log.write(point)
             for logger in trainer.loggers:
@@ -145,17 +164,20 @@ class Keeper(Callback):
         self.stopped_early = bool(trainer.strategy.broadcast(self.stopped_early))  # which the others wait for
         trainer.should_stop = trainer.should_stop or self.stopped_early
 
-    def _score(self, trainer: lightning.Trainer, module: MethodModule) -> ValidationScore:
-        """Score, with a picture of the first case."""
+    def _score(self, trainer: lightning.Trainer, module: MethodModule) -> ValidationScore | None:
+        """Score, with a picture of the first case; without pairs a picture alone."""
         pictures: list[Picture] = []
 
         def seen(case: PreparedCase, level: int, image: np.ndarray, target: np.ndarray) -> None:
             if not pictures:
                 pictures.append(sample_picture(self.plan, case, level, image, target))
 
-        score = score_method(
-            module.average.eval(), self.plan, self.held, stage=module.stage, device=str(module.device), seen=seen
-        )
+        average, device, score = module.average.eval(), str(module.device), None
+        if self.held:
+            score = score_method(average, self.plan, self.held, stage=module.stage, device=device, seen=seen)
+        elif self.shown is not None and module.stage not in average.rebuilding_stages:
+            image = answer_case(average, self.plan, self.shown, 0, device=device)
+            pictures.append(sample_picture(self.plan, self.shown, 0, image))
         if pictures:
             save_picture(self.run.folder / SAMPLES / f"step-{module.step:06d}.png", pictures[0])
             for logger in trainer.loggers:
@@ -174,8 +196,8 @@ class Keeper(Callback):
         run = self.run
         each = (time.monotonic() - self.began) / (module.step - self.first_step)
         told = f"training {module.stage}, {duration(each * (run.total - run.before - module.step))} left"
-        if self.curve:
-            told += f", best score {min(p['score'] for p in self.curve):.4g}"
+        if scores := scores_of(self.curve):
+            told += f", best score {min(scores):.4g}"
         run.progress(told, (run.before + module.step) / run.total)
 
     def _seconds(self) -> float:
@@ -196,6 +218,11 @@ def read_curve(folder: Path, last_step: int) -> list[Point]:
     return [p for p in points if p["step"] <= last_step]
 
 
+def scores_of(curve: Sequence[Point]) -> list[float]:
+    """Scores of a validation curve; none of a training that has no pair to be compared by."""
+    return [p["score"] for p in curve if p["score"] is not None]
+
+
 def out_of_patience(curve: Sequence[Point], patience: int) -> bool:
     """Whether as many validations in turn as a plan bears brought no better score; never where it bears 0.
 
@@ -205,9 +232,9 @@ def out_of_patience(curve: Sequence[Point], patience: int) -> bool:
     >>> out_of_patience(curve, 2), out_of_patience(curve, 3), out_of_patience(curve, 0)
     (True, False, False)
     """
-    if not patience or not curve:
+    scores = scores_of(curve)
+    if not patience or not scores:
         return False
-    scores = [p["score"] for p in curve]
     return len(scores) - 1 - scores.index(min(scores)) >= patience
 
 

@@ -27,9 +27,11 @@ from nmsynth.io.room import check_room
 from nmsynth.models.method import Method
 from nmsynth.models.methods import MethodSpec, build_method
 from nmsynth.training.checkpoint import load_tensors, save_json
-from nmsynth.training.keeper import BEST, LAST, Keeper, StageRun, out_of_patience, read_curve
+from nmsynth.training.keeper import BEST, LAST, NO_PAIRS, Keeper, StageRun, out_of_patience, read_curve
 from nmsynth.training.method_module import MethodModule
 from nmsynth.training.processes import process_number, wait_for_all
+
+_LOGGER = logging.getLogger(__name__)
 
 DONE, METHOD_FILE = "done.json", "method.json"
 LONGEST_VALIDATION = timedelta(hours=6)
@@ -105,7 +107,9 @@ def train_method(
     spec, plan
         Which method, and how. Saved as ``method.json``; a folder that holds another training is refused.
     cases, held
-        For training, and for choosing the best weights; of different subjects.
+        For training, and for choosing the best weights; of different subjects. To train on, a method that learns
+        without pairs takes cases with a source or a target alone, too. Its answers are compared with pairs; where none
+        are held it has no score, and ends with its last averaged weights.
     folder
         Gets a folder a stage: ``last.ckpt``, ``best.pt``, ``curve.json`` (the validation curve), ``train.csv``,
         ``validation.csv``, ``samples`` and ``tensorboard``.
@@ -119,20 +123,23 @@ def train_method(
     Raises
     ------
     InputError
-        If a subject stands on both sides, the folder belongs to another training, ``start_from`` is of another shape,
-        or the disk is full.
+        If a subject stands on both sides, there are too few cases of a side, patience is asked for without a score, the
+        folder belongs to another training, ``start_from`` is of another shape, or the disk is full.
     NumericalError
         If the loss becomes NaN or infinite.
     """
     options = options or TrainingOptions()
     _check_subjects(cases, held)
-    folder.mkdir(parents=True, exist_ok=True)
-    if options.is_first:
-        _claim(folder, spec, plan)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     torch.manual_seed(plan.schedule.seed)
     method = build_method(spec, plan, allow_import=allow_import)
+    cases, held = _usable(method, plan, cases, held)
+    folder.mkdir(parents=True, exist_ok=True)
+    if options.is_first:
+        _claim(folder, spec, plan)
+        if not held:
+            _LOGGER.warning("%s", NO_PAIRS)
     if start_from is not None:
         take_weights(method, start_from)
     # weights, averages, two moments, and the best: a checkpoint is written beside the one that it replaces
@@ -229,7 +236,7 @@ def _fit(
         )
         accelerator = _accelerator(options.device)
         feed = Feed(batches, (stop - start) * s.accumulate, workers=options.workers, pin=accelerator == "gpu")
-        keeper = Keeper(run, plan, held, feed, state)
+        keeper = Keeper(run, plan, held, feed, state, next((case for case in cases if case.has_source), None))
         trainer = _trainer(plan, stage.folder, keeper, accelerator, options, start)
         if plan.spatial_dims == 3:
             _channels_last(module)
@@ -302,15 +309,40 @@ def _accelerator(device: str) -> str:
 
 
 def _check_subjects(cases: Sequence[PreparedCase], held: Sequence[PreparedCase]) -> None:
-    """Refuse a subject on both sides, or an empty side."""
+    """Refuse a subject on both sides."""
     both = sorted({c.subject for c in cases} & {c.subject for c in held})
     if both:
         raise InputError(f"A subject must not train and validate; '{both[0]}' does. Correct the splits.")
-    if not cases or not held:
+
+
+def _usable(
+    method: Method, plan: Plan, cases: Sequence[PreparedCase], held: Sequence[PreparedCase]
+) -> tuple[list[PreparedCase], list[PreparedCase]]:
+    """The cases that a method can learn from, and the pairs that it can be compared by; refused where they are too few.
+
+    A method that learns without pairs may have none to be compared by.
+    """
+    pairs = [case for case in held if case.is_pair]
+    if method.paired:
+        whole = [case for case in cases if case.is_pair]
+        if not whole or not pairs:
+            raise InputError(
+                f"A training needs cases to train on and to validate with; found {len(whole)} and {len(pairs)}. "
+                "Add subjects."
+            )
+        return whole, pairs
+    n_sources, n_targets = sum(case.has_source for case in cases), sum(case.has_target for case in cases)
+    if not n_sources or not n_targets:
         raise InputError(
-            f"A training needs cases to train on and to validate with; found {len(cases)} and {len(held)}. "
-            "Add subjects."
+            "A training without pairs needs cases with a source and cases with a target to train on; found "
+            f"{n_sources} and {n_targets}. Add subjects."
         )
+    if not pairs and plan.schedule.patience:
+        raise InputError(
+            "Patience goes by the score of validation pairs; no validation subject has both a source and a target, "
+            f"and schedule.patience is {plan.schedule.patience}. Set it to 0, or add pairs."
+        )
+    return list(cases), pairs
 
 
 def _claim(folder: Path, spec: MethodSpec, plan: Plan) -> None:

@@ -20,12 +20,14 @@ GAP = 4
 """White pixels between panels."""
 
 
-def sample_picture(plan: Plan, case: PreparedCase, level: int, image: npt.ArrayLike, target: npt.ArrayLike) -> Picture:
+def sample_picture(
+    plan: Plan, case: PreparedCase, level: int, image: npt.ArrayLike, target: npt.ArrayLike | None = None
+) -> Picture:
     """Source, prediction, target and error of the slice through the first region, or the middle of the body.
 
-    Prediction and target share one window, from the 0.5th to the 99.5th percentile of the target; activity is shown
-    dark on white, CT and MR bright on black. The error is red where too high and blue where too low, full at half the
-    window.
+    Prediction and target share one window, from the 0.5th to the 99.5th percentile of the target, or of the prediction
+    where there is no target; activity is shown dark on white, CT and MR bright on black. The error is red where too
+    high and blue where too low, full at half the window.
 
     Parameters
     ----------
@@ -34,24 +36,26 @@ def sample_picture(plan: Plan, case: PreparedCase, level: int, image: npt.ArrayL
     case, level
         What was predicted.
     image, target
-        In the target's unit, shape ``(z, y, x)``.
+        In the target's unit, shape ``(z, y, x)``. Source and prediction alone are shown without a target.
 
     Returns
     -------
         Shape ``(row, column, 3)``.
     """
-    image, target = np.asarray(image), np.asarray(target)
+    image = np.asarray(image)
     z = _slice(case)
-    low, high = (float(v) for v in np.percentile(target, (0.5, 99.5)))
+    low, high = (float(v) for v in np.percentile(image if target is None else np.asarray(target), (0.5, 99.5)))
     high = high if high > low else low + 1.0
     source = case.source(level)[0, z]
     bounds = [float(v) for v in np.percentile(source, (0.5, 99.5))]
     panels = [
         _grey(source, bounds[0], max(bounds[1], bounds[0] + 1e-6), plan.sources[0].modality),
         _grey(image[z], low, high, plan.target.modality),
-        _grey(target[z], low, high, plan.target.modality),
-        _signed((image[z] - target[z]) / (0.5 * (high - low))),
     ]
+    if target is not None:
+        target = np.asarray(target)
+        panels.append(_grey(target[z], low, high, plan.target.modality))
+        panels.append(_signed((image[z] - target[z]) / (0.5 * (high - low))))
     factor = max(1, -(-LEAST_SIDE // min(source.shape)))
     height = source.shape[0] * factor
     gap = np.full((height, GAP, 3), 255, dtype=np.uint8)

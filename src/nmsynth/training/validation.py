@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,9 @@ class ValidationScore:
         """JSON values."""
         return asdict(self)
 
+
+NUMBERS = tuple(field.name for field in fields(ValidationScore))
+"""Names of the numbers of a score."""
 
 Seen = Callable[[PreparedCase, int, FloatImage, FloatImage], None]
 """Told case, level, prediction and target of each case that is scored."""
@@ -166,14 +169,28 @@ def predict_case(
     return _predicted(method, plan, case, case.source(level), level, settings)
 
 
+def answer_case(method: Method, plan: Plan, case: PreparedCase, level: int, *, device: str = "cpu") -> FloatImage:
+    """Prediction of a case that may lack a target, normalised, shape ``(z, y, x)``."""
+    settings = PredictionSettings(seed=0, overlap=OVERLAP, device=device)
+    return _answer(method, plan, case, case.source(level), level, settings)
+
+
 def _predicted(
     method: Method, plan: Plan, case: PreparedCase, source: FloatImage, level: int, settings: PredictionSettings
 ) -> tuple[FloatImage, FloatImage]:
     """The answer of a method in evaluation mode, and the target, in its unit."""
+    fitted = case.target_normalisation()
+    image = _answer(method, plan, case, source, level, settings)
+    return fitted.invert(image), fitted.invert(np.asarray(case.target))
+
+
+def _answer(
+    method: Method, plan: Plan, case: PreparedCase, source: FloatImage, level: int, settings: PredictionSettings
+) -> FloatImage:
+    """The normalised answer of a method in evaluation mode."""
     training = method.training
     method.eval()
     with torch.autocast(settings.device.partition(":")[0], torch.bfloat16, enabled=False):
         image, _ = predict_method(method, plan, source, case.levels[level][1], settings)
     method.train(training)
-    fitted = case.target_normalisation()
-    return fitted.invert(image), fitted.invert(np.asarray(case.target))
+    return image

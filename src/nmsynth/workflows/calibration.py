@@ -251,7 +251,7 @@ def calibrate_run(
         raise InputError("Intervals are those of methods with a plan; this model has none.")
     prepared = open_prepared(run / PREPARED)
     held = split_of_run(run, model.card.training.get("fold"), {case.subject: case.split for case in prepared})
-    cases = [case for case in prepared if case.subject in held.validation]
+    cases = [case for case in prepared if case.subject in held.validation and case.is_pair]
     if not cases:
         raise InputError(
             "Intervals are calibrated on validation patients; the run holds none. Name them in its manifest."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,16 +75,17 @@ def check_dataset(
 ) -> dict[str, Any]:
     """Open every image of a manifest and list what is wrong.
 
-    Errors: a case without a source or a target; an image that cannot be read (NaN and damage included), whose unit or
-    modality is not the manifest's, that is empty, that has other axes than ``(z, y, x)``, that is PET in Bq/mL or
-    another SUV and states too little for an SUV by body weight, that has no overlap with its target; images of a kind
-    in several modalities or units; no source that every case has; a condition that is a number in most cases alone; a
-    two-dimensional image among others; one patient, or the same voxels, in two splits, wherever they lie and however
-    they are stored; no room for the prepared images. Warnings: the same voxels twice;
-    subjects of two splits whose names differ in capitals or leading zeros alone; values a factor of 20 from those of
-    others of the kind; a source that lies further than the tolerance from its target (of one modality by phase
-    correlation, of two by the contours of the body), or that shows less than 80 % of its body; a body cut off, or a
-    field of view half as long, where others of the kind are not.
+    Errors: a case with neither a source nor a target, or no case with one of them; an image that cannot be read (NaN
+    and damage included), whose unit or modality is not the manifest's, that is empty, that has other axes than
+    ``(z, y, x)``, that is PET in Bq/mL or another SUV and states too little for an SUV by body weight, that has no
+    overlap with its target; images of a kind in several modalities or units; no source that every case has; a
+    condition that is a number in most cases alone; a two-dimensional image among others; one patient, or the same
+    voxels, in two splits, wherever they lie and however they are stored; no room for the prepared images. Warnings:
+    cases with a source or a target alone, which only a method that learns without pairs can use; the same voxels
+    twice; subjects of two splits whose names differ in capitals or leading zeros alone; values a factor of 20 from
+    those of others of the kind; a source that lies further than the tolerance from its target (of one modality by
+    phase correlation, of two by the contours of the body), or that shows less than 80 % of its body; a body cut off,
+    or a field of view half as long, where others of the kind are not.
 
     Parameters
     ----------
@@ -99,7 +100,8 @@ def check_dataset(
 
     Returns
     -------
-        JSON values: ``cases``, ``subjects``, ``splits``, ``images``, ``prepared_bytes`` and ``findings``.
+        JSON values: ``cases``, ``sides`` (how many are pairs, sources alone and targets alone), ``subjects``,
+        ``splits``, ``images``, ``prepared_bytes`` and ``findings``.
 
     Raises
     ------
@@ -107,26 +109,29 @@ def check_dataset(
         If the manifest itself does not fit; see :func:`nmsynth.data.manifest.read_manifest`.
     """
     from nmsynth.data.manifest import by_case, manifest_file, read_manifest
+    from nmsynth.data.sides import count_sides
 
     file = manifest_file(Path(manifest))
     rows = read_manifest(file)
     cases = by_case(rows)
+    sides = count_sides(cases)
     if pictures is not None:
         pictures.mkdir(parents=True, exist_ok=True)
     findings: list[Finding] = []
     seen: list[_Seen] = []
     n_bytes = 0
     for k, (case, members) in enumerate(cases.items()):
-        findings += _missing_roles(case, members)
         found, looked_at, volumes = _check_case(members, file.parent, tolerance_mm)
         findings += found
         seen += looked_at
-        target = next((v for row, v in volumes if row.role == "target"), None)
-        n_bytes += BYTES_PER_VOXEL * len(volumes) * (target.array.size if target is not None else 0)
+        of = {row.role: v for row, v in reversed(volumes)}
+        grid = of.get("target", of.get("source"))
+        n_bytes += BYTES_PER_VOXEL * len(volumes) * (grid.array.size if grid is not None else 0)
         if pictures is not None:
             _draw(pictures, case, volumes)
         progress("checking the dataset", (k + 1) / len(cases))
     findings += [
+        *_sides(cases),
         *(Finding("error", case, "", "", what) for case, what in check_rows(rows)),
         *_alike_subjects(rows),
         *_kinds(seen),
@@ -140,6 +145,7 @@ def check_dataset(
     result = {
         "schema_version": SCHEMA_VERSION,
         "cases": len(cases),
+        "sides": sides,
         "subjects": len({row.subject for row in rows}),
         "splits": {s: len({row.subject for row in rows if row.split == s}) for s in splits},
         "images": len(rows),
@@ -165,14 +171,23 @@ def _draw(folder: Path, case: str, volumes: list[tuple[ManifestRow, Volume]]) ->
         (folder / picture_name(case)).write_bytes(case_picture(shown, grid, masks[0] if masks else None))
 
 
-def _missing_roles(case: str, rows: Iterable[ManifestRow]) -> list[Finding]:
-    """Roles that a training needs and a case lacks."""
-    roles = {row.role for row in rows}
-    return [
-        Finding("error", case, role, "", f"the case has no {role}")
-        for role in ("source", "target")
-        if role not in roles
-    ]
+def _sides(cases: Mapping[str, Iterable[ManifestRow]]) -> list[Finding]:
+    """Sides that a training needs and no case has, cases that have neither, and those that have one alone."""
+    from nmsynth.data.sides import PAIR, SOURCE, TARGET, count_sides, side_of, sides_in_words
+
+    of: dict[str, list[str]] = {side: [] for side in (PAIR, SOURCE, TARGET, "")}
+    for case, rows in cases.items():
+        of[side_of(rows)].append(case)
+    found = [Finding("error", case, "", "", "the case has neither a source nor a target") for case in of[""]]
+    lacking = [side for side in (SOURCE, TARGET) if not of[PAIR] and not of[side]]
+    found += [Finding("error", "", side, "", f"no case has a {side}") for side in lacking]
+    alone = [*of[SOURCE], *of[TARGET]]
+    if alone and not lacking:
+        named = f"'{alone[0]}'" + (f" and {len(alone) - 1} more" if alone[1:] else "")
+        what = f"{sides_in_words(count_sides(cases))}: what stands alone ({named}) is of use only to a method that "
+        what += "learns without pairs, such as cyclegan"
+        found.append(Finding("warning", "", "", "", what))
+    return found
 
 
 def _check_case(

@@ -62,12 +62,15 @@ def make_manifest(
     *,
     split: Split | None = None,
     stated: Mapping[str, tuple[str, str]] | None = None,
+    unpaired: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write the manifest of a folder. No image is copied or changed.
 
     Patients are called ``p001``, ``p002``, … in the order of their folders' names, and their sessions ``p001-1``, ….
-    Which split one falls into follows from a hash of its folder's name, so that it does not depend on the order.
+    Which split one falls into follows from a hash of its folder's name, so that it does not depend on the order. Those
+    with a source alone, with a target alone, and with a pair are dealt out apart, so that each split has its share;
+    only pairs are held for validation, as nothing can be compared without.
 
     Parameters
     ----------
@@ -80,20 +83,23 @@ def make_manifest(
         At least a source and a target.
     stated
         Modality and unit by name, or by role, of NIfTI images without a sidecar.
+    unpaired
+        Whether cases with a source or a target alone are taken.
     overwrite
         Whether a manifest may be replaced.
 
     Returns
     -------
-        JSON values: ``manifests``, ``cases``, ``subjects``, ``splits`` and ``left_out``, a sentence for each case that
-        lacks a source or target.
+        JSON values: ``manifests``, ``cases``, ``sides`` (how many are pairs, sources alone and targets alone),
+        ``subjects``, ``splits`` and ``left_out``, a sentence for each case that lacks a source or target.
 
     Raises
     ------
     InputError
         If nothing fits, a pattern fits several images of a case, or a share is not possible.
     """
-    from nmsynth.data.manifest import FILE_NAME, write_manifest
+    from nmsynth.data.manifest import FILE_NAME, by_case, write_manifest
+    from nmsynth.data.sides import SOURCE, TARGET, count_sides, side_of
 
     folder = Path(folder)
     if not folder.is_dir():
@@ -101,13 +107,18 @@ def make_manifest(
     output = folder / FILE_NAME if output is None else Path(output)
     rules = split or Split()
     _check(folder, output, wanted, rules)
-    rows, keys, left_out = _rows(folder, output.parent, wanted, dict(stated or {}))
-    if not rows:
+    rows, keys, left_out = _rows(folder, output.parent, wanted, dict(stated or {}), unpaired)
+    roles = {row.role for row in rows}
+    if SOURCE not in roles or TARGET not in roles:
         found = f" {left_out[0]}" if left_out else ""
-        raise InputError(
-            f"A dataset needs a case with a source and a target; none was found.{found} Check the patterns."
-        )
-    assigned = _assign(keys, rules)
+        needed = "cases with a source and cases with a target" if unpaired else "a case with a source and a target"
+        asked = "" if unpaired or not left_out else ", or take what stands alone by --unpaired"
+        raise InputError(f"A dataset needs {needed}; none was found.{found} Check the patterns{asked}.")
+    cases = by_case(rows)
+    sides: dict[str, set[str]] = {}
+    for members in cases.values():
+        sides.setdefault(members[0].subject, set()).add(side_of(members))
+    assigned = _assign(keys, rules, sides)
     manifests = [output]
     if rules.folds:
         manifests = [output.with_name(f"{output.stem}-fold-{k + 1}{output.suffix}") for k in range(rules.folds)]
@@ -119,7 +130,8 @@ def make_manifest(
     counts = {s: list(assigned[0].values()).count(s) for s in ("train", "validation", "test")}
     return {
         "manifests": [path.name for path in manifests],
-        "cases": len({row.case for row in rows}),
+        "cases": len(cases),
+        "sides": count_sides(cases),
         "subjects": len(assigned[0]),
         "splits": {name: n for name, n in counts.items() if n},
         "left_out": left_out,
@@ -153,7 +165,7 @@ def _check(folder: Path, output: Path, wanted: Sequence[Wanted], rules: Split) -
 
 
 def _rows(
-    folder: Path, root: Path, wanted: Sequence[Wanted], stated: dict[str, tuple[str, str]]
+    folder: Path, root: Path, wanted: Sequence[Wanted], stated: dict[str, tuple[str, str]], unpaired: bool
 ) -> tuple[list[ManifestRow], dict[str, str], list[str]]:
     """Rows without a split, the folder's name of each pseudonym, and what was left out."""
     from nmsynth.data.bids import find_bids_images, is_bids
@@ -168,7 +180,7 @@ def _rows(
         counter[subject] += 1
         case = f"{pseudonyms[subject]}-{counter[subject]}" if subject in several else pseudonyms[subject]
         missing = [r for r in ("source", "target") if not any(w.role == r for w in images)]
-        if missing:
+        if len(missing) > unpaired:
             left_out.append(f"Case '{case}' was left out: it has no {' and no '.join(missing)}.")
             continue
         used[pseudonyms[subject]] = subject
@@ -280,20 +292,33 @@ def _header(path: Path) -> tuple[str, str]:
     return stated.modality or "", stated.unit.value if stated.unit else ""
 
 
-def _assign(keys: Mapping[str, str], rules: Split) -> list[dict[str, str]]:
-    """Split of each subject, for each manifest."""
+def _assign(keys: Mapping[str, str], rules: Split, sides: Mapping[str, set[str]]) -> list[dict[str, str]]:
+    """Split of each subject, for each manifest; only of those with a pair some are for validation."""
+    from nmsynth.data.sides import PAIR, SOURCE, TARGET
+
     order = sorted(keys, key=lambda p: hashlib.sha256(f"{rules.seed}:{keys[p]}".encode()).hexdigest())
-    n_test = round(rules.test_share * len(order))
-    test, rest = order[:n_test], order[n_test:]
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for subject in order:
+        kind = (PAIR,) if PAIR in sides[subject] else tuple(sorted(sides[subject]))
+        kinds.setdefault(kind, []).append(subject)
+    alone = [of for kind, of in kinds.items() if kind != (PAIR,)]
+    test_alone = [p for of in alone for p in of[: round(rules.test_share * len(of))]]
+    with_pairs = kinds.get((PAIR,), [])
+    n_test = round(rules.test_share * len(with_pairs))
+    test, rest = [*with_pairs[:n_test], *test_alone], with_pairs[n_test:]
     if rules.folds:
         if rules.folds > len(rest):
-            raise InputError(f"{rules.folds} folds need as many subjects; {len(rest)} are there. Ask for fewer.")
+            of = " with a pair" if alone else ""
+            raise InputError(f"{rules.folds} folds need as many subjects{of}; {len(rest)} are there. Ask for fewer.")
         held_out = [set(rest[k :: rules.folds]) for k in range(rules.folds)]
     else:
-        held_out = [set(rest[: round(rules.validation_share * len(order))])]
-        if len(held_out[0]) == len(rest):
+        held_out = [set(rest[: round(rules.validation_share * len(with_pairs))])]
+        if len(held_out[0]) == len(rest) and not alone:
             raise InputError(
                 f"Shares for validation and test must leave a subject for training; of {len(order)} they take {n_test} "
                 f"for test and {len(rest)} for validation. Lower them, or add patients."
             )
+    left = {side for p in keys if p not in test and p not in held_out[0] for side in sides[p]}
+    if PAIR not in left and not {SOURCE, TARGET} <= left:
+        raise InputError("Shares for validation and test must leave a source and a target for training. Lower them.")
     return [{p: "test" if p in test else "validation" if p in held else "train" for p in keys} for held in held_out]

@@ -20,11 +20,13 @@ def check_rows(rows: Sequence[ManifestRow]) -> list[tuple[str, str]]:
     Parameters
     ----------
     rows
-        Of the whole manifest; those of test cases, which a plan does not see, are left out.
+        Of the whole manifest; those of test cases, which a plan does not see, are left out, and of cases without a
+        source all but their target.
     """
     from nmsynth.data.plan_rules import condition_numbers
 
-    seen = [row for row in rows if row.split != "test" and row.role in LEARNED]
+    with_source = {row.case for row in rows if row.role == "source"}
+    seen = [row for row in rows if row.split != "test" and row.role in LEARNED and row.case in with_source]
     values: dict[str, list[tuple[str, str]]] = {}
     channels: dict[str, set[str]] = {}
     for row in seen:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from nmsynth.training.method_recipe import MethodRecipe
 
 
+NEVER_COMPARED = (
+    "Its answers were never compared with a true target: no patient held for validation had both a source and a "
+    "target. Nothing is known of its errors, and its weights are the last ones of the training."
+)
+"""Failure on the card of a model that has no score."""
+
+
 def write_method_package(
     recipe: MethodRecipe,
     name: str,
@@ -59,6 +66,8 @@ def write_method_package(
     from nmsynth.workflows.card_text import read_card_text
 
     text = read_card_text(recipe.card) if recipe.card and on_own_data else {}
+    record = training_record(training)
+    unknown = [NEVER_COMPARED] if record["compared"] is False else []
     envelope = {**envelope_from_plan(plan).model_dump(mode="json"), **text.pop("envelope", {})}
     card = Card.model_validate(
         {
@@ -73,13 +82,13 @@ def write_method_package(
             "envelope": envelope,
             "interval": interval,
             "typical": typical,
-            "failures": recipe.differs,
             **text,
+            "failures": (*text.get("failures", recipe.differs), *unknown),
             "training": {
                 "recipe": recipe.model_dump(mode="json"),
                 "n_subjects": {"train": len(split.train), "validation": len(split.validation)},
                 **({} if fold is None else {"fold": {"number": fold[0], "of": fold[1]}}),
-                **training_record(training),
+                **record,
             },
         }
     )
@@ -88,6 +97,8 @@ def write_method_package(
 
 def training_record(training: Path) -> dict[str, Any]:
     """What a card tells of a training: the validation curve of each stage, its time, and whether it converged.
+
+    ``compared`` says whether its answers were compared with true targets, where that is known.
 
     Parameters
     ----------
@@ -98,8 +109,10 @@ def training_record(training: Path) -> dict[str, Any]:
 
     stages = sorted(p.parent for p in training.glob("*/curve.json"))
     curves = {s.name: json.loads((s / "curve.json").read_text(encoding="utf-8"))["points"] for s in stages}
-    improvement = late_improvement(curves[stages[-1].name] if stages else [])
+    last = curves[stages[-1].name] if stages else []
+    improvement = late_improvement(last)
     return {
+        "compared": any(point["score"] is not None for point in last) if last else None,
         "validation_curve": curves,
         "seconds": sum(points[-1]["seconds"] for points in curves.values() if points),
         "converged": None if improvement is None else improvement < LARGEST_IMPROVEMENT,

@@ -16,9 +16,10 @@ from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.calibration import ON_VALIDATION, calibrate_intervals
 from nmsynth.workflows.image_files import files_state, is_prepared, settle_states
 from nmsynth.workflows.jobs import run_jobs
+from nmsynth.workflows.method_cases import learnable_rows, training_splits
 from nmsynth.workflows.method_packaging import write_method_package
 from nmsynth.workflows.method_start import StartingModel, fine_tuning_plan, load_start
-from nmsynth.workflows.planning import PLAN_FILE, plan_dataset, plan_for_minutes, root_of, splits_of
+from nmsynth.workflows.planning import PLAN_FILE, plan_dataset, plan_for_minutes, root_of
 from nmsynth.workflows.typical_sources import typical_sources
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def train_on_dataset(
     Parameters
     ----------
     recipe
-        The method, and what it changes of the plan.
+        The method, and what it changes of the plan. One that learns from pairs is given the cases that have both a
+        source and a target, and the log says how many are left out.
     dataset
         Manifest, or its folder; what the recipe simulates when unset.
     output
@@ -116,7 +118,6 @@ def train_on_dataset(
             f"Training needs the extra 'train'; '{error.name}' is not installed. Run: pip install 'nmsynth[train]'"
         ) from error
     from nmsynth.core.plan import read_plan
-    from nmsynth.data.folds import cross_validation, split_by_manifest
     from nmsynth.data.manifest import by_case, read_manifest
 
     options = options or training_options()
@@ -128,9 +129,10 @@ def train_on_dataset(
         _wait(options, (output / PLAN_FILE).is_file, "the dataset")
     rows = read_manifest(dataset)
     _check_modalities(recipe, rows)
+    used = by_case(learnable_rows(rows, recipe.method, told=options.is_first))
     if fold is not None and not (folds and 0 <= fold < folds):
         raise InputError(f"A fold is one of 0 to {(folds or 1) - 1} of the folds asked for; found {fold}.")
-    splits = cross_validation(splits_of(rows), folds) if folds else [split_by_manifest(splits_of(rows))]
+    splits = training_splits([row for of_case in used.values() for row in of_case], folds)
     started = load_start(start_from, recipe.method)
     _wait(options, (output / PLAN_FILE).is_file, "the plan")
     if options.is_first:
@@ -143,11 +145,13 @@ def train_on_dataset(
     if options.is_first:
         begun = any(output.glob(f"*/{METHOD_RECORD}"))
         told = part_of(progress, 0.02, 0.05)
-        prepared = prepare_dataset(dataset, resolved, folder, renew=not begun, progress=told)
+        prepared = prepare_dataset(
+            dataset, resolved, folder, cases=list(used), one_sided=True, renew=not begun, progress=told
+        )
     else:
-        states = {case: files_state(of_case, root_of(dataset)) for case, of_case in by_case(rows).items()}
+        states = {case: files_state(of_case, root_of(dataset)) for case, of_case in used.items()}
         _wait(options, lambda: is_prepared(folder, states), "the cases")
-        prepared = prepare_dataset(dataset, resolved, folder)
+        prepared = prepare_dataset(dataset, resolved, folder, cases=list(used), one_sided=True)
     chosen = [fold] if fold is not None else list(range(len(splits)))
     trained = []
     for number, k in enumerate(chosen):
@@ -189,13 +193,13 @@ def _train_one(
     if options.is_first:
         _write_json(folder / SPLIT, {"schema_version": 1, **{part: list(getattr(split, part)) for part in SPLITS}})
         interval = None
-        if recipe.interval_samples and method.stochastic:
-            held = [c for c in prepared if c.subject in split.validation]
+        held = [c for c in prepared if c.subject in split.validation and c.is_pair]
+        if recipe.interval_samples and method.stochastic and held:
             interval = calibrate_intervals(
                 method.eval(), plan, held, n_samples=recipe.interval_samples, note=ON_VALIDATION,
                 sides_together=recipe.interval_sides_together,
             )  # fmt: skip
-        typical = typical_sources([c for c in prepared if c.subject in split.train], plan)
+        typical = typical_sources([c for c in prepared if c.subject in split.train and c.has_source], plan)
         write_method_package(
             recipe, name, method, plan, split, folder, package, fold=fold, on_own_data=on_own_data, interval=interval,
             typical=typical,
@@ -289,6 +293,7 @@ def prepare_dataset(
     folder: Path,
     *,
     cases: Sequence[str] | None = None,
+    one_sided: bool = False,
     workers: int | None = None,
     renew: bool = False,
     progress: Progress = silent,
@@ -305,6 +310,8 @@ def prepare_dataset(
         Where the cases go; those of the same plan are kept, those of another are refused.
     cases
         Names of those wanted; all when unset.
+    one_sided
+        Whether the dataset may have cases with a source or a target alone.
     workers
         Processes; all cores when unset and there is much to do.
     renew
@@ -322,7 +329,7 @@ def prepare_dataset(
     from nmsynth.data.prepared import open_prepared
 
     rows = read_manifest(dataset)
-    by_name = cases_of(rows)
+    by_name = cases_of(rows, one_sided=one_sided)
     check_same_images(plan, _modalities(rows))
     wanted = list(by_name) if cases is None else list(cases)
     folder.mkdir(parents=True, exist_ok=True)
@@ -350,14 +357,14 @@ def prepare_dataset(
 
 def _check_room(plan: Plan, cases: Mapping[str, Sequence[ManifestRow]], root: Path, folder: Path) -> int:
     """Room that cases take, judged by the size of the first [bytes]; refused where the disk has it not."""
-    from nmsynth.data.prepared import prepared_bytes, read_image
+    from nmsynth.data.prepared import prepared_bytes, read_image, reference_of
     from nmsynth.io.room import check_room
 
     if not cases:
         return 0
-    first = next(iter(cases.values()))
-    target = read_image(next(row for row in first if row.role == "target"), root, plan.target)
-    needed = sum(prepared_bytes(target, rows, plan) for rows in cases.values())
+    row, image = reference_of(*next(iter(cases.items())), plan)
+    reference = read_image(row, root, image)
+    needed = sum(prepared_bytes(reference, rows, plan) for rows in cases.values())
     check_room(folder, needed, what="Prepared cases")
     return needed
 

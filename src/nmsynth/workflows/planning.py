@@ -72,7 +72,7 @@ def plan_dataset(
     if steps is not None and minutes is not None:
         raise InputError("A training is as long as its steps or its minutes say; both are given. Leave one out.")
     rows = read_manifest(dataset)
-    cases_of(rows)
+    cases_of(rows, one_sided=True)
     kind, memory = device_and_memory(device)
     fingerprint = take_fingerprint([r for r in rows if r.split != "test"], root_of(dataset), progress=progress)
     plan = plan_from_fingerprint(

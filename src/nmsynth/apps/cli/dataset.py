@@ -54,6 +54,7 @@ def check(
     as_json: options.Json = False,
 ) -> None:
     """Open every image of DATASET and tell what would spoil a training; exit status 2 where there is an error."""
+    from nmsynth.data.sides import sides_in_words
     from nmsynth.workflows.dataset_check import check_dataset
 
     terminal = terminal_of(context)
@@ -65,7 +66,10 @@ def check(
         terminal.print_json(result)
     else:
         splits = ", ".join(f"{name} {n}" for name, n in result["splits"].items())
-        terminal.print_line(f"{result['cases']} cases, {result['images']} images, subjects: {splits}")
+        n_cases = f"{result['cases']} cases"
+        if result["sides"]["pair"] < result["cases"]:
+            n_cases += f" ({sides_in_words(result['sides'])})"
+        terminal.print_line(f"{n_cases}, {result['images']} images, subjects: {splits}")
         if findings:
             terminal.print_table(("level", "case", "role", "name", "what"), [tuple(f.values()) for f in findings])
         else:
@@ -90,6 +94,9 @@ def make(
     ] = None,
     validation_share: Annotated[float, typer.Option("--validation-share", help="Of the subjects.")] = 0.2,
     test_share: Annotated[float, typer.Option("--test-share", help="Of the subjects.")] = 0.0,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="Take patients with a source or a target alone, too.")
+    ] = False,
     folds: Annotated[int, typer.Option("--folds", help="Manifests for cross-validation; 0 for a single one.")] = 0,
     seed: options.Seed = 0,
     overwrite: options.Overwrite = False,
@@ -100,18 +107,22 @@ def make(
     PATTERN is one below each patient's folder, such as '*/low' or 'ct.nii.gz'; of BIDS it is a suffix and entities,
     such as 'pet,rec-low'. Nothing is copied, and patients get pseudonyms.
     """
+    from nmsynth.data.sides import sides_in_words
     from nmsynth.workflows.dataset_make import Split, Wanted, make_manifest
 
     given = {"source": source, "target": target, "condition": condition, "mask": mask, "anatomy": anatomy}
     wanted = [Wanted.parse(role, text) for role, texts in given.items() for text in texts or ()]
     rules = Split(validation_share, test_share, folds, seed)
-    result = make_manifest(folder, output, wanted, split=rules, stated=_stated(stated), overwrite=overwrite)
+    result = make_manifest(
+        folder, output, wanted, split=rules, stated=_stated(stated), unpaired=unpaired, overwrite=overwrite
+    )
     terminal = terminal_of(context)
     if as_json:
         terminal.print_json(result)
         return
     splits = ", ".join(f"{name} {n}" for name, n in result["splits"].items())
-    terminal.print_line(f"Wrote {', '.join(result['manifests'])}: {result['cases']} cases, subjects: {splits}")
+    n_cases = f"{result['cases']} cases" + (f" ({sides_in_words(result['sides'])})" if unpaired else "")
+    terminal.print_line(f"Wrote {', '.join(result['manifests'])}: {n_cases}, subjects: {splits}")
     for line in result["left_out"]:
         terminal.print_line(line)
 
