@@ -84,7 +84,8 @@ class MethodBatches(IterableDataset[Batch]):
         """One patch with its conditions; of a case of one side, what it has stands for the other, which is not used."""
         case = cases[int(rng.integers(len(cases)))]
         n = len(case.layers)
-        layers, told = case.levels[int(rng.integers(len(case.levels)))] if case.has_source else ((n - 3,), ())
+        level = int(rng.integers(len(case.levels))) if case.has_source else 0
+        layers, told = case.levels[level] if case.has_source else ((n - 3,), ())
         stack = self._crop(case, [*layers, n - 3 if case.has_target else layers[0], n - 2, n - 1], rng)
         stack = self._flip(stack, rng)
         source = stack[: len(layers)]
@@ -92,6 +93,8 @@ class MethodBatches(IterableDataset[Batch]):
             noise = rng.standard_normal(source.shape).astype(np.float32)
             source = source + np.float32(self.plan.augmentation.source_noise) * noise
         target, weight, labels = (stack[k : k + 1] for k in range(len(layers), len(layers) + 3))
+        gain = case.gain(level)
+        target = target if gain == 1.0 else np.float32(gain) * target
         batch = {"source": source, "target": target, "weight": weight, "labels": labels}
         if self.plan.spatial_dims == 2:
             batch = _as_slices(batch, self.plan.context)

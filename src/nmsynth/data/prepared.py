@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,19 @@ class PreparedCase:
         """By which the target was normalised."""
         return FittedNormalisation(**self.record["target_normalisation"])
 
+    def gain(self, level: int) -> float:
+        """What the normalised target is to be multiplied by, as an answer to that level is on the scale of its source.
+
+        Targets that go by the level of their source are kept by the median over the levels; 1 for any other.
+        """
+        gains = self.record.get("gains")
+        return float(gains[level]) if gains else 1.0
+
+    def target_normalisation_at(self, level: int) -> FittedNormalisation:
+        """By which an answer to a level becomes an image in the target's unit."""
+        fitted = self.target_normalisation()
+        return replace(fitted, scale=fitted.scale / self.gain(level))
+
     def source(self, level: int) -> FloatArray:
         """Normalised sources of a level, shape ``(source, z, y, x)``."""
         return np.stack([self.layers[k] for k in self.levels[level][0]])
@@ -202,6 +215,11 @@ def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Pl
         with naming(row):
             fitted = _target_scale(plan, reference, sources if side == PAIR else None, case_id)
         targets, of_target = [fitted.apply(reference.array)], {"target_normalisation": fitted.to_json()}
+    levels = _levels(plan, sources.channels, rows) if side != TARGET else []
+    if side == PAIR and plan.target_level_of_source:
+        ratio = plan.target.normalisation.scale / plan.sources[0].normalisation.scale
+        scales = [ratio * sources.normalisations[layers[0]]["scale"] for layers, _ in levels]
+        of_target["gains"] = [of_target["target_normalisation"]["scale"] / scale for scale in scales]
     body = _body(rows, root, reference, affine, shape)
     weight = np.where(body, sources.seen, OUTSIDE_WEIGHT) * sources.field
     labels = _labels(rows, root, affine, shape)
@@ -214,7 +232,7 @@ def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Pl
         "side": side,
         "spacing_mm": list(spacing_of(affine)),
         "affine": affine.tolist(),
-        "levels": _levels(plan, sources.channels, rows) if side != TARGET else [],
+        "levels": levels,
         "normalisations": sources.normalisations,
         **of_target,
     }

@@ -157,7 +157,7 @@ def rebuild_case(
     """A case's target as the method gives it back, and the target, in its unit, shape ``(z, y, x)``."""
     del n_samples
     target = np.asarray(case.target)
-    shown = np.concatenate([case.source(level), target[None]])
+    shown = np.concatenate([case.source(level), np.float32(case.gain(level)) * target[None]])
     return _predicted(Rebuilding(method), plan, case, shown, level, PredictionSettings(overlap=OVERLAP, device=device))
 
 
@@ -179,9 +179,9 @@ def _predicted(
     method: Method, plan: Plan, case: PreparedCase, source: FloatImage, level: int, settings: PredictionSettings
 ) -> tuple[FloatImage, FloatImage]:
     """The answer of a method in evaluation mode, and the target, in its unit."""
-    fitted = case.target_normalisation()
     image = _answer(method, plan, case, source, level, settings)
-    return fitted.invert(image), fitted.invert(np.asarray(case.target))
+    target = case.target_normalisation().invert(np.asarray(case.target))
+    return case.target_normalisation_at(level).invert(image), target
 
 
 def _answer(

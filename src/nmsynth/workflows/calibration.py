@@ -96,8 +96,8 @@ def calibrate_intervals(
     subjects = sorted({case.subject for case in cases})
     for number, case in enumerate(cases):
         of = subjects.index(case.subject)
-        for source, told, unsaid in _presented(case, plan):
-            samples, target = _samples_of(method, plan, case, source, told, n_samples, number, device)
+        for level, told, unsaid in _presented(case, plan):
+            samples, target = _samples_of(method, plan, case, level, told, n_samples, number, device)
             labels = _regions_of(case, sides_together)
             voxels.setdefault(unsaid, []).append(_of_voxels(samples, target, case, of))
             regions.setdefault(unsaid, []).append(_of_regions(samples, target, labels, of))
@@ -152,22 +152,22 @@ def _regions_of(case: PreparedCase, sides_together: bool) -> npt.NDArray[np.int3
     return np.where(np.isin(labels, small), 0, labels)
 
 
-def _presented(case: PreparedCase, plan: Plan) -> list[tuple[Any, tuple[float, ...], bool]]:
-    """Sources, what is told, and whether optional facts are unsaid: every level as it is, and once without them."""
+def _presented(case: PreparedCase, plan: Plan) -> list[tuple[int, tuple[float, ...], bool]]:
+    """Level, what is told, and whether optional facts are unsaid: every level as it is, and once without them."""
     found = []
     for level, (_, told) in enumerate(case.levels):
-        found.append((case.source(level), told, False))
+        found.append((level, told, False))
         unsaid = list(told)
         for condition, columns in plan.condition_columns:
             if condition.optional:
                 unsaid[columns] = [0.0] * condition.width
         if tuple(unsaid) != tuple(told):
-            found.append((case.source(level), tuple(unsaid), True))
+            found.append((level, tuple(unsaid), True))
     return found
 
 
 def _samples_of(
-    method: Method, plan: Plan, case: PreparedCase, source: Any, told: tuple[float, ...], n_samples: int, seed: int,
+    method: Method, plan: Plan, case: PreparedCase, level: int, told: tuple[float, ...], n_samples: int, seed: int,
     device: str,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:  # fmt: skip
     """Samples ``(sample, z, y, x)`` and the target, in its unit."""
@@ -176,9 +176,10 @@ def _samples_of(
     from nmsynth.inference.method_predictor import PredictionSettings, predict_method
 
     settings = PredictionSettings(seed=seed, n_samples=n_samples, device=device)
-    _, samples = predict_method(method, plan, source, told, settings)
-    fitted = case.target_normalisation()
-    return np.stack([fitted.invert(sample) for sample in samples]), fitted.invert(np.asarray(case.target))
+    _, samples = predict_method(method, plan, case.source(level), told, settings)
+    fitted = case.target_normalisation_at(level)
+    target = case.target_normalisation().invert(np.asarray(case.target))
+    return np.stack([fitted.invert(sample) for sample in samples]), target
 
 
 def _of_voxels(
