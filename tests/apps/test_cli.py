@@ -258,7 +258,8 @@ def test_info_of_a_dicom_series(shared_data, capsys):
 def test_info_of_several_series_lists_them(shared_data, capsys):
     assert run(["info", str(shared_data / "suv_dro")]) == 0
     out = capsys.readouterr().out
-    assert "DRO_2_3" in out
+    assert "verification 2_3" in out
+    assert "DRO" not in out  # their PatientID
     assert "--series-uid" in out
 
 

@@ -1,10 +1,12 @@
 """One physical image, however it is stored, is one image to a network."""
 
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
 
+from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.geometry import affine_from_axes, to_world
 from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
@@ -84,3 +86,22 @@ def test_factors_of_slices_go_with_their_slices():
     across = turned(image, STORED["sagittal"]).suv_rule
     assert across.reason == "SUV needs the slices as acquired; convert before turning."
     assert turned(replace(image, suv_rule=None), STORED["LPI"]).suv_rule is None
+
+
+def test_times_of_slices_go_with_their_slices():
+    n = SHAPE[0]
+    times = tuple(datetime(2025, 1, 1, 11, k) for k in range(n))
+    seconds = tuple(float(k + 1) for k in range(n))
+    acquisition = Acquisition(acquisition_times=times, frame_reference_times_s=seconds, frame_durations_s=(60.0,))
+    image = make_volume(SHAPE, acquisition=acquisition)
+    found = turned(image, STORED["LPI"]).acquisition
+    assert (found.acquisition_times, found.frame_reference_times_s) == (times[::-1], seconds[::-1])
+    assert found.frame_durations_s == (60.0,)
+    assert turned(image, STORED["RAS"]).acquisition == acquisition
+
+
+def test_axes_before_those_of_space_are_not_turned():
+    array = np.arange(2 * 3 * 4 * 5, dtype=np.float32).reshape(2, 3, 4, 5)
+    image = make_volume(array=array, axes=("frame", "z", "y", "x"))
+    found = turned(image, Turn((0, 2, 1), (True, False, True)))
+    assert np.array_equal(found.array, array[:, ::-1].swapaxes(2, 3)[..., ::-1])

@@ -1,10 +1,13 @@
 import json
+from datetime import datetime
 
 import numpy as np
 import pytest
 
 import nmsynth.io
+from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.errors import InputError
+from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
 from nmsynth.workflows import evaluation
 from tests.evaluation.scenes import masks, scan, truth, volume
@@ -90,3 +93,19 @@ def test_grid_with_other_directions_is_turned_without_loss():
     assert np.array_equal(turned.array, image.array)
     elsewhere = make_volume((4, 5, 6), origin_mm=(0.0, 0.0, 0.0))
     assert evaluation.turn_to(elsewhere, image) is elsewhere
+
+
+def test_decay_and_times_of_slices_are_turned_with_them():
+    times = tuple(datetime(2025, 1, 1, 11, k) for k in range(4))
+    scan_of_slices = Acquisition(acquisition_times=times, frame_durations_s=(1.0, 2.0, 3.0, 4.0))
+    rule = SuvRule(decay_rule="NONE", slice_decay=(1.0, 1.1, 1.2, 1.3))
+    image = make_volume((4, 5, 6), acquisition=scan_of_slices, suv_rule=rule)
+    affine = image.affine.copy()
+    affine[:3, 3] += 3 * affine[:3, 0]
+    affine[:3, 0] *= -1
+    reference = make_volume((4, 5, 6), affine=affine)
+    found = evaluation.turn_to(image, reference)
+    assert found.has_grid_of(reference)
+    assert found.suv_rule.slice_decay == (1.3, 1.2, 1.1, 1.0)
+    assert found.acquisition.acquisition_times == times[::-1]
+    assert found.acquisition.frame_durations_s == (4.0, 3.0, 2.0, 1.0)

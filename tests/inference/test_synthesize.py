@@ -10,6 +10,7 @@ from nmsynth.core.errors import EnvelopeError, InputError
 from nmsynth.core.units import Unit
 from nmsynth.inference import SynthesisSettings, synthesize
 from nmsynth.inference.guard import ALL_ZERO
+from nmsynth.inference.settings import resolve_settings
 from tests.models.packages import FDG, make_pet, save_tiny
 
 SETTINGS = {"backend": "torch", "threads": 1}
@@ -80,6 +81,13 @@ def test_an_unknown_role_is_a_mistake(model):
 def test_an_unknown_setting_gets_the_nearest(model):
     with pytest.raises(InputError, match=r"found 'significanse'\. Did you mean 'significance'"):
         synthesize(make_pet(), model, settings={"significanse": "low"})
+
+
+@pytest.mark.parametrize("name", ["SUVbw", "suvbw", "SUVbw [g/mL]", Unit.SUV_BODY_WEIGHT])
+def test_a_unit_is_named_as_everywhere(name):
+    assert resolve_settings({"unit": name}).unit is Unit.SUV_BODY_WEIGHT
+    with pytest.raises(InputError, match=r"'unit' does not hold: .*A unit must be one of Bq/mL, .*found 'bananas'"):
+        resolve_settings({"unit": "bananas"})
 
 
 @pytest.mark.parametrize("values", [{"threads": 0}, {"significance": "very"}, {"unit": "bananas"}])

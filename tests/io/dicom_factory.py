@@ -118,7 +118,7 @@ def _base(modality: str, *, series: Any, index: int, n_z: int) -> FileDataset:
     dataset.ReferringPhysicianName = ""
     dataset.StudyDescription = "Factory study"
     dataset.SeriesDescription = f"Factory {modality}"
-    dataset.PatientName = "PHANTOM^Factory"
+    dataset.PatientName = "PHANTOM^Works"
     dataset.PatientID = "FACTORY-1"
     dataset.PatientBirthDate = ""
     dataset.PatientSex = "M"

@@ -12,6 +12,7 @@ import pytest
 
 from nmsynth.core.errors import InputError
 from nmsynth.io.atomic import atomic_directory, atomic_file
+from tests.renames import refuse_once
 
 
 def test_file_appears_only_when_the_block_ends(tmp_path):
@@ -68,6 +69,26 @@ def test_failure_leaves_the_old_folder(tmp_path):
     ):
         (folder / "new").write_text(str(1 / 0))
     assert [item.name for item in tmp_path.rglob("*")] == ["out", "old"]
+
+
+def test_the_old_folder_comes_back_when_the_last_move_fails(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("old")
+    refuse_once(monkeypatch, tmp_path / "out")
+    with pytest.raises(InputError, match="refused"), atomic_directory(tmp_path / "out", overwrite=True) as folder:
+        (folder / "new").write_text("new")
+    assert [item.name for item in tmp_path.rglob("*")] == ["out", "old"]
+
+
+@pytest.mark.parametrize("name", ["\u6838" * 85, "a" + "\u6838" * 84, "a" * 255, "\U0001f9ea" * 63])
+def test_a_name_as_long_as_a_file_system_allows_is_written(tmp_path, name):
+    with atomic_file(tmp_path / name) as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / name).read_text() == "whole"
+    (tmp_path / name).unlink()
+    with atomic_directory(tmp_path / name) as folder:
+        (folder / "a").write_text("1")
+    assert [item.name for item in tmp_path.iterdir()] == [name]
 
 
 def test_full_disk_is_one_line_and_leaves_nothing(tmp_path):

@@ -331,3 +331,23 @@ def test_counts_that_contradict_the_header_are_reported(tmp_path):
     assert warning.startswith("The header states 12 counts; the pixels hold")
     full = make_nm(np.full((1, 3, 3), 65535, np.uint16), kind="STATIC")
     assert "cut off" in read_nm_counts(save_series([full], tmp_path / "f")).warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["RECON TOMO", "STATIC"])
+def test_rescaled_pixels_are_no_counts(tmp_path, kind):
+    dataset = make_nm(kind=kind, RescaleSlope="0.5", RescaleIntercept="0")
+    volume = read(save_series([dataset], tmp_path))
+    assert volume.unit is Unit.RELATIVE
+    np.testing.assert_allclose(volume.array, 0.5 * dataset.pixel_array, rtol=1e-6)
+    assert any("RescaleSlope" in warning for warning in volume.warnings)
+
+
+@pytest.mark.parametrize("slope", ["1", "1.0"])
+def test_pixels_with_a_slope_of_one_are_counts(tmp_path, slope):
+    volume = read(save_series([make_nm(RescaleSlope=slope, RescaleIntercept="0")], tmp_path))
+    assert volume.unit is Unit.COUNTS
+
+
+def test_a_slope_of_nm_that_is_not_positive_is_refused(tmp_path):
+    with pytest.raises(UnsafeInputError, match="RescaleSlope must be positive"):
+        read(save_series([make_nm(RescaleSlope="0", RescaleIntercept="0")], tmp_path))

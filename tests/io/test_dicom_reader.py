@@ -5,7 +5,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from nmsynth.core.errors import InputError, UnsafeInputError
+from nmsynth.core.errors import InputError, SuvError, UnsafeInputError
 from nmsynth.core.units import Unit
 from nmsynth.io import find_series, read
 from nmsynth.io.dicom_reader import read_headers
@@ -58,7 +58,10 @@ def test_other_transfer_syntaxes(tmp_path, transfer_syntax):
 def test_zone_of_an_acquisition_datetime(tmp_path):
     changes = {"AcquisitionDate": None, "AcquisitionTime": None, "AcquisitionDateTime": "20250101100000+0000"}
     plain = read(save_series(make_series(**changes), tmp_path / "a"))
-    assert plain.suv_rule.time_rule == "c"
+    with pytest.raises(SuvError, match="time of the scan"):  # nothing says how its clock and that of the series differ
+        plain.to_suv()
+    unzoned = changes | {"AcquisitionDateTime": "20250101110000"}
+    assert read(save_series(make_series(**unzoned), tmp_path / "c")).suv_rule.time_rule == "a"
     zoned = read(save_series(make_series(**changes, TimezoneOffsetFromUTC="+0100"), tmp_path / "b"))
     assert zoned.suv_rule.time_rule == "a"
     assert zoned.acquisition.acquisition_times == (zoned.acquisition.series_time,)
@@ -116,7 +119,7 @@ def test_headers_are_in_the_order_of_the_volume(tmp_path):
     volume = read(save_series(slices[::-1], tmp_path))
     headers = read_headers(tmp_path, volume.source.series_uid)
     assert [header.SOPInstanceUID for header in headers] == [dataset.SOPInstanceUID for dataset in slices]
-    assert headers[0].PatientName == "PHANTOM^Factory"
+    assert headers[0].PatientName == "PHANTOM^Works"
     assert "PixelData" not in headers[0]
     assert headers[0].file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
 

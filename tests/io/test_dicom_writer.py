@@ -242,6 +242,25 @@ def test_names_of_every_script_round_trip(tmp_path, charset, name):
 
 
 @pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        (b"ISO_IR 192", "Buc^Jérôme".encode("latin-1")),
+        (b"ISO_IR 100", "Yamada^山田".encode("shift_jis")),
+        (b"ISO_IR 6  ", "Buc^Jérôme".encode()),
+    ],
+)
+def test_bytes_that_do_not_fit_the_character_set_are_not_altered(tmp_path, charset, name):
+    folder = _source(tmp_path, SpecificCharacterSet="ISO_IR 192", PatientName="N" * len(name), PatientID="X-1")
+    for path in folder.iterdir():
+        data = path.read_bytes().replace(b"ISO_IR 192", charset).replace(b"N" * len(name), name)
+        path.write_bytes(data)
+    source = _written(folder)[0].get_item("PatientName").value
+    assert name in source
+    for dataset in _written(write(_synthetic(read(folder)), tmp_path / "out")):
+        assert dataset.get_item("PatientName").value.strip() == source.strip()
+
+
+@pytest.mark.parametrize(
     "text", ["<script>alert(1)</script>", "{{7*7}}", "=cmd|' /C calc'!A0", "\u202egnp.exe", "../../etc/passwd"]
 )
 def test_hostile_text_stays_text(tmp_path, text):

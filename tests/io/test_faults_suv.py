@@ -1,16 +1,19 @@
 """Faults 1-18 and 91, 94 of the list: what a PT header can get wrong about its SUV."""
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from nmsynth.core.errors import SuvError, UnsafeInputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
 from nmsynth.io import read
-from tests.io.dicom_factory import coded, make_series, save_series
+from nmsynth.io.writing import write
+from tests.io.dicom_factory import administration, coded, make_series, save_series
 
 ONE_HOUR = 2.0 ** (-3600.0 / 6586.2)
 FACTOR = 70000.0 / (368.08e6 * ONE_HOUR)
@@ -306,3 +309,157 @@ def test_counts_without_attenuation_correction_are_not_called_becquerels(tmp_pat
     volume = load(tmp_path, philips("0.001", "0.5"), Units="CNTS", CorrectedImage=["DECY"])
     assert_refused(volume, "ATTN", Unit.RELATIVE)
     assert not any("Bq/mL" in warning for warning in volume.warnings)
+
+
+def test_fault_05_dose_in_kbq_is_refused(tmp_path):
+    volume = load(tmp_path, radiopharmaceutical={"RadionuclideTotalDose": "368080"})
+    assert_refused(volume, "injected activity")
+    assert any("could be kBq" in warning for warning in volume.warnings)
+
+
+def uncorrected(**changes):
+    """Changes of a series that is not decay corrected."""
+    return {"DecayCorrection": "NONE", "CorrectedImage": ["ATTN", "SCAT", "RAN", "NORM", "DTIM"], **changes}
+
+
+def test_uncorrected_slice_without_its_time_is_not_given_that_of_another(tmp_path):
+    slices = make_series(**uncorrected())
+    assert read(save_series(slices, tmp_path / "whole")).suv_rule.reason is None
+    slices[3].AcquisitionTime = ""
+    assert_refused(read(save_series(slices, tmp_path / "part")), "times and frame durations")
+
+
+def test_corrected_slices_of_which_one_lacks_its_time_keep_the_earliest(tmp_path):
+    slices = make_series()
+    for index, dataset in enumerate(slices):
+        dataset.AcquisitionTime = f"11{50 - 10 * index:02d}00"
+    slices[1].AcquisitionTime = ""
+    volume = read(save_series(slices, tmp_path))
+    assert [time.minute for time in volume.acquisition.acquisition_times] == [10]
+    assert_suv(volume)
+
+
+@pytest.mark.parametrize(("start_time", "is_refused"), [("100000", False), ("090000", True), (None, True)])
+def test_fault_09_zone_of_the_injection_alone(tmp_path, start_time, is_refused):
+    changes = {
+        "RadiopharmaceuticalStartDateTime": "20250101100000.00+0100",
+        "RadiopharmaceuticalStartTime": start_time,
+    }
+    volume = load(tmp_path, radiopharmaceutical=changes)
+    if not is_refused:
+        assert_suv(volume)
+        return
+    assert_refused(volume, "time zone")
+    assert_refused(read(write(volume, tmp_path / "out")), "time zone")
+
+
+def test_fault_09_zone_of_an_injection_that_no_suv_needs_is_no_reason(tmp_path):
+    changes = {
+        "RadiopharmaceuticalStartDateTime": "20250101100000.00+0100",
+        "RadiopharmaceuticalStartTime": None,
+    }
+    assert load(tmp_path / "a", DecayCorrection="ADMIN", radiopharmaceutical=changes).to_suv().array.any()
+    assert load(tmp_path / "b", Units="GML", radiopharmaceutical=changes).to_suv().array.any()
+
+
+def test_fault_09_zone_of_the_private_time_alone(tmp_path):
+    later = {"SeriesTime": "114500", "AcquisitionTime": "112000", "FrameReferenceTime": None}
+    volume = load(tmp_path / "a", ge("20250101110000.00+0000"), **later)
+    assert_refused(volume, "private decay time")
+    again = read(write(volume, tmp_path / "out"))
+    assert_refused(again, "time of the scan")
+    assert_refused(read(write(again, tmp_path / "again")), "time of the scan")
+    assert_suv(load(tmp_path / "b", ge("20250101090000.00+0000")))
+
+
+def test_fault_08_midnight_between_slices_without_a_date(tmp_path):
+    start = {"RadiopharmaceuticalStartDateTime": "20250101225000", "RadiopharmaceuticalStartTime": "225000"}
+    slices = make_series(SeriesTime="235000", AcquisitionDate="", radiopharmaceutical=start)
+    for dataset, time in zip(slices, ("235000", "235500", "000000", "000500", "001000"), strict=True):
+        dataset.AcquisitionTime = time
+    volume = read(save_series(slices, tmp_path))
+    assert [time.day for time in volume.acquisition.acquisition_times] == [1, 1, 2, 2, 2]
+    assert any("next day" in warning for warning in volume.warnings)
+    assert volume.suv_rule.time_rule == "a"
+    assert_suv(volume)
+
+
+def test_series_that_was_written_in_the_evening_is_not_of_the_next_day(tmp_path):
+    volume = load(tmp_path, SeriesTime="235000", AcquisitionDate="", FrameReferenceTime=None)
+    assert volume.acquisition.acquisition_times[0].day == 1
+    assert volume.suv_rule.time_rule == "d"
+    assert_suv(volume)
+
+
+def test_injection_of_a_tracer_that_lives_for_days_needs_its_date(tmp_path):
+    changes = {
+        "RadionuclideCodeSequence": None, "RadiopharmaceuticalCodeSequence": None, "Radiopharmaceutical": "Zr-89",
+        "RadionuclideHalfLife": "282240", "RadiopharmaceuticalStartDateTime": None,
+    }  # fmt: skip
+    volume = load(tmp_path, radiopharmaceutical=changes)
+    assert_refused(volume, r"date of the injection for a half-life of 78\.4 h")
+    assert_refused(read(write(volume, tmp_path / "out")), "date of the injection")
+    dated = changes | {"RadiopharmaceuticalStartDateTime": "20241229100000"}
+    volume = load(tmp_path / "dated", radiopharmaceutical=dated)
+    assert_suv(volume, 70000.0 / (368.08e6 * 2.0 ** (-73 * 3600 / 282240)))
+
+
+def test_date_of_the_injection_is_joined_with_its_time(tmp_path):
+    changes = {"RadiopharmaceuticalStartDateTime": "20241231", "RadiopharmaceuticalStartTime": "230000"}
+    volume = load(tmp_path, radiopharmaceutical=changes)
+    assert volume.acquisition.injection_time == datetime(2024, 12, 31, 23)
+    assert_suv(volume, 70000.0 / (368.08e6 * 2.0 ** (-12 * 3600 / 6586.2)))
+    again = read(write(volume, tmp_path / "out"))
+    assert again.acquisition.injection_time == volume.acquisition.injection_time
+    item = dcmread(tmp_path / "out" / "00001.dcm").RadiopharmaceuticalInformationSequence[0]
+    assert str(item.RadiopharmaceuticalStartDateTime).startswith("20241231230000")
+
+
+@pytest.mark.parametrize(("units", "suv_type"), [("GML", "BSA"), ("CM2ML", "BW"), ("CM2ML", "IBW")])
+def test_units_and_suv_type_that_contradict_each_other_are_refused(tmp_path, units, suv_type):
+    volume = load(tmp_path, Units=units, SUVType=suv_type)
+    assert_refused(volume, f"Units {units} and SUVType {suv_type} contradict", Unit.RELATIVE)
+
+
+@pytest.mark.parametrize("suv_type", [None, "BSA"])
+def test_units_of_the_body_surface(tmp_path, suv_type):
+    assert load(tmp_path, Units="CM2ML", SUVType=suv_type).unit is Unit.SUV_BODY_SURFACE_AREA
+
+
+@pytest.mark.parametrize("second", [{"Radiopharmaceutical": "FLT"}, {"Radiopharmaceutical": "Ga-68 PSMA"}])
+def test_of_two_tracers_neither_is_that_of_the_image(tmp_path, second):
+    def edit(dataset):
+        other = administration(**second, RadiopharmaceuticalCodeSequence=None)
+        dataset.RadiopharmaceuticalInformationSequence.append(other)
+
+    acquisition = load(tmp_path, edit).acquisition
+    assert (acquisition.radionuclide, acquisition.radiopharmaceutical) == (None, None)
+
+
+def test_one_tracer_given_twice_is_that_of_the_image(tmp_path):
+    def edit(dataset):
+        dataset.RadiopharmaceuticalInformationSequence.append(administration())
+
+    acquisition = load(tmp_path, edit).acquisition
+    assert (acquisition.radionuclide, acquisition.radiopharmaceutical) == ("F-18", "FDG")
+
+
+def test_cnts_with_both_factors_without_dose_is_suv(tmp_path):
+    plain = load(tmp_path / "a")
+    volume = load(tmp_path / "b", philips("0.001", "2.5"), radiopharmaceutical={"RadionuclideTotalDose": None})
+    assert volume.unit is Unit.SUV_BODY_WEIGHT
+    np.testing.assert_allclose(volume.to_suv().array, 0.001 * plain.array, rtol=1e-5)
+
+
+def test_cnts_with_both_factors_that_are_not_decay_corrected_stay_becquerels(tmp_path):
+    volume = load(tmp_path, philips("0.001", "2.5"), **uncorrected())
+    assert volume.unit is Unit.BQML
+    assert volume.suv_rule.decay_rule == "NONE"
+
+
+def test_suv_factor_of_philips_does_not_settle_several_administrations(tmp_path):
+    def edit(dataset):
+        philips("0.001")(dataset)
+        dataset.RadiopharmaceuticalInformationSequence.append(administration(Radiopharmaceutical="FLT"))
+
+    assert_refused(load(tmp_path, edit), "several", Unit.SUV_BODY_WEIGHT)

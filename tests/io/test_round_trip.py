@@ -1,5 +1,7 @@
 """The test that counts: the SUV of what was written is the SUV of what was read."""
 
+import json
+
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -237,3 +239,81 @@ def test_patient_position_is_read_back_from_its_codes(tmp_path, position):
     out = write(volume, tmp_path / "out")
     assert "PatientPosition" not in dcmread(out / "00001.dcm")
     assert read(out).acquisition.patient_position == position
+
+
+@pytest.mark.parametrize("absent", ["", None])
+def test_refused_suv_stays_refused_where_no_acquisition_time_is_stated(tmp_path, absent):
+    """Nothing says that the series time is the decay reference, before and after writing."""
+    slices = make_series(AcquisitionDate=absent, AcquisitionTime=absent, SeriesTime="140000", FrameReferenceTime=None)
+    volume = read(save_series(slices, tmp_path / "source"))
+    again = read(write(volume, tmp_path / "out"))
+    third = read(write(again, tmp_path / "again"))
+    for image in (volume, again, third):
+        with pytest.raises(SuvError, match="time of the scan"):
+            image.to_suv()
+
+
+def test_series_time_of_an_output_that_does_not_call_it_the_reference_is_not_believed(tmp_path):
+    """As of a release that did not write it down."""
+    volume = read(save_series(_ge(AcquisitionTime=None, AcquisitionDate=None), tmp_path / "source"))
+    out = write(volume, tmp_path / "out")
+    for path in out.iterdir():
+        dataset = dcmread(path)
+        item = dataset.ContributingEquipmentSequence[-1]
+        item.ContributionDescription = item.ContributionDescription.replace('"decay_reference":"series time",', "")
+        dataset.save_as(path)
+    with pytest.raises(SuvError, match="time of the scan"):
+        read(out).to_suv()
+
+
+def test_decay_factor_and_frame_time_follow_a_reference_that_moves(tmp_path):
+    slices = _ge(AcquisitionTime="104000", DecayFactor="1.25")
+    slices[2].DecayFactor, slices[3].DecayFactor = "1.5", None
+    out = write(read(save_series(slices, tmp_path / "source")), tmp_path / "out")
+    written = [dcmread(path) for path in sorted(out.iterdir())]
+    scale = 2 ** (600 / 6586.2)
+    assert float(written[0].DecayFactor) == pytest.approx(1.25 * scale)
+    assert float(written[2].DecayFactor) == pytest.approx(1.5 * scale)
+    assert not written[3].get("DecayFactor")
+    assert all(float(dataset.FrameReferenceTime) == 5000000.0 + 600000.0 for dataset in written)
+
+
+def test_decay_factor_of_a_reference_that_stays_is_that_of_the_source(tmp_path):
+    slices = make_series(DecayFactor="1.25")
+    out = write(read(save_series(slices, tmp_path / "source")), tmp_path / "out")
+    assert {(str(d.DecayFactor), str(d.FrameReferenceTime)) for d in map(dcmread, out.iterdir())} == {
+        ("1.25", "150000.0")
+    }
+
+
+def test_suv_of_an_uncorrected_image_is_written_as_corrected_to_the_injection(tmp_path):
+    slices = make_series(DecayCorrection="NONE", DecayFactor=None, CorrectedImage=["NORM", "ATTN"])
+    for index, dataset in enumerate(slices):
+        dataset.AcquisitionTime = f"11{10 * index:02d}00"
+    volume = read(save_series(slices, tmp_path / "source"))
+    suv = volume.to_suv()
+    out = write(suv, tmp_path / "out")
+    written = [dcmread(path) for path in sorted(out.iterdir())]
+    assert {dataset.DecayCorrection for dataset in written} == {"ADMIN"}
+    assert all("DECY" in dataset.CorrectedImage and "ATTN" in dataset.CorrectedImage for dataset in written)
+    factors = [float(dataset.DecayFactor) for dataset in written]
+    assert factors == pytest.approx(volume.suv_rule.slice_decay)
+    assert factors[1] / factors[0] == pytest.approx(2 ** (600 / 6586.2))
+    _same_suv(volume, read(out))
+    record = json.loads((write(suv, tmp_path / "a.nii.gz").parent / "a.json").read_text())
+    assert (record["ImageDecayCorrected"], record["ImageDecayCorrectionTime"]) == (True, 0.0)
+    record = json.loads((write(volume, tmp_path / "b.nii.gz").parent / "b.json").read_text())
+    assert record["ImageDecayCorrected"] is False
+    assert "ImageDecayCorrectionTime" not in record
+    assert dcmread(write(volume, tmp_path / "raw") / "00001.dcm").DecayCorrection == "NONE"
+
+
+def test_sidecar_of_an_image_corrected_to_the_injection_says_so(tmp_path):
+    volume = read(save_series(make_series(DecayCorrection="ADMIN"), tmp_path / "source"))
+    write(volume, tmp_path / "a.nii.gz")
+    record = json.loads((tmp_path / "a.json").read_text())
+    assert (record["ImageDecayCorrected"], record["ImageDecayCorrectionTime"]) == (True, 0.0)
+    del record["nmsynth"]
+    (tmp_path / "a.json").write_text(json.dumps(record | {"AttenuationCorrection": "CT-based"}))
+    other = read(tmp_path / "a.nii.gz")
+    assert other.acquisition.decay_correction == "ADMIN"

@@ -13,6 +13,7 @@ from nmsynth.models.package import load_network, read_card
 from nmsynth.models.tracing import LARGEST_DIFFERENCE, check_parity, load_step, relative_difference
 from tests.models.method_packages import CT, PET, make_method_card, make_plan, save_tiny_method
 from tests.models.packages import save_tiny
+from tests.renames import refuse_once
 
 FLAT = {"dimensions": "2.5d", "context": 3, "patch": (1, 16, 16), "spacing_mm": (4.0, 4.0, 4.0)}
 CARDS = {
@@ -145,3 +146,19 @@ def test_an_export_that_cannot_be_is_a_mistake(tmp_path, output, kind, message):
     (tmp_path / "there").mkdir()
     with pytest.raises(InputError, match=message):
         export_model(save_tiny(tmp_path), tmp_path / output, kind=kind)
+
+
+def test_the_old_bundle_comes_back_when_the_last_move_fails(tmp_path, monkeypatch):
+    metadata = tmp_path / "bundle" / "configs" / "metadata.json"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text("old")
+
+    def write_new(step, place):
+        (place / "configs").mkdir(parents=True)
+        return 0.0
+
+    monkeypatch.setattr("nmsynth.models.monai_bundle.write_monai_bundle", write_new)
+    refuse_once(monkeypatch, tmp_path / "bundle")
+    with pytest.raises(InputError, match="refused"):
+        export_model(save_tiny(tmp_path), tmp_path / "bundle", kind="monai-bundle", overwrite=True)
+    assert metadata.read_text() == "old"

@@ -21,6 +21,7 @@ from nmsynth.models.package import (
     save_package,
 )
 from tests.models.packages import make_card, save_tiny, tiny_network
+from tests.renames import refuse_once
 
 
 def edit_card(folder, **changes):
@@ -50,6 +51,16 @@ def test_the_same_weights_are_the_same_bytes(tmp_path):
     network = tiny_network()
     hashes = {save_package(tmp_path / str(k), network=network, card=make_card()).sha256 for k in range(8)}
     assert len(hashes) == 1
+
+
+def test_the_old_package_comes_back_when_the_last_move_fails(tmp_path, monkeypatch):
+    save_tiny(tmp_path)
+    refuse_once(monkeypatch, tmp_path / "tiny")
+    with pytest.raises(OSError, match="refused"):
+        save_package(tmp_path / "tiny", network=tiny_network(1), card=make_card(version="0.0.2"), overwrite=True)
+    assert read_card(tmp_path / "tiny").version == "0.0.1"
+    read_weights(tmp_path / "tiny", read_card(tmp_path / "tiny"))
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
 def test_an_existing_package_is_replaced_only_when_asked(tmp_path):

@@ -10,7 +10,10 @@ import pytest
 from nmsynth.core.errors import EnvelopeError, InputError, NumericalError, UnsafeInputError
 from nmsynth.inference import Model, predictor
 from nmsynth.io import read, write
-from nmsynth.workflows.synthesis import synthesize_study
+from nmsynth.io.dicom_parse import quiet_pydicom
+from nmsynth.workflows.synthesis import check_paths, synthesize_study
+from tests.io.dicom_factory import make_nm, make_series, save_series
+from tests.io.test_faults_files import dicomdir
 from tests.models.packages import make_card, make_pet, save_tiny, tiny_network
 
 SETTINGS = {"backend": "torch", "threads": 1}
@@ -117,6 +120,95 @@ def test_an_existing_output_is_replaced_when_asked(dicom, model, tmp_path):
 def test_input_and_output_lie_apart(dicom, model, tmp_path, name):
     with pytest.raises(InputError, match="must lie apart"):
         synthesize_study(dicom, tmp_path / name, model=model, overwrite=True)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["scan/out", "scan/out.nii.gz", "scan", "."])
+@pytest.mark.parametrize("directory", [False, True])
+def test_an_output_lies_apart_from_the_series_of_one_slice_and_from_what_a_dicomdir_lists(
+    dicom, model, tmp_path, name, directory
+):
+    given = sorted(dicom.iterdir())[0]
+    if directory:
+        with quiet_pydicom():
+            given = dicomdir(dicom, [[path.name] for path in sorted(dicom.iterdir())])
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="must lie apart"):
+        synthesize_study(given, tmp_path / name, model=model, settings=SETTINGS, overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_an_output_may_lie_beside_an_object_of_several_frames(tmp_path):
+    source = save_series([make_nm()], tmp_path / "views")
+    check_paths(next(source.iterdir()), source / "out", overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["ct", "ct/out", "ct.nii", "ct.nii.gz"])
+def test_an_output_lies_apart_from_the_inputs_of_all_roles(nifti, tmp_path, name):
+    series = save_series(make_series("CT"), tmp_path / "ct")
+    image = write(make_pet(), tmp_path / "ct.nii")
+    before = contents(tmp_path)
+    for others in ((next(series.iterdir()), image), (image, series)):
+        with pytest.raises(InputError, match=r"must lie apart|its sidecar"):
+            check_paths(nifti, tmp_path / name, others=others, overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_samples_lie_apart_from_the_inputs(dicom, model, tmp_path):
+    with pytest.raises(InputError, match="must lie apart"):
+        synthesize_study(dicom, tmp_path / "out", model=model, settings=SETTINGS, samples_path=dicom / "samples")
+    assert not (dicom / "samples").exists()
+
+
+@pytest.mark.parametrize("name", ["scan.nii", "scan"])
+def test_a_record_never_replaces_the_sidecar_of_an_input(nifti, model, tmp_path, name):
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="would replace an input or its sidecar"):
+        synthesize_study(nifti, tmp_path / name, model=model, settings=SETTINGS, overwrite=True)
+    (tmp_path / "link.nii.gz").symlink_to(nifti)
+    with pytest.raises(InputError, match="would replace an input or its sidecar"):
+        check_paths(tmp_path / "link.nii.gz", tmp_path / name, overwrite=True)
+    with pytest.raises(InputError, match="would replace an input or its sidecar"):
+        check_paths(model, tmp_path / name, others=[nifti], overwrite=True)
+    (tmp_path / "link.nii.gz").unlink()
+    assert contents(tmp_path) == before
+
+
+def test_a_record_is_no_sidecar_of_another_image(dicom, model, tmp_path):
+    write(make_pet(), tmp_path / "other.nii.gz")
+    before = contents(tmp_path)
+    for name in ("other", "other.nii"):
+        with pytest.raises(InputError, match=r"sidecar of another image, 'other.nii.gz'"):
+            synthesize_study(dicom, tmp_path / name, model=model, settings=SETTINGS, overwrite=True)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["out", "out.nii.gz"])
+@pytest.mark.parametrize("text", ["thesis", "[1]", '{"schema_version": 1}', '{"Units": "Bq/mL"}'])
+def test_only_a_record_of_nmsynth_is_replaced(dicom, model, tmp_path, name, text):
+    (tmp_path / "out.json").write_text(text)
+    with pytest.raises(InputError, match="Only a record that nmsynth wrote"):
+        synthesize_study(dicom, tmp_path / name, model=model, settings=SETTINGS, overwrite=True)
+    assert (tmp_path / "out.json").read_text() == text
+    assert not (tmp_path / name).exists()
+
+
+def test_a_nifti_output_with_its_record_is_replaced_when_asked(dicom, model, tmp_path):
+    for significance in ("low", "high"):
+        settings = SETTINGS | {"significance": significance}
+        synthesize_study(dicom, tmp_path / "out.nii.gz", model=model, settings=settings, overwrite=True)
+    record = json.loads((tmp_path / "out.json").read_text())["synthesis"]
+    assert record["settings"]["significance"] == "high"
+
+
+def test_a_long_name_of_letters_of_several_bytes_is_written(dicom, model, tmp_path):
+    name = "\u6838" * 80
+    synthesize_study(dicom, tmp_path / name, model=model, settings=SETTINGS)
+    synthesize_study(dicom, tmp_path / f"{name}2.nii.gz", model=model, settings=SETTINGS)
+    assert read(tmp_path / name).shape == read(tmp_path / f"{name}2.nii.gz").shape
 
 
 @pytest.mark.parametrize("name", ["out.zip", "out.dcm", "out.mha"])

@@ -107,8 +107,8 @@ def normalising_size(kind: SuvKind, *, body_mass_kg: float | None, height_m: flo
 def plausible_activity_bq(stated: float | None, radionuclide: str | None) -> tuple[float | None, str | None]:
     """Injected activity in Bq from a stated number that may be in another unit, and what to say about it.
 
-    A number below 1e5 is not an activity in Bq of any scan. It is converted only where one of MBq, kBq and mCi
-    gives a plausible administration; where several do, ``None`` is returned with the reason.
+    A number below 1e6 is not an activity in Bq of any scan. Below 1e5 it is converted where, of MBq, kBq and mCi, MBq
+    alone gives a plausible administration. All else is refused: ``None`` is returned with the reason.
 
     Examples
     --------
@@ -116,18 +116,20 @@ def plausible_activity_bq(stated: float | None, radionuclide: str | None) -> tup
     368080000.0
     >>> plausible_activity_bq(10.0, "F-18")[0] is None
     True
+    >>> plausible_activity_bq(368080.0, "F-18")[1]
+    'The injected activity is below 1e6 Bq as written and could be kBq.'
     """
     if stated is None or not stated > 0.0:
         return None, None
-    if stated >= 1e5:
+    if stated >= 1e6:
         return stated, None
     nuclide = find_radionuclide(text=radionuclide)
     high = 2e10 if nuclide is None or nuclide.name in _THERAPEUTIC else 2.5e9
     readings = {unit: stated * size for unit, size in (("MBq", 1e6), ("kBq", 1e3), ("mCi", 3.7e7))}
     plausible = {unit: value for unit, value in readings.items() if 1e7 <= value <= high}
     if list(plausible) == ["MBq"]:
-        return plausible["MBq"], "The injected activity is below 1e5 Bq as written; it was taken as MBq."
-    return None, f"The injected activity is below 1e5 Bq as written and could be {' or '.join(plausible) or 'nothing'}."
+        return plausible["MBq"], "The injected activity is below 1e6 Bq as written; it was taken as MBq."
+    return None, f"The injected activity is below 1e6 Bq as written and could be {' or '.join(plausible) or 'nothing'}."
 
 
 def plausible_body_mass_kg(stated: float | None) -> tuple[float | None, str | None]:

@@ -74,24 +74,35 @@ def turned_grid(
 def turned(volume: Volume, turn: Turn) -> Volume:
     """The same image with its voxels in another order; nothing is interpolated.
 
+    What is known of each slice, its time and decay, follows the slices as long as they are the same.
+
     Parameters
     ----------
     volume
-        Axes ``(z, y, x)``.
+        Axes ``(z, y, x)``, or others before them.
     turn
         Of its axes.
     """
     if turn.is_none:
         return volume
     affine, _ = turned_grid(volume.affine, volume.spatial_shape, turn)
-    array = volume.array.transpose(turn.order)[tuple(slice(None, None, -1 if f else 1) for f in turn.flipped)]
-    rule = volume.suv_rule
+    n_before = volume.array.ndim - 3
+    array = volume.array.transpose((*range(n_before), *(n_before + axis for axis in turn.order)))
+    array = np.flip(array, tuple(axis - 3 for axis in range(3) if turn.flipped[axis]))
+    rule, acquisition = volume.suv_rule, volume.acquisition
+    if turn.order[0] == 0 and turn.flipped[0]:
+        acquisition = replace(
+            acquisition,
+            acquisition_times=acquisition.acquisition_times[::-1],
+            frame_reference_times_s=acquisition.frame_reference_times_s[::-1],
+            frame_durations_s=acquisition.frame_durations_s[::-1],
+        )
     if rule is not None and len(set(rule.slice_decay)) > 1:
         if turn.order[0] == 0:  # the slices are the same
             rule = replace(rule, slice_decay=rule.slice_decay[:: -1 if turn.flipped[0] else 1])
         else:
             rule = replace(rule, slice_decay=(), reason="SUV needs the slices as acquired; convert before turning.")
-    return replace(volume, array=np.ascontiguousarray(array), affine=affine, suv_rule=rule)
+    return replace(volume, array=np.ascontiguousarray(array), affine=affine, suv_rule=rule, acquisition=acquisition)
 
 
 def turn_to_patient(volume: Volume) -> Turn:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
@@ -46,6 +46,15 @@ class SynthesisSettings(BaseModel):
     """Radiopharmaceutical as you state it; used only where the source states none."""
     heads: bool = False
     """Also return the network's ``mean``, ``contrast`` and ``evidence`` images; not of methods."""
+
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _unit_by_name(cls, value: object) -> object:
+        """A unit as it is written elsewhere, such as ``SUVbw``."""
+        try:
+            return Unit.parse(value) if isinstance(value, str) else value
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
 
 def resolve_settings(settings: SynthesisSettings | Mapping[str, Any] | None) -> SynthesisSettings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import InputError, NumericalError
+from nmsynth.core.replacement import put_in_place, temporary_sibling
 
 
 def check_finite(values: npt.ArrayLike) -> None:
@@ -57,11 +57,6 @@ def check_output(path: Path, *, overwrite: bool, is_directory: bool) -> Path:
     raise InputError("The output must not exist; something is there already. Choose another path or allow overwriting.")
 
 
-def _temporary_sibling(target: Path) -> Path:
-    """Hidden path beside the target, on the same file system."""
-    return target.with_name(f".{target.name[:80]}.{secrets.token_hex(6)}.partial")
-
-
 def sync_file(path: Path) -> None:
     """Ask the system to put a written file on the disk."""
     with path.open("rb+") as stream:
@@ -97,7 +92,7 @@ def atomic_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         If the output exists and ``overwrite`` is false, or the disk refuses.
     """
     target = check_output(path, overwrite=overwrite, is_directory=False)
-    temporary = _temporary_sibling(target)
+    temporary = temporary_sibling(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -139,29 +134,14 @@ def atomic_directory(
             "Only a series written by nmsynth may be overwritten; the folder holds other files. "
             "Choose another output folder."
         )
-    temporary = _temporary_sibling(target)
+    temporary = temporary_sibling(target)
     try:
         temporary.mkdir(parents=True)
         yield temporary
         sync_directory(temporary)
-        _swap(temporary, target)
+        put_in_place(temporary, target)
         sync_directory(target.parent)
     except OSError as error:
         raise _writing_failed(error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _swap(new: Path, target: Path) -> None:
-    """Put a complete folder in the place of the target."""
-    if not target.exists():
-        new.rename(target)
-        return
-    old = _temporary_sibling(target)
-    target.rename(old)
-    try:
-        new.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
-from nmsynth.io.dicom_header import parse_time
-from nmsynth.io.dicom_marks import plain
+from nmsynth.io.dicom_header import parse_datetime, parse_time
+from nmsynth.io.dicom_marks import SERIES_TIME, UNKNOWN, plain
 from nmsynth.io.dicom_quantise import decimal_string
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ class Administration:
     scale: float
     """Factor on the values; 1 unless the decay reference had to move."""
     notes: tuple[str, ...]
+    decay_reference: str | None = None
+    """As :class:`~nmsynth.io.dicom_marks.Marks` has it."""
+    decay_factors: tuple[float, ...] | None = None
+    """DecayFactor of each slice, or one of all, where the values were decay corrected since; empty if not known."""
+    moved_s: float = 0.0
+    """How much earlier the decay reference is than that of the source [s]."""
 
     def apply(self, dataset: Dataset) -> None:
         """Write the values into a header."""
@@ -78,9 +84,19 @@ def resolve_administration(header: Dataset, volume: Volume) -> Administration:
     """
     notes: list[str] = []
     top = _units(header, volume, notes) | _attenuation(header, volume, notes)
-    scale = _decay_reference(header, volume, top, notes)
+    decay_factors = _decay_of_suv(header, volume, top, notes)
+    moved_s = _decay_reference(header, volume, top, notes)
     _sizes(header, volume, top, notes)
-    return Administration(top, _radiopharmaceutical(header, volume, notes), scale, tuple(notes))
+    half_life_s = volume.acquisition.half_life_s
+    return Administration(
+        top=top,
+        radiopharmaceutical=_radiopharmaceutical(header, volume, notes),
+        scale=2.0 ** (moved_s / half_life_s) if moved_s and half_life_s else 1.0,
+        notes=tuple(notes),
+        decay_reference=_stated_reference(volume, top),
+        decay_factors=decay_factors,
+        moved_s=moved_s,
+    )
 
 
 def dicom_units(volume: Volume) -> tuple[str, str | None] | None:
@@ -116,6 +132,17 @@ def _attenuation(header: Dataset, volume: Volume, notes: list[str]) -> dict[str,
     return found
 
 
+def _decay_of_suv(header: Dataset, volume: Volume, top: dict[str, Any], notes: list[str]) -> tuple[float, ...] | None:
+    """Say that an SUV is decay corrected to the injection where the image it was computed from was not corrected."""
+    acquisition, rule = volume.acquisition, volume.suv_rule
+    if not volume.unit.is_suv or rule is None or (acquisition.decay_correction, rule.decay_rule) != ("NONE", "NONE"):
+        return None
+    notes.append("DecayCorrection was NONE.")
+    stated = top.get("CorrectedImage") or [str(text) for text in header.get("CorrectedImage", None) or []]
+    top["DecayCorrection"], top["CorrectedImage"] = "ADMIN", [*(text for text in stated if text != "DECY"), "DECY"]
+    return rule.slice_decay
+
+
 def _units_without_scale(unit: Unit, header: Dataset, before: str) -> tuple[str, None] | None:
     """Units of values that are neither Bq/mL nor an SUV; ``None`` where those of the source say the same."""
     if unit is Unit.COUNTS:
@@ -142,26 +169,34 @@ def on_clock_of(header: Dataset, time: datetime) -> datetime:
     return time.replace(tzinfo=None)
 
 
+def _stated_reference(volume: Volume, top: dict[str, Any]) -> str | None:
+    """What the output says of its decay reference; a refusal must not be lost with the private time it came from."""
+    if volume.acquisition.decay_correction != "START":
+        return None
+    return SERIES_TIME if "SeriesTime" in top else UNKNOWN
+
+
 def _decay_reference(header: Dataset, volume: Volume, top: dict[str, Any], notes: list[str]) -> float:
-    """Put the decay reference into SeriesDate and SeriesTime; give the factor its move puts on the values."""
+    """Put the decay reference into SeriesDate and SeriesTime; give how much earlier [s] it had to be made."""
     acquisition = volume.acquisition
     original = f"{plain(header.get('SeriesDate', ''), 16)} {plain(header.get('SeriesTime', ''), 20)}".strip()
     if acquisition.decay_correction != "START" or acquisition.reference_time is None:
         notes.append(f"Source SeriesDate/Time {original or 'absent'}, kept.")
-        return 1.0
+        return 0.0
     reference = on_clock_of(header, acquisition.reference_time)
     rule = "" if volume.suv_rule is None else volume.suv_rule.time_rule
     meaning = f"rule {rule}, {_TIME_RULES[rule]}" if rule in _TIME_RULES else "no rule needed"
     notes.append(f"Source SeriesDate/Time {original or 'absent'}; decay reference by {meaning}.")
-    scale = 1.0
+    moved_s = 0.0
     earliest = min((on_clock_of(header, time) for time in acquisition.acquisition_times), default=reference)
     if earliest < reference and acquisition.half_life_s and volume.unit is Unit.BQML:
         # A series time after the acquisition is not believed by readers, so the reference itself moves.
-        scale = 2.0 ** ((reference - earliest).total_seconds() / acquisition.half_life_s)
+        moved_s = (reference - earliest).total_seconds()
+        scale = 2.0 ** (moved_s / acquisition.half_life_s)
         notes.append(f"Decay reference moved from {reference:%Y%m%d %H%M%S.%f}, values times {scale:.8g}.")
         reference = earliest
     top["SeriesDate"], top["SeriesTime"] = f"{reference:%Y%m%d}", f"{reference:%H%M%S.%f}"
-    return scale
+    return moved_s
 
 
 def _differs(stated: Any, resolved: float | None) -> bool:
@@ -201,7 +236,7 @@ def _radiopharmaceutical(header: Dataset, volume: Volume, notes: list[str]) -> d
             values[keyword] = decimal_string(resolved)
     if acquisition.injection_time is not None:
         injection = on_clock_of(header, acquisition.injection_time)
-        if not item.get("RadiopharmaceuticalStartDateTime"):
+        if parse_datetime(plain(item.get("RadiopharmaceuticalStartDateTime", ""), 32))[0] is None:
             # With a date, no reader has to guess on which side of midnight it was.
             values["RadiopharmaceuticalStartDateTime"] = f"{injection:%Y%m%d%H%M%S.%f}"
         stated = plain(item.get("RadiopharmaceuticalStartTime", ""), 16)

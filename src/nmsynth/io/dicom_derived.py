@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from nmsynth.core.errors import UnsafeInputError
@@ -14,7 +15,7 @@ from nmsynth.io.dicom_encoding import encode_elements, encode_file
 from nmsynth.io.dicom_identifiers import new_uid
 from nmsynth.io.dicom_marks import Marks
 from nmsynth.io.dicom_pet_module import DROPPED, PET_IMAGE_STORAGE, complete_pet
-from nmsynth.io.dicom_quantise import QuantisedStack
+from nmsynth.io.dicom_quantise import QuantisedStack, decimal_string
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 _COUNTS = ("PrimaryPromptsCountsAccumulated", "SecondaryCountsAccumulated", "CountsAccumulated")
 """Of the source's measurement, and not of one that was simulated from it."""
+_TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+"""Value representations whose bytes depend on SpecificCharacterSet."""
 _DROPPED_TAGS = frozenset(Tag(keyword) for keyword in DROPPED)
 
 
@@ -62,6 +65,7 @@ def encode_series(headers: list[Dataset], series: DerivedSeries) -> list[bytes]:
         if index:
             own = encode_elements(copy_public(header, only=differing[index]), character_set=_charset(header))
             elements |= {tag: code for tag, code in own.items() if tag not in written}
+        _follow_decay(elements, header, series.administration, index)
         instance_uid = new_uid(f"{series.series_uid} {index}")
         elements |= encode_elements(_slice_level(header, series, index, instance_uid))
         files.append(encode_file(elements, class_uid=PET_IMAGE_STORAGE, instance_uid=instance_uid))
@@ -122,6 +126,25 @@ def _series_level(header: Dataset, series: DerivedSeries) -> Dataset:
     return dataset
 
 
+def _follow_decay(elements: dict[int, bytes], header: Dataset, administration: Administration, index: int) -> None:
+    """Let DecayFactor and FrameReferenceTime of a slice follow values that were decay corrected to another time."""
+    from pydicom.dataset import Dataset
+
+    factors, changed = administration.decay_factors, Dataset()
+    if factors is not None:
+        elements.pop(int(Tag("DecayFactor")), None)
+        if factors:
+            changed.DecayFactor = decimal_string(factors[index % len(factors)])
+    elif administration.moved_s:
+        for keyword, factor, shift in (
+            ("DecayFactor", administration.scale, 0.0),
+            ("FrameReferenceTime", 1.0, 1000.0 * administration.moved_s),
+        ):
+            if elements.pop(int(Tag(keyword)), None) is not None and header.get(keyword, None) not in (None, ""):
+                setattr(changed, keyword, decimal_string(float(header[keyword].value) * factor + shift))
+    elements |= encode_elements(changed)
+
+
 def _slice_level(header: Dataset, series: DerivedSeries, index: int, instance_uid: str) -> Dataset:
     """Identity and pixels of one slice."""
     from pydicom.dataset import Dataset
@@ -144,11 +167,38 @@ def copy_public(header: Dataset, *, only: Collection[int] | None = None) -> Data
         tag = Tag(tag)
         if tag.is_private or tag.group <= 2 or tag.group & 0xFF00 in (0x5000, 0x6000) or tag in _DROPPED_TAGS:
             continue
+        raw = header.get_item(tag)
         element = header[tag]
         if element.VR == "SQ":
             _strip_private(element)
         dataset.add(element)
+        value = None if raw is None or element.VR not in _TEXT else raw.value
+        if isinstance(value, bytes) and not _is_encodable(element, value, header.get("SpecificCharacterSet", None)):
+            # decoded and encoded it would be another text; the header keeps the bytes for the next copy
+            header[tag] = dataset[tag] = _as_bytes(element, value)
     return dataset
+
+
+def _is_encodable(element: DataElement, value: bytes, character_set: Any) -> bool:
+    """Whether a decoded text is encoded to the bytes that it was decoded from."""
+    from pydicom.dataset import Dataset
+
+    if value.isascii() and b"\x1b" not in value:
+        return True
+    alone = Dataset()
+    alone.add(element)
+    try:
+        (code,) = encode_elements(alone, character_set=character_set).values()
+    except (UnicodeError, LookupError):
+        return False
+    n_before = 12 if element.VR in ("UC", "UT") else 8  # tag, VR and length
+    return code[n_before:].rstrip(b" \0") == value.rstrip(b" \0")
+
+
+def _as_bytes(element: DataElement, value: bytes) -> RawDataElement:
+    """Element that is written with the bytes of its source."""
+    padded = value + b" " * (len(value) % 2)
+    return RawDataElement(element.tag, element.VR, len(padded), padded, 0, False, True)
 
 
 def _strip_private(sequence: DataElement, *, depth: int = 0) -> None:

@@ -62,7 +62,9 @@ def encode_elements(dataset: Dataset, *, character_set: object = None) -> dict[i
     dataset = correct_ambiguous_vr(dataset, True)
     encodings: Any = dataset.get("SpecificCharacterSet", None) or character_set or "iso8859"
     encoded: dict[int, bytes] = {}
-    for element in dataset:
+    for tag in sorted(dataset.keys()):
+        # not decoded, where only the bytes of the source are its text
+        element = dataset.get_item(tag)
         buffer = _buffer()
         write_data_element(buffer, element, encodings)
         encoded[int(element.tag)] = bytes(buffer.getvalue())

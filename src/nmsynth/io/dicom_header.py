@@ -161,10 +161,10 @@ class Header:
         return self.on_own_clock(self.text(combined)) if combined else None
 
     def on_own_clock(self, text: str | None) -> datetime | None:
-        """Date and time of a DICOM DT on the clock of the file; its zone counts only where the file states one too."""
+        """Date and time of a DICOM DT on the clock of the file; ``None`` if only the DT states a zone."""
         found, zone = parse_datetime(text)
         if found is None or self.zone is None:
-            return found
+            return None if zone is not None else found
         return found.replace(tzinfo=zone or self.zone).astimezone(self.zone)
 
 

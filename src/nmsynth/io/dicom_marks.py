@@ -20,6 +20,9 @@ DERIVED_MARK = "DERIVED, RESEARCH ONLY"
 """The same for an image that only was converted."""
 MANUFACTURER = "nmsynth"
 """Manufacturer of the contributing equipment."""
+SERIES_TIME, UNKNOWN = "series time", "unknown"
+"""What an output states of its decay reference: that it is SeriesDate and SeriesTime, or that its source had none."""
+_DECAY_REFERENCE = "decay_reference"
 _LONG_STRING = 64
 _SHORT_TEXT = 1024
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -60,6 +63,8 @@ class Marks:
     count_fraction: float | None = None
     notes: tuple[str, ...] = ()
     """What was changed in the header and why, one sentence each."""
+    decay_reference: str | None = None
+    """:data:`SERIES_TIME` where a rule resolved it, :data:`UNKNOWN` where one is needed and none did."""
 
     @property
     def is_artificial(self) -> bool:
@@ -120,6 +125,7 @@ class Marks:
         """Provenance as JSON of at most 1024 characters; settings, then parents, are left out where they do not fit."""
         record: dict[str, Any] = {
             "schema_version": 1,
+            **({_DECAY_REFERENCE: self.decay_reference} if self.decay_reference else {}),
             "use": "research use only",
             "synthetic": self.provenance.synthetic,
             "simulated": self.provenance.simulated,
@@ -159,6 +165,16 @@ def find_provenance(header: Dataset) -> tuple[Provenance, float | None]:
     return Provenance(synthetic=marked), None
 
 
+def stated_decay_reference(contribution: str) -> str | None:
+    """What a contribution of nmsynth, its JSON, says of the decay reference; ``None`` if nothing, as older ones do."""
+    try:
+        record = json.loads(contribution)
+    except (ValueError, RecursionError):
+        return None
+    stated = record.get(_DECAY_REFERENCE) if isinstance(record, dict) else None
+    return stated if stated in (SERIES_TIME, UNKNOWN) else None
+
+
 def _provenance(record: dict[str, Any], *, marked: bool) -> Provenance:
     """Provenance from the JSON of a contribution."""
     settings, parents = record.get("settings"), record.get("parents")
@@ -180,9 +196,18 @@ def _fraction(record: dict[str, Any]) -> float | None:
 
 
 def marks_of(
-    provenance: Provenance, acquisition: Acquisition, *, created: datetime, notes: tuple[str, ...] = ()
+    provenance: Provenance,
+    acquisition: Acquisition,
+    *,
+    created: datetime,
+    notes: tuple[str, ...] = (),
+    decay_reference: str | None = None,
 ) -> Marks:
     """Marks of a volume with this history."""
     return Marks(
-        provenance=provenance, created=created, count_fraction=acquisition.simulated_count_fraction, notes=notes
+        provenance=provenance,
+        created=created,
+        count_fraction=acquisition.simulated_count_fraction,
+        notes=notes,
+        decay_reference=decay_reference,
     )

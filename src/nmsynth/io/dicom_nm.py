@@ -38,6 +38,7 @@ _REFUSED = {
 _MAPPED = {"bq/ml": Unit.BQML, "{counts}": Unit.COUNTS}
 """Units of a real-world mapping, by their UCUM code in small letters."""
 _UNCALIBRATED = "NM pixels are counts, not calibrated; there is no SUV."
+_RESCALED = "The pixels are rescaled by RescaleSlope and are not counts; the values are read as relative."
 _SINGLE = ("EnergyWindowVector", "PhaseVector", "RRIntervalVector", "TimeSlotVector", "TimeSliceVector")
 
 
@@ -114,14 +115,21 @@ def _check_vectors(header: Header, layout: PixelFormat) -> None:
 
 
 def _in_unit(header: Header, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Unit, tuple[str, ...]]:
-    """Values and unit: counts, unless a real-world mapping says Bq/mL or scales the counts."""
+    """Values and unit: counts, unless a real-world mapping says Bq/mL or scales the counts; relative if rescaled."""
     for item in header.items("RealWorldValueMappingSequence"):
         codes = item.items("MeasurementUnitsCodeSequence")
         slope, intercept = item.number("RealWorldValueSlope"), item.number("RealWorldValueIntercept")
         unit = _MAPPED.get((codes[0].text("CodeValue") or "").lower()) if codes else None
         if unit is not None and slope and slope > 0.0 and not intercept:
             return values * np.float32(slope), unit, () if unit is Unit.BQML else (_UNCALIBRATED,)
-    return values, Unit.COUNTS, (_UNCALIBRATED,)
+    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept") or 0.0
+    slope = 1.0 if slope is None else slope
+    if slope == 1.0 and not intercept:
+        return values, Unit.COUNTS, (_UNCALIBRATED,)
+    if slope <= 0.0:
+        raise UnsafeInputError(f"File {header.label}: RescaleSlope must be positive; it is {slope:g}.")
+    rescaled = values * np.float32(slope) + np.float32(intercept)
+    return rescaled, Unit.RELATIVE, (_UNCALIBRATED, _RESCALED)
 
 
 def _volume(header: Header, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:

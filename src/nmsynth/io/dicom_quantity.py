@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from nmsynth.core.scan_times import ResolvedTime, TimeCandidates, resolve_inject
 from nmsynth.core.suv import SuvRule, correction_reason, resolve_suv
 from nmsynth.core.units import SuvKind, Unit
 from nmsynth.io.dicom_header import Header, parse_datetime
-from nmsynth.io.dicom_marks import MANUFACTURER
+from nmsynth.io.dicom_identity import without_identity
+from nmsynth.io.dicom_marks import MANUFACTURER, SERIES_TIME, UNKNOWN, stated_decay_reference
 from nmsynth.io.dicom_sources import escaped
 
 FloatArray = npt.NDArray[np.float64]
@@ -34,12 +35,18 @@ _SUV_TYPES = {
     "LBMJAMES128": SuvKind.LEAN_BODY_MASS_JAMES,
     "LBMJANMA": SuvKind.LEAN_BODY_MASS_JANMAHASATIAN,
     "IBW": SuvKind.IDEAL_BODY_WEIGHT,
-    "BSA": SuvKind.BODY_SURFACE_AREA,
 }
+"""What Units GML is normalised by."""
 _NO_AGENT = ("NONE", "NO", "N", "NO CONTRAST", "WITHOUT CONTRAST", "UNENHANCED")
 """What ContrastBolusAgent says where there was none, in capitals."""
 _NOT_QUANTITATIVE = ("PROPCNTS", "PROPCPS", "CPS")
 _EXPECTED_CORRECTIONS = ("SCAT", "RAN", "NORM", "DTIM")
+_LONGEST_SCAN = timedelta(hours=6)
+"""From the series time to the acquisition of a slice that has no date of its own."""
+_SAME_DAY_HALF_LIFE_S = 12 * 3600.0
+"""A tracer that lives longer may be imaged days after its injection."""
+_AGREEMENT_S = 1.0
+_DATE_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +94,7 @@ def basic_acquisition(headers: Sequence[Header]) -> Acquisition:
     first = headers[0]
     same_text(headers, "TimezoneOffsetFromUTC")
     times = tuple(time for header in headers if (time := _acquisition_time(header)) is not None)
-    times = times if len(times) == len(headers) else times[:1]
+    times = times if len(times) == len(headers) else ()  # the time of one slice is not that of another
     series_times = [time for header in headers if (time := header.moment("SeriesDate", "SeriesTime")) is not None]
     references, durations = _seconds(headers, "FrameReferenceTime"), _seconds(headers, "ActualFrameDuration")
     return Acquisition(
@@ -103,7 +110,7 @@ def basic_acquisition(headers: Sequence[Header]) -> Acquisition:
         frame_of_reference_uid=first.uid("FrameOfReferenceUID"),
         series_uid=first.uid("SeriesInstanceUID"),
         study_uid=first.uid("StudyInstanceUID"),
-        series_description=first.label_text("SeriesDescription"),
+        series_description=without_identity(first.label_text("SeriesDescription"), first),
     )
 
 
@@ -140,15 +147,18 @@ def pet_quantity(headers: Sequence[Header]) -> Quantity:
     acquisition = basic_acquisition(headers)
     acquisition, reason, nuclide = _administered(headers, acquisition, notes)
     reference, acquisition, clash = _timed(headers, acquisition, notes)
-    reason = reason or clash
     units = first.text("Units") or ""
-    unit, scale = _unit_of(first, units, notes), np.ones(len(headers))
+    unit, contradiction = _unit_of(first, units, notes)
+    scale, several = np.ones(len(headers)), reason
+    if not unit.is_suv and acquisition.decay_correction != "ADMIN":
+        reason = reason or clash  # an SUV that the source holds, and one of ADMIN, need no times
     if "ATTN" not in acquisition.corrections and unit is not Unit.PER_CENTIMETRE:
         unit, reason = Unit.RELATIVE, correction_reason(acquisition)
     elif units == "CNTS":
-        unit, scale, reason = _philips(headers, acquisition, reason, notes)
+        unit, scale, reason = _philips(headers, acquisition, reason, several, notes)
     elif unit is Unit.RELATIVE:
-        reason = f"SUV needs quantitative values; the Units {escaped(units, 16) or 'of the source'} are not."
+        said = escaped(units, 16) or "of the source"
+        reason = contradiction or f"SUV needs quantitative values; the Units {said} are not."
     notes.extend(_missing_corrections(acquisition))
     rule = resolve_suv(acquisition, unit=unit, time_rule=reference.rule, notes=tuple(notes), reason=reason)
     modality = "PT"
@@ -161,9 +171,22 @@ def pet_quantity(headers: Sequence[Header]) -> Quantity:
 
 
 def _acquisition_time(header: Header) -> datetime | None:
-    """Acquisition time of a slice; the series date stands in for a missing acquisition date."""
+    """Acquisition time of a slice; the series date, or the day after, stands in for a missing acquisition date."""
     found = header.moment("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime")
-    return found or header.moment("SeriesDate", "AcquisitionTime")
+    if found is None and (found := header.moment("SeriesDate", "AcquisitionTime")) is not None:
+        found += timedelta(days=int(_is_past_midnight(header)))
+    return found
+
+
+def _is_past_midnight(header: Header) -> bool:
+    """Whether a slice without a date of its own was acquired on the day after the series date.
+
+    Only so does it lie within six hours after the series time. A longer span is no scan: the series was written late.
+    """
+    if header.moment("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime") is not None:
+        return False
+    acquired, series = header.moment("SeriesDate", "AcquisitionTime"), header.moment("SeriesDate", "SeriesTime")
+    return acquired is not None and series is not None and series - acquired >= timedelta(days=1) - _LONGEST_SCAN
 
 
 def _seconds(headers: Sequence[Header], keyword: str) -> tuple[float, ...]:
@@ -198,7 +221,8 @@ def _administered(
     reason = "SUV needs one administration; the source states several." if len(items) > 1 else None
     item = items[0] if items else Header(first.file, type(first.dataset)())
     _check_one_administration(headers, item)
-    nuclide = nuclide_of(item)
+    tracers = {(nuclide_of(each), agent_of(each)) for each in items}
+    nuclide, agent = next(iter(tracers)) if len(tracers) == 1 else (None, None)  # of several none is the tracer
     half_life_s = _soft_number(item, "RadionuclideHalfLife", notes)
     if half_life_s is not None and half_life_s <= 0.0:
         half_life_s = None
@@ -218,7 +242,7 @@ def _administered(
         replace(
             acquisition,
             radionuclide=name,
-            radiopharmaceutical=agent_of(item),
+            radiopharmaceutical=agent,
             half_life_s=half_life_s,
             injected_activity_bq=activity,
             decay_correction=first.text("DecayCorrection"),
@@ -285,14 +309,22 @@ def _timed(
     headers: Sequence[Header], acquisition: Acquisition, notes: list[str]
 ) -> tuple[ResolvedTime, Acquisition, str | None]:
     """Add the resolved times of injection and decay reference; with a reason against an SUV."""
-    ge_times = []
+    ge_times, is_unplaced = [], False
     for header in headers:
         private = header.private(0x0009, GE_CREATOR, 0x0D)
-        found = header.on_own_clock(str(private[0]).strip(" \0")) if private else None
+        text = str(private[0]).strip(" \0") if private else ""
+        found = header.on_own_clock(text)
+        is_unplaced = is_unplaced or (found is None and parse_datetime(text)[0] is not None)
         if found is not None:
             ge_times.append(found)
     acquired = tuple(time for header in headers if (time := _acquisition_time(header)) is not None)
-    if not acquired and acquisition.series_time is not None and _is_own(headers[0]):
+    if any(_is_past_midnight(header) for header in headers):
+        notes.append("Acquisition times have no date and are long before the series time; taken as the next day.")
+    if acquired and not acquisition.acquisition_times and acquisition.decay_correction != "NONE":
+        # not of every slice, but no reference may be later than it
+        acquisition = replace(acquisition, acquisition_times=(min(acquired),))
+    own = _own_reference(headers[0])
+    if not acquired and acquisition.series_time is not None and own == SERIES_TIME:
         # nmsynth wrote the decay reference there, which nothing else in the header can confirm
         acquired = (acquisition.series_time,)
     candidates = TimeCandidates(
@@ -304,78 +336,98 @@ def _timed(
     )
     reference = resolve_reference_time(candidates, half_life_s=acquisition.half_life_s)
     injection, clash = _injection(headers[0], reference.time, acquisition.half_life_s)
+    if is_unplaced and reference.rule == "d" and acquisition.decay_correction == "START":
+        reference = ResolvedTime(None, "none")
+        clash = clash or "SUV refused: the private decay time has a time zone and the series states none."
+    if own == UNKNOWN and acquisition.decay_correction == "START":
+        reference = ResolvedTime(None, "none")
     if acquisition.decay_correction in (None, "START"):
         notes.extend(reference.notes)
     notes.extend(injection.notes)
     return reference, replace(acquisition, reference_time=reference.time, injection_time=injection.time), clash
 
 
-def _is_own(header: Header) -> bool:
-    """Whether nmsynth was the last to contribute to an image."""
+def _own_reference(header: Header) -> str | None:
+    """What nmsynth, if it was the last to contribute to an image, says of its decay reference."""
     items = header.items("ContributingEquipmentSequence")
-    return bool(items) and items[-1].text("Manufacturer") == MANUFACTURER
+    if not items or items[-1].text("Manufacturer") != MANUFACTURER:
+        return None
+    return stated_decay_reference(items[-1].label_text("ContributionDescription") or "")
 
 
 def _injection(
     first: Header, reference_time: datetime | None, half_life_s: float | None
 ) -> tuple[ResolvedTime, str | None]:
-    """Injection time on the clock of the scan, and whether its zone contradicts the other statements."""
+    """Injection time on the clock of the scan, and why it cannot be placed there, if so."""
     items = first.items("RadiopharmaceuticalInformationSequence")
     if not items:
         return ResolvedTime(None, "none"), None
-    start, zone = parse_datetime(items[0].text("RadiopharmaceuticalStartDateTime"))
+    text = items[0].text("RadiopharmaceuticalStartDateTime") or ""
+    start, zone = parse_datetime(text)
     clock = items[0].clock("RadiopharmaceuticalStartTime")
     clash = None
-    if start is not None:
-        if zone is not None and first.zone is not None and zone.utcoffset(None) != first.zone.utcoffset(None):
-            moved = start.replace(tzinfo=zone).astimezone(first.zone)
-            if clock is not None and clock == start.time() != moved.time():
-                clash = "SUV refused: the time zone of the injection and that of the series contradict each other."
-            start = moved
-        else:
-            start = start.replace(tzinfo=first.zone)
+    if start is None and clock is not None and len(text) == _DATE_DIGITS:
+        day = items[0].day("RadiopharmaceuticalStartDateTime")
+        start = None if day is None else datetime.combine(day, clock)
+    if start is None and clock is not None and half_life_s is not None and half_life_s > _SAME_DAY_HALF_LIFE_S:
+        return ResolvedTime(None, "none"), (
+            f"SUV needs the date of the injection for a half-life of {half_life_s / 3600.0:.1f} h; the source states "
+            "its time of day only."
+        )
+    if start is not None and zone is not None and first.zone is None:
+        if clock is None or abs((datetime.combine(start.date(), clock) - start).total_seconds()) > _AGREEMENT_S:
+            return ResolvedTime(None, "none"), "SUV refused: the injection has a time zone and the series states none."
+    elif start is not None and zone and first.zone and zone.utcoffset(None) != first.zone.utcoffset(None):
+        moved = start.replace(tzinfo=zone).astimezone(first.zone)
+        if clock is not None and clock == start.time() != moved.time():
+            clash = "SUV refused: the time zone of the injection and that of the series contradict each other."
+        start = moved
+    elif start is not None:
+        start = start.replace(tzinfo=first.zone)
     found = resolve_injection_time(start, clock, reference_time=reference_time, half_life_s=half_life_s)
     return found, clash
 
 
-def _unit_of(first: Header, units: str, notes: list[str]) -> Unit:
-    """Unit of the rescaled values by Units and SUVType."""
-    if units == "BQML":
-        return Unit.BQML
-    if units == "CM2ML":
-        return Unit.SUV_BODY_SURFACE_AREA
-    if units == "1CM":
-        return Unit.PER_CENTIMETRE
+def _unit_of(first: Header, units: str, notes: list[str]) -> tuple[Unit, str | None]:
+    """Unit of the rescaled values by Units and SUVType, and whether the two contradict each other."""
+    suv_type = first.text("SUVType") or ""
+    if (units == "GML" and suv_type == "BSA") or (units == "CM2ML" and suv_type not in ("", "BSA")):
+        return Unit.RELATIVE, f"SUV refused: Units {units} and SUVType {escaped(suv_type, 16)} contradict each other."
     if units == "GML":
-        suv_type = first.text("SUVType") or ""
         if suv_type not in _SUV_TYPES:
             notes.append("SUVType is unknown; the values are read as relative.")
-            return Unit.RELATIVE
+            return Unit.RELATIVE, None
         if suv_type == "LBM":
             notes.append("SUVType LBM does not say which formula; that of James was taken.")
-        return _SUV_TYPES[suv_type].unit
-    return Unit.RELATIVE
+        return _SUV_TYPES[suv_type].unit, None
+    known = {"BQML": Unit.BQML, "CM2ML": Unit.SUV_BODY_SURFACE_AREA, "1CM": Unit.PER_CENTIMETRE}
+    return known.get(units, Unit.RELATIVE), None
 
 
 def _philips(
-    headers: Sequence[Header], acquisition: Acquisition, reason: str | None, notes: list[str]
+    headers: Sequence[Header], acquisition: Acquisition, reason: str | None, several: str | None, notes: list[str]
 ) -> tuple[Unit, FloatArray, str | None]:
-    """Unit, scale and reason of Units CNTS: Bq/mL by a private factor, else SUV, else relative (rule 4)."""
+    """Unit, scale and reason of Units CNTS: Bq/mL by a private factor, else SUV, else relative (rule 4).
+
+    ``several`` is the one reason that also holds against an SUV which the scanner computed.
+    """
     suv_factors, activity_factors = _factors(headers, 0x00), _factors(headers, 0x09)
-    none = np.ones(len(headers))
     per_suv = _concentration_per_suv(acquisition, reason)
-    if activity_factors is not None:
+    # without it the SUV factor is all that gives an SUV; slices that are not decay corrected have one each
+    needs_factor = per_suv is None and acquisition.decay_correction != "NONE" and several is None
+    if activity_factors is not None and not (needs_factor and suv_factors is not None):
         if suv_factors is None or per_suv is None or np.allclose(suv_factors * per_suv, activity_factors, rtol=0.01):
             notes.append("Counts were scaled to Bq/mL by the private activity factor of Philips.")
             return Unit.BQML, activity_factors, reason
         notes.append("The private SUV and activity factors of Philips differ by more than 1 %; the SUV factor holds.")
     if suv_factors is None:
+        none = np.ones(len(headers))
         return Unit.RELATIVE, none, "SUV needs a private factor of Philips for Units CNTS; there is none but 0."
     if per_suv is not None:
         notes.append("Counts were scaled to Bq/mL back from the private SUV factor of Philips.")
         return Unit.BQML, suv_factors * per_suv, reason
     notes.append("Counts were scaled to SUV by the private SUV factor of Philips; Bq/mL is not known.")
-    return Unit.SUV_BODY_WEIGHT, suv_factors, None
+    return Unit.SUV_BODY_WEIGHT, suv_factors, several
 
 
 def _factors(headers: Sequence[Header], element: int) -> FloatArray | None:

@@ -19,6 +19,7 @@ from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.io.dicom_geometry import Grid, build_grid
 from nmsynth.io.dicom_header import Header
+from nmsynth.io.dicom_identity import without_identity
 from nmsynth.io.dicom_marks import find_provenance
 from nmsynth.io.dicom_nm import read_nm
 from nmsynth.io.dicom_nm_counts import NmCounts, measured_counts
@@ -221,7 +222,7 @@ def _summary(uid: str, headers: Sequence[Header]) -> SeriesSummary:
         n_frames = first.integer("NumberOfFrames") if len(headers) == 1 else None
     except UnsafeInputError:
         n_frames = None
-    description = escaped(first.label_text("SeriesDescription") or "")
+    description = escaped(without_identity(first.label_text("SeriesDescription"), first) or "")
     modality = escaped(first.text("Modality") or "", 16)
     return SeriesSummary(uid, modality, description, n_frames or len(headers), spacing)
 

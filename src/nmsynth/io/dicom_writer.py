@@ -195,7 +195,13 @@ def _prepare(headers: list[Dataset], volume: Volume, guides: Sequence[Volume], c
     return DerivedSeries(
         series_uid=series_uid,
         series_number=unused_series_number(series_uid, [int(first.get("SeriesNumber", None) or 0)]),
-        marks=marks_of(provenance, volume.acquisition, created=created, notes=administration.notes),
+        marks=marks_of(
+            provenance,
+            volume.acquisition,
+            created=created,
+            notes=administration.notes,
+            decay_reference=administration.decay_reference,
+        ),
         administration=administration,
         pixels=quantise(stack),
         source_images=source_images(headers, guides),

@@ -117,8 +117,9 @@ def _bids_fields(volume: Volume) -> dict[str, Any]:
     }
     record |= {name: value for name, value in optional.items() if value is not None}
     if volume.modality == "PT":
-        record["ImageDecayCorrected"] = acquisition.decay_correction in {"START", "ADMIN"}
-        record |= _bids_times(acquisition)
+        decay = _decay_correction(volume)
+        record["ImageDecayCorrected"] = decay in {"START", "ADMIN"}
+        record |= _bids_times(acquisition, decay)
     if volume.frames:
         record["FrameTimesStart"] = [frame.start_s for frame in volume.frames]
         record["FrameDuration"] = [frame.duration_s for frame in volume.frames]
@@ -127,12 +128,21 @@ def _bids_fields(volume: Volume) -> dict[str, Any]:
     return record
 
 
-def _bids_times(acquisition: Acquisition) -> dict[str, Any]:
-    """Times of the injection, the scan and the decay reference."""
+def _decay_correction(volume: Volume) -> str | None:
+    """DecayCorrection of the values; an SUV computed from an image without one is corrected to the injection."""
+    stated = volume.acquisition.decay_correction
+    is_computed = volume.unit.is_suv and volume.suv_rule is not None and volume.suv_rule.decay_rule == "NONE"
+    return "ADMIN" if stated == "NONE" and is_computed else stated
+
+
+def _bids_times(acquisition: Acquisition, decay_correction: str | None) -> dict[str, Any]:
+    """Times of the injection, the scan and the decay reference, which is the injection for ADMIN."""
     if acquisition.injection_time is None:
         return {}
     record: dict[str, Any] = {"TimeZero": acquisition.injection_time.strftime("%H:%M:%S"), "InjectionStart": 0.0}
-    if acquisition.reference_time is not None and acquisition.decay_correction in {"START", "ADMIN"}:
+    if decay_correction == "ADMIN":
+        record["ImageDecayCorrectionTime"] = 0.0
+    elif acquisition.reference_time is not None and decay_correction == "START":
         elapsed = acquisition.reference_time - acquisition.injection_time
         record["ImageDecayCorrectionTime"] = elapsed.total_seconds()
     if acquisition.acquisition_times:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError, MissingExtraError, NmsynthError
+from nmsynth.core.replacement import put_in_place
 from nmsynth.models.envelope import printable
 from nmsynth.models.installing import export_package
 from nmsynth.models.package import read_card
@@ -142,10 +143,7 @@ def _at_once(output: Path, write: Callable[[Path], float]) -> float:
     try:
         result = write(staging / output.name)
         for made in staging.iterdir():
-            target = output.parent / made.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            made.replace(target)
+            put_in_place(made, (output.parent / made.name).resolve())
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return result

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from nmsynth.core.errors import InputError, UnsafeInputError
+from nmsynth.core.replacement import put_in_place, temporary_sibling
 from nmsynth.models.card import Card, NetworkSpec
 from nmsynth.models.envelope import printable
 
@@ -110,16 +110,15 @@ def check_replaceable(folder: Path, *, overwrite: bool) -> None:
 
 def write_files(folder: Path, weights: bytes, card: Card) -> None:
     """Put the files of a package into a folder, in place of what is there, at once or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    folder = folder.resolve()
+    staging = temporary_sibling(folder)
     try:
+        staging.mkdir(parents=True)
         staging.chmod(0o755)
         (staging / WEIGHTS_FILE).write_bytes(weights)
         (staging / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (staging / CARD_PAGE).write_text(card.to_markdown(), encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        staging.replace(folder)
+        put_in_place(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

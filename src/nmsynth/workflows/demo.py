@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,22 +84,22 @@ def run_demo(output: Path, *, seed: int = 0, overwrite: bool = False, progress: 
     seed
         Of the patient and of the counts.
     overwrite
-        Whether an existing folder is replaced.
+        Whether a folder that the demonstration wrote is replaced.
+
+    Raises
+    ------
+    InputError
+        If the output exists without ``overwrite``, is a file, or holds what the demonstration did not write.
     """
+    from nmsynth.io.atomic import atomic_directory
+
     output = Path(output)
     if output.exists() and not overwrite:
         raise InputError(f"The output '{output.name}' must not exist; it does. Choose another, or allow overwriting.")
-    if output.exists() and any(output.iterdir()) and not (output / "demo.json").is_file():
+    if output.is_dir() and any(output.iterdir()) and not (output / "demo.json").is_file():
         raise InputError(f"Only a folder that the demo wrote is replaced; '{output.name}' is another. Choose another.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-    try:
-        metrics = _run(staging / "demo", seed, progress)
-        if output.exists():
-            output.rename(staging / "replaced")
-        (staging / "demo").rename(output)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with atomic_directory(output, overwrite=overwrite) as work:
+        metrics = _run(work, seed, progress)
     return DemoResult(metrics, output / "report.html")
 
 
@@ -112,7 +110,6 @@ def _run(folder: Path, seed: int, progress: Progress) -> Metrics:
     from nmsynth.workflows.evaluation import write_metrics
     from nmsynth.workflows.synthesis import synthesize_study
 
-    folder.mkdir(parents=True)
     study = _scan(folder, seed, part_of(progress, 0.0, 0.2))
     filters = _tuned_filters(part_of(progress, 0.2, 0.5))
     progress("synthesising", 0.5)

@@ -6,11 +6,8 @@ import contextlib
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from nmsynth.core.errors import InputError, NmsynthError
 from nmsynth.core.geometry import same_grid
@@ -175,15 +172,13 @@ def turn_to(volume: Volume, reference: Volume) -> Volume:
     """
     if volume.has_grid_of(reference) or volume.spatial_shape != reference.spatial_shape:
         return volume
-    for flipped in itertools.product((False, True), repeat=3):
-        affine = volume.affine.copy()
-        for axis, (flip, n) in enumerate(zip(flipped, volume.spatial_shape, strict=True)):
-            if flip:
-                affine[:3, 3] += affine[:3, axis] * (n - 1)
-                affine[:3, axis] *= -1.0
-        if same_grid(affine, volume.spatial_shape, reference.affine, reference.spatial_shape):
-            axes = tuple(axis - 3 for axis, flip in enumerate(flipped) if flip)
-            return replace(volume, array=np.flip(volume.array, axes), affine=affine)
+    from nmsynth.data.orientation import Turn, turned, turned_grid
+
+    for first, second, third in itertools.product((False, True), repeat=3):
+        turn = Turn((0, 1, 2), (first, second, third))
+        affine, shape = turned_grid(volume.affine, volume.spatial_shape, turn)
+        if same_grid(affine, shape, reference.affine, reference.spatial_shape):
+            return turned(volume, turn)
     return volume
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.replacement import put_in_place, temporary_sibling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,15 +45,13 @@ def staged_output(output: Path, *, overwrite: bool, inputs: Sequence[Path | None
         If the output exists without ``overwrite``, is no simulation, or holds or lies in an input.
     """
     _check_output(output, inputs, overwrite=overwrite)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    target = output.resolve()
+    staging = temporary_sibling(target)
+    staging.mkdir(parents=True, mode=0o700)
     try:
         work = staging / "study"
         yield work
-        staging.chmod(0o755)
-        if output.exists():
-            output.rename(staging / "replaced")
-        work.rename(output)
+        put_in_place(work, target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +64,7 @@ def synthesize_study(
     settings
         As :class:`nmsynth.inference.SynthesisSettings`.
     overwrite
-        Replace an output that exists.
+        Replace an output that exists; of the records beside outputs only one of nmsynth's own.
     series_uid
         Which series, where the input holds several.
     unit, modality
@@ -87,8 +87,9 @@ def synthesize_study(
     source_path, output = Path(input_path), Path(output_path)
     card = _card_of(model)
     roles = _check_roles(card, inputs or {}, input_units or {})
-    record_path = check_paths(source_path, output, overwrite=overwrite)
-    folder = _check_samples(samples_path, output, overwrite=overwrite)
+    given = (source_path, *map(Path, roles.values()))
+    record_path = check_paths(source_path, output, others=given[1:], overwrite=overwrite)
+    folder = _check_samples(samples_path, output, given, overwrite=overwrite)
     # Loading torch takes about as long as reading a series, so one is done while the other runs.
     with ThreadPoolExecutor(max_workers=1) as executor:
         preparing = executor.submit(_prepare, model, settings)
@@ -107,7 +108,7 @@ def synthesize_study(
     return synthesis
 
 
-def _check_samples(folder: Path | str | None, output: Path, *, overwrite: bool) -> Path | None:
+def _check_samples(folder: Path | str | None, output: Path, inputs: Sequence[Path], *, overwrite: bool) -> Path | None:
     """Folder of samples, if it may be written."""
     if folder is None:
         return None
@@ -116,6 +117,7 @@ def _check_samples(folder: Path | str | None, output: Path, *, overwrite: bool) 
         raise InputError(f"Samples need a folder of their own; {_named(folder)} is none. Choose another.")
     if folder.exists() and any(folder.iterdir()) and not overwrite:
         raise InputError(f"The folder of samples {_named(folder)} must be new or empty; it is not. Choose another.")
+    _check_apart(inputs, folder)
     return folder
 
 
@@ -153,13 +155,23 @@ def _write(synthesis: Synthesis, output: Path, record_path: Path, started: float
     _log.info("synthesised in %.1f s", now - started)
 
 
-def check_paths(source: Path, output: Path, *, overwrite: bool) -> Path:
-    """Return the path of the record, if input and output may be used.
+def check_paths(source: Path, output: Path, *, others: Sequence[Path] = (), overwrite: bool) -> Path:
+    """Return the path of the record, if inputs and output may be used.
+
+    Parameters
+    ----------
+    source, others
+        The first input, and those of further roles.
+    output
+        Where the image goes.
+    overwrite
+        Whether an output is replaced; of records beside it only one that nmsynth wrote for such an output.
 
     Raises
     ------
     InputError
-        If the input is absent, the output is of another format or exists, or one lies inside the other.
+        If the input is absent, the output is of another format or exists, it lies in the folder of an input or holds
+        one, or its record would replace what belongs to an input or to another image.
     """
     if not source.exists():
         raise InputError(f"The input must exist; {_named(source)} does not. Check the path.")
@@ -173,12 +185,62 @@ def check_paths(source: Path, output: Path, *, overwrite: bool) -> Path:
             raise InputError(f"The output {_named(path)} must not exist; it does. Choose another or allow overwriting.")
     if record.is_dir() or (is_nifti(output) and output.is_dir()):
         raise InputError(f"The output {_named(record)} must be a file; a folder is at that path. Choose another.")
-    real_source, real_output = source.resolve(), output.resolve()
-    if real_output == real_source or real_source in real_output.parents or real_output in real_source.parents:
-        raise InputError("Input and output must lie apart, so that the source stays as it is. Choose another output.")
-    if record.resolve() == real_source:
-        raise InputError(f"The record {_named(record)} would replace the input. Choose another output.")
+    _check_apart((source, *others), output)
+    _check_record(record, output, (source, *others))
     return record
+
+
+def _check_apart(inputs: Sequence[Path], output: Path) -> None:
+    """Refuse an output that is an input, lies where one is read from, or holds one."""
+    from nmsynth.io.source_place import source_place
+
+    target = output.resolve()
+    for path in inputs:
+        place = source_place(path)
+        if _is_one_file(place, target) or place in target.parents or target in place.parents:
+            raise InputError(
+                f"Inputs and output must lie apart, so that no source changes; {_named(output)} lies with an input or "
+                "holds it. Choose another output, in another folder."
+            )
+
+
+def _check_record(record: Path, output: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a record that is an input, belongs to one or to another image, or is not of nmsynth."""
+    from nmsynth.io.sidecar import sidecar_path
+
+    for path in inputs:
+        owned = [path, *(sidecar_path(image) for image in (path, path.resolve()) if is_nifti(image))]
+        if any(_is_one_file(record, other) for other in owned):
+            raise InputError(
+                f"The record {_named(record)} would replace an input or its sidecar. Choose another output."
+            )
+    for ending in NIFTI_SUFFIXES:
+        image = record.with_name(record.name.removesuffix(".json") + ending)
+        if image.exists() and not _is_one_file(image, output):
+            raise InputError(
+                f"The record {_named(record)} would be the sidecar of another image, {_named(image)}. Choose another "
+                "output."
+            )
+    if record.exists() and not _is_own_record(record, inside=is_nifti(output)):
+        raise InputError(
+            f"Only a record that nmsynth wrote for such an output is replaced; {_named(record)} is something else. "
+            "Choose another output, or move that file."
+        )
+
+
+def _is_one_file(path: Path, other: Path) -> bool:
+    """Whether two paths lead to one place."""
+    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
+
+
+def _is_own_record(path: Path, *, inside: bool) -> bool:
+    """Whether a file is a record of a synthesis or, of a NIfTI image, a sidecar that nmsynth wrote."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    wanted = {"nmsynth"} if inside else {"schema_version", "nmsynth_version", "synthetic", "model"}
+    return isinstance(found, dict) and wanted <= found.keys()
 
 
 def record_path(output: Path) -> Path:
