@@ -147,3 +147,20 @@ def test_what_a_short_scan_lacks_is_left_out_and_said():
     brief = scanned("FDG", length_mm=60.0, frames_s=(60.0,) * 12)
     assert set(static_images(brief, brief.truth, "")) == {"early"}
     assert set(left_out(brief)) == {"late", "suvr"}
+
+
+@pytest.mark.parametrize("voxel_mm", [3.0, 6.0])
+def test_the_lowest_planes_of_a_head_are_as_the_others(voxel_mm):
+    """The white matter goes on below the scan; the filter must find it there."""
+    reference = ReferenceScan(
+        voxel_mm=6.0, plane_mm=voxel_mm, field_mm=240.0, duration_s=1.0, mismatched=False
+    )  # fmt: skip
+    study = scanned("FDG", length_mm=84.0, frames_s=(600.0,) * 4, reference=reference)
+    white = study.head.names.index("white matter")
+    means = np.array([
+        [image.array[3, k][study.head.labels[k] == white].mean() for k in range(6)]
+        for image in (study.noise_free, study.truth)
+    ])  # fmt: skip
+    assert means[0] / means[1] == pytest.approx(np.full(6, (means[0] / means[1]).mean()), rel=0.04)
+    assert study.truth.array.shape == study.scan.array.shape == (4, *study.head.labels.shape)
+    assert study.by_region(np.ones(len(study.head.names))).shape == study.head.labels.shape

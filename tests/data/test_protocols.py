@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from nmsynth.data.protocols import BGO_WITH_SEPTA, in_the_middle_of_a_bed
-from nmsynth.data.scan import scan_phantom
+from nmsynth.data.protocols import BGO_WITH_SEPTA, in_the_middle_of_a_bed, protocol_named, with_planes
+from nmsynth.data.scan import ReferenceScan, bed_plan, scan_phantom
 from nmsynth.physics.noise_texture import NoiseTexture, measure_noise
 from nmsynth.physics.phantom import LesionPlan, Organ, WholeBodySettings, whole_body_patient
 
@@ -43,3 +43,22 @@ def test_liver_of_a_patient_of_the_same_size_is_about_as_noisy():
     assert found.cov == pytest.approx(REAL_COV, rel=0.2)
     assert found.in_plane_correlation == pytest.approx(REAL_IN_PLANE, abs=0.1)
     assert found.axial_correlation == pytest.approx(REAL_AXIAL, abs=0.1)
+
+
+@pytest.mark.parametrize("plane_mm", [2.0, 3.27, 4.0, 8.0])
+def test_beds_of_the_bgo_scanner_keep_their_counts_at_any_plane(plane_mm):
+    protocol = protocol_named("bgo-with-septa", plane_mm=plane_mm, with_beds=True)
+    plan = protocol.beds
+    assert plan is not None
+    assert protocol.sensitivity * max(plan.profile) == pytest.approx(0.0085)
+    assert plan.n_planes * plane_mm == pytest.approx(47 * 3.27, abs=plane_mm / 2)
+    assert plan.overlap * plane_mm == pytest.approx(3 * 3.27, abs=plane_mm / 2)
+    third = plan.n_planes // 3
+    assert set(plan.profile[third:-third]) == {max(plan.profile)}  # flat, as septa make it
+
+
+def test_protocols_by_name_are_what_they_were():
+    assert with_planes(BGO_WITH_SEPTA, 3.27).beds == BGO_WITH_SEPTA.beds
+    assert protocol_named("bgo-with-septa", plane_mm=3.27) == in_the_middle_of_a_bed(BGO_WITH_SEPTA)
+    assert protocol_named("reference", plane_mm=4.0) == ReferenceScan()
+    assert protocol_named("reference", plane_mm=4.0, with_beds=True).beds == bed_plan(4.0)

@@ -9,6 +9,8 @@ from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.errors import InputError, SuvError, UnsafeInputError
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.units import Unit
+from nmsynth.data import scan_memory
+from nmsynth.data.protocols import protocol_named
 from nmsynth.io import read
 from nmsynth.io.nifti import read_nifti, write_nifti
 from nmsynth.physics.count_reduction import CountReducer, body_contour
@@ -17,6 +19,7 @@ from nmsynth.workflows import pet_simulation, series_reduction
 from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
 from tests.helpers import make_volume
 from tests.io.dicom_factory import make_series, save_series
+from tests.renames import refuse_once
 
 
 @pytest.fixture
@@ -34,6 +37,24 @@ def quick(monkeypatch):
 
 def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_old_simulation_comes_back_when_the_last_move_fails(quick, tmp_path, monkeypatch):
+    simulate_pet(SimulatePetSettings(), tmp_path / "out")
+    (tmp_path / "out" / "old").write_text("old")
+    before = contents(tmp_path)
+    refuse_once(monkeypatch, tmp_path / "out")
+    with pytest.raises(OSError, match="refused"):
+        simulate_pet(SimulatePetSettings(), tmp_path / "out", overwrite=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_simulation_of_a_long_name_is_written_through_a_link(quick, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    simulate_pet(SimulatePetSettings(), tmp_path / "link" / ("\u6838" * 85))
+    simulate_pet(SimulatePetSettings(), tmp_path / "link" / ("\u6838" * 85), overwrite=True)
+    assert len(list((tmp_path / "real").iterdir())) == 1
 
 
 def test_a_simulation_replaces_its_own_output_only_when_asked(quick, tmp_path):
@@ -263,3 +284,47 @@ def test_time_of_flight_is_asked_for_by_its_resolution(tmp_path):
 def test_other_reconstructions_of_a_series_are_refused(tmp_path):
     with pytest.raises(InputError, match="need the counts of a phantom"):
         simulate_pet(SimulatePetSettings(source=tmp_path, also=("penalised",)), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"phantom": "nema", "lesions": 7}, "patient or a brain; found 7 for the phantom 'nema'"),
+        ({"phantom": "jaszczak", "lesions": 1}, "found 1 for the phantom 'jaszczak'. Leave them out"),
+        ({"ct": "ct.nii.gz"}, "belongs to organ labels, whose attenuation it gives; found no labels"),
+        ({"ct": "ct.nii.gz", "labels": "l.nii.gz", "label_kind": "brain"}, "found labels of a brain"),
+        ({"ct": "ct.nii.gz", "phantom": "brain"}, "found no labels"),
+    ],
+)
+def test_settings_that_would_change_nothing_are_refused(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        simulate_pet(SimulatePetSettings(**options), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_object_without_lesions_may_say_so():
+    assert pet_simulation.scan_study(
+        SimulatePetSettings(phantom="cylinder", voxel_mm=8.0, length_mm=32.0, lesions=0)
+    ).lesions == ()  # fmt: skip
+
+
+def test_a_matrix_beyond_the_memory_is_refused_before_it_is_built(tmp_path, monkeypatch):
+    monkeypatch.setattr(scan_memory, "available_bytes", lambda: 10**9)
+    with pytest.raises(InputError, match=r"voxels of 1 mm in a field of 600 mm need 14\.2 GB, 1\.0 GB are free"):
+        simulate_pet(SimulatePetSettings(voxel_mm=1.0), tmp_path / "out")
+
+
+def test_beds_of_a_scanner_are_its_own():
+    settings = SimulatePetSettings(
+        phantom="cylinder", scanner="bgo-with-septa", beds=True, voxel_mm=8.0, length_mm=64.0
+    )  # fmt: skip
+    study = pet_simulation.scan_study(settings)
+    assert len(study.beds) == 1
+    assert study.truth.array.shape[0] == 19  # 154 mm
+    flat = pet_simulation.scan_study(settings.model_copy(update={"beds": False}))
+    planes = slice(3, -3)
+    counts = [s.draw.scanner.sensitivity for s in (study, flat)]
+    assert counts[0] * max(protocol_named("bgo-with-septa", plane_mm=8.0, with_beds=True).beds.profile) == (
+        pytest.approx(counts[1])
+    )
+    assert study.noise_free.array[planes].max() == pytest.approx(flat.noise_free.array.max(), rel=0.05)

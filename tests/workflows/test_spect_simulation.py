@@ -136,3 +136,21 @@ def test_further_counts_are_scans_of_the_same_study(tmp_path):
         simulate_spect(SMALL.model_copy(update=wrong), tmp_path / "dicom")
     with pytest.raises(InputError, match=r"above 0 and at most at 1; found \(1\.5,\)"):
         simulate_spect(SMALL.model_copy(update={"further_fractions": (1.5,)}), tmp_path / "more")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"phantom": "nema", "lesions": 7}, "found 7 for the phantom 'nema'. Leave them out"),
+        (
+            {"phantom": "cylinder", "region": "head"},
+            "of a patient is scanned; found 'head' with the phantom 'cylinder'",
+        ),
+        ({"phantom": "brain", "tracer": "HMPAO", "region": "head"}, "with the phantom 'brain'. Leave it out"),
+        ({"labels": "l.nii.gz", "tracer": "HMPAO", "region": "trunk"}, "'trunk' with labels of a brain"),
+    ],
+)
+def test_settings_that_would_change_nothing_are_refused(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        simulate_spect(SimulateSpectSettings(**options), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from nmsynth.core.errors import InputError
 from nmsynth.io.nifti import read_nifti
 from nmsynth.workflows.spect_simulation import SimulateSpectSettings, scan_spect_study, simulate_spect, study_of
 
@@ -29,3 +30,15 @@ def test_scatter_from_windows_is_near_the_truth_and_draws_no_other_counts(tmp_pa
         assert found[inner].mean() == pytest.approx(plain.truth.array[inner].mean(), rel=0.15)
         # the counts are the same, the estimate of scatter is another
         assert found[inner].mean() != pytest.approx(other.array[inner].mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize(("tracer", "kev"), [("MDP", 140.5), ("ioflupane", 159.0), ("DOTATATE", 208.4)])
+def test_stating_the_usual_window_changes_nothing(tracer, kev):
+    phantom = "brain" if tracer == "ioflupane" else "cylinder"
+    usual = SimulateSpectSettings(phantom=phantom, tracer=tracer)
+    assert study_of(usual) == study_of(usual.model_copy(update={"window_kev": kev}))
+
+
+def test_a_window_above_what_is_known_of_the_crystal_is_refused():
+    with pytest.raises(InputError, match=r"known up to 208\.4 keV; found 364 keV"):
+        study_of(SMALL.model_copy(update={"window_kev": 364.0}))

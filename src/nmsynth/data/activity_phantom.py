@@ -57,6 +57,12 @@ class ActivityPhantom:
         return float(edges[occupied[0]]), float(edges[occupied[-1] + 1])
 
     @property
+    def known_mm(self) -> tuple[float, float]:
+        """Ends of what both images cover [mm]."""
+        ends = [_edges(volume)[0] for volume in (self.activity, self.mu_map)]
+        return max(float(e[0]) for e in ends), min(float(e[-1]) for e in ends)
+
+    @property
     def field_mm(self) -> float:
         """Diameter about the axis that holds all activity and attenuation [mm]."""
         widest = 0.0
@@ -166,7 +172,8 @@ def scan_activity_phantom(
 ) -> ScannedSpect:
     """Scan a phantom of the user's by a rotating camera.
 
-    Nothing is known of what was injected or of a body's mass, so the images state no SUV.
+    Nothing is known of what was injected or of a body's mass, so the images state no SUV. Beyond the ends of the images
+    nothing is known either: guard planes are drawn only as far as both reach.
 
     Parameters
     ----------
@@ -188,7 +195,7 @@ def scan_activity_phantom(
     scanned = scan_spect(
         phantom.render, study=replace(study, tracer=tracer), body_mass_kg=1e-3, height_m=1.0, sex="O",
         z_range_mm=(first, first + (n_planes + 1e-3) * study.voxel_mm), fractions=fractions, seed=seed,
-        progress=progress,
+        known_mm=phantom.known_mm, progress=progress,
     )  # fmt: skip
     total = phantom.total_activity_bq
     inside = float(scanned.truth.array.sum(dtype=np.float64)) * scanned.truth.voxel_volume_ml

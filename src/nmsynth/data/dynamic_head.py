@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ from scipy import ndimage
 
 from nmsynth.core.errors import InputError
 from nmsynth.data.scan import ReferenceScan
-from nmsynth.data.simulation import FINE, block_mean, majority_label
+from nmsynth.data.simulation import FINE, ScanDraw, block_mean, majority_label
 from nmsynth.metrics.suvr import MINIMUM_REFERENCE_ML
 from nmsynth.physics.kinetic_regions import ORGAN_OF_REGION, REFERENCE_REGIONS, REGION_OF_ORGAN, regions_of_labels
 from nmsynth.physics.phantom import Grid, Organ, Phantom, WholeBodyPatient
@@ -40,6 +42,8 @@ class DynamicHead:
         the grids are one.
     mu_map
         Attenuation at 511 keV on the fine grid [1/cm].
+    guard
+        Planes of the reconstruction that the fine grid has beyond each end of the scan.
     labels
         Region with the largest part of each voxel of the reconstruction.
     organs
@@ -55,6 +59,7 @@ class DynamicHead:
     shares: FloatArray
     to_fine: tuple[FloatArray, ...]
     mu_map: FloatArray
+    guard: int
     labels: npt.NDArray[np.uint8]
     organs: npt.NDArray[np.uint8]
     first_z_mm: float
@@ -78,10 +83,18 @@ class DynamicHead:
         return None
 
     def fill(self, values: npt.ArrayLike) -> FloatArray:
-        """Values by region, shape ``(region,)``, with the head's texture on the fine grid, shape ``(z, y, x)``."""
+        """Values by region, shape ``(region,)``, with the head's texture on the fine grid, shape ``(z, y, x)``.
+
+        The fine grid includes the guard planes; :meth:`scanned` leaves them out.
+        """
         table = np.asarray(values, dtype=np.float32)
         image = table[self.indices] * self.shares
         return averaged(image, self.to_fine) if self.to_fine else image
+
+    def scanned(self, fine: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What of an image on the fine grid belongs to planes of the scan."""
+        edge = self.guard * FINE
+        return fine[edge : fine.shape[0] - edge]
 
 
 def n_planes_of(reference: ReferenceScan, length_mm: float) -> int:
@@ -89,7 +102,18 @@ def n_planes_of(reference: ReferenceScan, length_mm: float) -> int:
     return max(8, round(length_mm / reference.plane_mm))
 
 
-def procedural_head(patient: WholeBodyPatient, reference: ReferenceScan, n: int, length_mm: float) -> DynamicHead:
+def guard_planes(draw: ScanDraw) -> int:
+    """Planes to draw beyond each end of a scan: as many as resolution and filter reach.
+
+    Within the full width of a Gaussian lies 99 % of it on either side.
+    """
+    reach_mm = math.hypot(draw.scanner.axial_fwhm_mm, draw.osem.axial_filter_fwhm_mm)
+    return max(1, math.ceil(reach_mm / draw.osem.plane_mm))
+
+
+def procedural_head(
+    patient: WholeBodyPatient, reference: ReferenceScan, n: int, length_mm: float, *, guard: int = 0
+) -> DynamicHead:
     """The head of a procedural patient, drawn on the fine grid; at borders a voxel belongs to one structure whole.
 
     Parameters
@@ -98,18 +122,22 @@ def procedural_head(patient: WholeBodyPatient, reference: ReferenceScan, n: int,
         Pixels along a side of the reconstruction.
     length_mm
         Length that is scanned, down from the top of the head [mm].
+    guard
+        Planes that are drawn beyond each end of it.
     """
-    phantom, first_z = _drawn(patient, reference, n, length_mm)
-    shares, organs = _shares(phantom)
+    phantom, first_z = _drawn(patient, reference, n, length_mm, guard)
+    shares, organs = _shares(phantom, guard * FINE)
     regions = [REGION_OF_ORGAN.get(organ, "other") for organ in organs]
     names = ("outside", *dict.fromkeys(regions))
     table = np.zeros(256, dtype=np.uint8)
     for organ, region in zip(organs, regions, strict=True):
         table[organ] = names.index(region)
-    coarse = majority_label(phantom.labels, 0.5)
+    edge = guard * FINE
+    coarse = majority_label(phantom.labels[edge : phantom.labels.shape[0] - edge], 0.5)
     return DynamicHead(
-        names, table[phantom.labels], shares, (), phantom.mu_map, table[coarse], coarse, first_z, patient.body_mass_kg
-    )
+        names, table[phantom.labels], shares, (), phantom.mu_map, guard, table[coarse], coarse, first_z,
+        patient.body_mass_kg,
+    )  # fmt: skip
 
 
 def labelled_head(
@@ -121,6 +149,7 @@ def labelled_head(
     length_mm: float,
     seed: int,
     body_mass_kg: float = 75.0,
+    guard: int = 0,
 ) -> DynamicHead:
     """A head from a map of FreeSurfer numbers, each voxel of the scan holding its regions by their volumes.
 
@@ -130,7 +159,7 @@ def labelled_head(
         Shape ``(z, y, x)`` with z upwards, y to posterior, x to the left.
     spacing_mm
         Voxel edges ``(z, y, x)`` [mm].
-    n, length_mm
+    n, length_mm, guard
         As :func:`procedural_head` takes them.
     seed
         Of the texture within regions.
@@ -149,14 +178,14 @@ def labelled_head(
     shares[indices == 0] = 0.0
     top = own.origin_mm[0] + (own.shape[0] - 0.5) * own.spacing_mm[0] + 2 * reference.plane_mm
     n_planes = n_planes_of(reference, length_mm)
-    fine = _grid(top - n_planes * reference.plane_mm, n_planes, n, reference, FINE)
+    fine = _grid(top - (n_planes + guard) * reference.plane_mm, n_planes + 2 * guard, n, reference, FINE)
     to_fine = overlap_matrices(fine, own)
     mu = mu_of(np.array([_organ(name) for name in names], dtype=np.uint8)).astype(np.float32)
     coarse = _grid(top - n_planes * reference.plane_mm, n_planes, n, reference, 1)
     regions = largest_label(indices, overlap_matrices(coarse, own))
     return DynamicHead(
-        names, indices, shares, to_fine, averaged(mu[indices], to_fine), regions, regions, coarse.origin_mm[0],
-        body_mass_kg,
+        names, indices, shares, to_fine, averaged(mu[indices], to_fine), guard, regions, regions,
+        coarse.origin_mm[0], body_mass_kg,
     )  # fmt: skip
 
 
@@ -181,26 +210,36 @@ def _grid(start_mm: float, n_planes: int, n: int, reference: ReferenceScan, fact
     return Grid.centred(shape, (plane, pixel, pixel), start_mm + plane / 2)
 
 
-def _drawn(patient: WholeBodyPatient, reference: ReferenceScan, n: int, length_mm: float) -> tuple[Phantom, float]:
-    """The fine phantom of the head for ``n`` coarse pixels, and the height of its first coarse plane [mm]."""
+def _drawn(
+    patient: WholeBodyPatient, reference: ReferenceScan, n: int, length_mm: float, guard: int
+) -> tuple[Phantom, float]:
+    """The fine phantom of the head for ``n`` coarse pixels, and the height of the first plane of the scan [mm]."""
     n_planes = n_planes_of(reference, length_mm)
     pixel, plane = reference.voxel_mm / FINE, reference.plane_mm / FINE
     start = patient.extent_mm[1] - n_planes * reference.plane_mm
     edge = -(n * FINE - 1) / 2 * pixel
-    phantom = patient.render(Grid((n_planes * FINE, n * FINE, n * FINE), (plane, pixel, pixel), (start, edge, edge)))
+    first = start - guard * reference.plane_mm
+    shape = ((n_planes + 2 * guard) * FINE, n * FINE, n * FINE)
+    phantom = patient.render(Grid(shape, (plane, pixel, pixel), (first, edge, edge)))
     return phantom, start + plane * (FINE - 1) / 2
 
 
-def _shares(phantom: Phantom) -> tuple[FloatArray, list[int]]:
-    """Activity of each voxel over the mean of its structure, and the structures that are there."""
+def _shares(phantom: Phantom, edge: int) -> tuple[FloatArray, list[int]]:
+    """Activity of each voxel over the mean of its structure in the scan, and the structures that are there.
+
+    ``edge`` fine planes at each end belong to no scan; they count for structures that lie in them alone.
+    """
     organs = [int(o) for o in np.unique(phantom.labels) if o != Organ.OUTSIDE]
+    inner = slice(edge, phantom.labels.shape[0] - edge)
     mean = np.ones(256, np.float32)
     for organ in organs:
-        mean[organ] = max(float(phantom.activity[phantom.labels == organ].mean()), 1e-6)
+        mask = phantom.labels == organ
+        planes = inner if mask[inner].any() else slice(None)
+        mean[organ] = max(float(phantom.activity[planes][mask[planes]].mean()), 1e-6)
     shares = phantom.activity / mean[phantom.labels]
     return np.where(phantom.labels == Organ.OUTSIDE, 0.0, np.clip(shares, 0.0, 2.0)).astype(np.float32), organs
 
 
 def coarse_mean(head: DynamicHead, values: npt.ArrayLike) -> FloatArray:
     """Values by region on the reconstruction's grid, each voxel the mean of what it holds."""
-    return block_mean(head.fill(values))
+    return block_mean(head.scanned(head.fill(values)))

@@ -17,7 +17,7 @@ from nmsynth.core.provenance import Provenance
 from nmsynth.core.suv import resolve_suv
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import Volume
-from nmsynth.data.dynamic_head import DynamicHead, coarse_mean, labelled_head, procedural_head
+from nmsynth.data.dynamic_head import DynamicHead, coarse_mean, guard_planes, labelled_head, procedural_head
 from nmsynth.data.scan import ReferenceScan
 from nmsynth.data.scanned_phantom import INJECTION_TIME
 from nmsynth.data.simulation import FINE, ScanDraw, block_mean, planes_last
@@ -100,6 +100,7 @@ def scan_head_dynamic(
 
     Each structure follows its rate constants, varied by 10 % between subjects; texture within structures is that of the
     static phantom. Every frame is a scan of its own: expected counts from its mean activity and decay, Poisson, OSEM.
+    Planes beyond both ends are drawn, scanned and cut off, as many as resolution and filter reach.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def scan_head_dynamic(
     plan = _Plan.make(tracer, severity, frames_s, blood, (count_fraction, repeat), seed)
     given = reference or default_reference()
     draw = given.draw(patient.body_mass_kg, (1.0,), plan.rng)
-    head = procedural_head(patient, given, draw.osem.n_pixels, length_mm)
+    head = procedural_head(patient, given, draw.osem.n_pixels, length_mm, guard=guard_planes(draw))
     return _scan(head, plan, given, draw, progress)
 
 
@@ -165,7 +166,7 @@ def scan_labels_dynamic(
     draw = given.draw(body_mass_kg, (1.0,), plan.rng)
     head = labelled_head(
         labels, spacing_mm, reference=given, n=draw.osem.n_pixels, length_mm=length_mm, seed=seed,
-        body_mass_kg=body_mass_kg,
+        body_mass_kg=body_mass_kg, guard=guard_planes(draw),
     )  # fmt: skip
     return _scan(head, plan, given, draw, progress)
 
@@ -270,7 +271,8 @@ def _scan_frames(
     means: FloatArray,
     progress: Progress,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """True SUV, noise-free and noisy activity at injection of every frame, shape ``(frame, z, y, x)``."""
+    """True SUV, noise-free and noisy activity at injection of every frame, shape ``(frame, z, y, x)``, no guard."""
+    inner = slice(head.guard, head.guard + head.labels.shape[0])
     mu_map = planes_last(head.mu_map)
     generator = torch.Generator().manual_seed(plan.seed + REPEAT_SEED * plan.repeat)
     truth, noise_free, scans = [], [], []
@@ -284,12 +286,12 @@ def _scan_frames(
             planes_last(activity), mu_map, fine_pixel_mm=reference.voxel_mm / FINE, n_fine_planes=FINE,
             scanner=draw.scanner, protocol=protocol, settings=draw.osem, mismatch=draw.mismatch, generator=generator,
         )  # fmt: skip
-        images = reconstruct_fractions(expected, (None, plan.count_fraction), draw.osem, generator).numpy()
+        images = reconstruct_fractions(expected, (None, plan.count_fraction), draw.osem, generator)[:, inner].numpy()
         # both are at the start of the frame; the injection's decay time makes them one series
         to_injection = np.float32(2.0 ** (float(start) / protocol.half_life_s))
         noise_free.append(images[0] * to_injection)
         scans.append(images[1] * to_injection)
-        truth.append(block_mean(activity))
+        truth.append(block_mean(head.scanned(activity)))
         progress("scanning frames", (k + 1) / len(plan.frames_s))
     return np.stack(truth), np.stack(noise_free), np.stack(scans)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nmsynth.data.scan import ReferenceScan
+from nmsynth.data.scan import ReferenceScan, bed_plan
 from nmsynth.physics.beds import BedPlan
 
 BGO_WITH_SEPTA = ReferenceScan(
@@ -42,6 +42,29 @@ def in_the_middle_of_a_bed(protocol: ReferenceScan) -> ReferenceScan:
     return replace(protocol, beds=None, sensitivity=protocol.sensitivity * max(protocol.beds.profile))
 
 
-def protocol_named(name: Literal["reference", "bgo-with-septa"]) -> ReferenceScan:
-    """The protocol of a name, without bed positions."""
-    return ReferenceScan() if name == "reference" else in_the_middle_of_a_bed(BGO_WITH_SEPTA)
+def with_planes(protocol: ReferenceScan, plane_mm: float) -> ReferenceScan:
+    """The protocol with planes of another thickness; bed positions keep length, overlap and flat part in mm.
+
+    A plane in the middle of a bed keeps its sensitivity, whatever whole planes make of the profile.
+    """
+    if protocol.beds is None:
+        return replace(protocol, plane_mm=plane_mm)
+    scale = protocol.plane_mm / plane_mm
+    plan = protocol.beds
+    beds = replace(
+        plan,
+        n_planes=max(2, round(plan.n_planes * scale)),
+        overlap=round(plan.overlap * scale),
+        flat_from=None if plan.flat_from is None else max(1, round(plan.flat_from * scale)),
+    )
+    highest = protocol.sensitivity * max(plan.profile)
+    return replace(protocol, plane_mm=plane_mm, beds=beds, sensitivity=highest / max(beds.profile))
+
+
+def protocol_named(
+    name: Literal["reference", "bgo-with-septa"], *, plane_mm: float, with_beds: bool = False
+) -> ReferenceScan:
+    """The protocol of a name with planes of a thickness [mm], all at once or in its own bed positions."""
+    if name == "reference":
+        return ReferenceScan(plane_mm=plane_mm, beds=bed_plan(plane_mm) if with_beds else None)
+    return with_planes(BGO_WITH_SEPTA if with_beds else in_the_middle_of_a_bed(BGO_WITH_SEPTA), plane_mm)

@@ -77,6 +77,16 @@ class ReferenceScan:
     """As a header names it; labelled with F-18, for which the sensitivity holds."""
     body_part: str = "WHOLEBODY"
 
+    @property
+    def n_pixels(self) -> int:
+        """Pixels along each side of a slice."""
+        return max(32, 2 * math.ceil(self.field_mm / self.voxel_mm / 2))
+
+    @property
+    def n_views(self) -> int:
+        """Views of a sinogram."""
+        return max(64, min(self.n_pixels, 192))
+
     def with_tracer(self, tracer: BrainTracer, *, body_mass_kg: float) -> ReferenceScan:
         """The scan of a head by a tracer's own activity, uptake time and duration.
 
@@ -98,8 +108,8 @@ class ReferenceScan:
 
     def draw(self, body_mass_kg: float, fractions: tuple[float, ...], rng: np.random.Generator) -> ScanDraw:
         """The scan of one patient; only the imperfections are drawn."""
-        n = max(32, 2 * math.ceil(self.field_mm / self.voxel_mm / 2))
-        geometry = SinogramGeometry(n_views=max(64, min(n, 192)), n_bins=n, bin_mm=self.voxel_mm)
+        n = self.n_pixels
+        geometry = SinogramGeometry(n_views=self.n_views, n_bins=n, bin_mm=self.voxel_mm)
         mismatch = Mismatch()
         if self.mismatched:
             mismatch = Mismatch(

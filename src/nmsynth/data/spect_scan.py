@@ -119,9 +119,13 @@ def scan_spect(
     seed: int,
     repeat: tuple[int, int] = (0, 0),
     motion: BodyMotion | None = None,
+    known_mm: tuple[float, float] | None = None,
     progress: Progress = silent,
 ) -> ScannedSpect:
     """Scan a phantom by a rotating camera.
+
+    What lies beyond the first and last plane blurs in: guard planes are drawn, projected, reconstructed and cut off,
+    as many as resolution and filter reach. The counts of their planes are not part of the projections that are kept.
 
     Parameters
     ----------
@@ -139,13 +143,17 @@ def scan_spect(
         Which of the scans of one seed: a session, whose imperfections are its own, and a frame of it, whose noise is.
     motion
         Of the body between attenuation map and scan, in heights of the phantom; none when unset.
+    known_mm
+        Ends of what is known of the phantom, beyond which no guard plane is drawn [mm]; everything when unset.
     """
     n_planes = int((z_range_mm[1] - z_range_mm[0]) / study.voxel_mm)
     if n_planes < 1:
         raise InputError(f"A scan needs at least one plane of {study.voxel_mm} mm; found {z_range_mm} mm.")
     n, fine_mm = study.n_pixels, study.voxel_mm / FINE
     edge = -(n * FINE - 1) / 2 * fine_mm
-    phantom = render(Grid((n_planes * FINE, n * FINE, n * FINE), (fine_mm,) * 3, (z_range_mm[0], edge, edge)))
+    guard = _guard(study, (z_range_mm[0] - fine_mm / 2, n_planes), known_mm)
+    n_drawn, first_mm = n_planes + sum(guard), z_range_mm[0] - guard[0] * study.voxel_mm
+    phantom = render(Grid((n_drawn * FINE, n * FINE, n * FINE), (fine_mm,) * 3, (first_mm, edge, edge)))
     progress("drawing the phantom", 0.2)
     decay = _decay(study, body_mass_kg)
     mu_fine = mu_at_energy(phantom.mu_map, study.camera.window.centre_kev)
@@ -154,7 +162,7 @@ def scan_spect(
     session = () if repeat[0] == 0 else (repeat[0],)
     mismatch = _draw_mismatch(np.random.default_rng((seed, 37, *session)), study)
     if motion is not None and study.mismatched:
-        mismatch = replace(mismatch, mu_motion=motion.about(z_range_mm[0] + n_planes * study.voxel_mm / 2))
+        mismatch = replace(mismatch, mu_motion=motion.about(first_mm + n_drawn * study.voxel_mm / 2))
     expected = expected_gamma_scan(
         planes_last(phantom.activity) * (decay.bqml_per_suv * decay.mean), mu_stack, fine_factor=FINE,
         camera=study.camera, protocol=GammaProtocol(study.tracer.radionuclide, study.seconds_per_view), orbit=orbit,
@@ -163,7 +171,8 @@ def scan_spect(
     progress("projecting", 0.5)
     noise_seed = seed if repeat == (0, 0) else int(np.random.SeedSequence((seed, *repeat)).generate_state(1)[0])
     generator = torch.Generator().manual_seed(noise_seed)
-    found = _reconstructed(expected, study, fractions, generator, progress)
+    inner = slice(guard[0], guard[0] + n_planes)
+    found = _reconstructed(expected, study, fractions, generator, inner, progress)
     images = _Images(
         acquisition=_acquisition(study, decay.half_life_s, body_mass_kg=body_mass_kg, height_m=height_m, sex=sex),
         affine=affine_from_axes(
@@ -173,24 +182,27 @@ def scan_spect(
         seed=seed,
         to_start=float(1.0 / decay.mean),
     )
-    true = planes_last(block_mean(phantom.activity) * np.float32(decay.bqml_per_suv * decay.mean))
+    fine = slice(inner.start * FINE, inner.stop * FINE)
+    true = planes_last(block_mean(phantom.activity[fine]) * np.float32(decay.bqml_per_suv * decay.mean))
+    lesion_labels, segments = phantom.lesion_labels[fine], phantom.segment_labels
+    scanned_lesions = set(np.unique(lesion_labels).tolist())
     return ScannedSpect(
         scans=tuple(images.volume(image, "scan", f) for image, f in zip(found.scans, fractions, strict=True)),
         noise_free=images.volume(found.noise_free, "noise-free (T1)", None),
         others={name: images.other(image, name, fractions[-1]) for name, image in found.others.items()},
         truth=images.volume(true, "true activity (T0)", None),
         projections=found.projections,
-        lesion_labels=majority_label(phantom.lesion_labels, 0.4),
-        organ_labels=majority_label(phantom.labels, 0.5),
-        segment_labels=None if phantom.segment_labels is None else majority_label(phantom.segment_labels, 0.4),
+        lesion_labels=majority_label(lesion_labels, 0.4),
+        organ_labels=majority_label(phantom.labels[fine], 0.5),
+        segment_labels=None if segments is None else majority_label(segments[fine], 0.4),
         mu_map=Volume(
-            array=block_mean(mu_fine),
+            array=block_mean(mu_fine[fine]),
             affine=images.affine,
             unit=Unit.PER_CENTIMETRE,
             modality="CT",
             provenance=Provenance(simulated=True, settings={"image": "mu map"}),
         ),
-        lesions=phantom.lesions,
+        lesions=tuple(lesion for lesion in phantom.lesions if lesion.index in scanned_lesions),
         facts={
             "tracer": study.tracer.name,
             "radionuclide": study.tracer.radionuclide,
@@ -199,10 +211,28 @@ def scan_spect(
             "reconstruction": asdict(study.reconstruction),
             "mismatch": asdict(mismatch),
             "seconds_per_view": study.seconds_per_view,
+            "guard_planes": list(guard),
             "counts": [float(p.sum()) for p in found.projections],
             "septal_penetration": study.camera.septal_penetration,
         },
     )
+
+
+def _guard(study: SpectStudy, stack: tuple[float, int], known_mm: tuple[float, float] | None) -> tuple[int, int]:
+    """Guard planes below and above a stack, given by its lower face [mm] and its planes.
+
+    So many as the full width of camera and filter together reaches, within which lies 99 % of a Gaussian on either
+    side; the camera's is that of what lies on the axis.
+    """
+    radii = study.orbit.radii_mm
+    to_axis = sum(radii) / len(radii) if study.gap_mm is None else study.field_mm / 2
+    reach = np.hypot(study.camera.response().fwhm_mm(to_axis), study.reconstruction.filter_fwhm_mm)
+    most = int(np.ceil(reach / study.voxel_mm))
+    if known_mm is None:
+        return most, most
+    low, high = stack[0], stack[0] + stack[1] * study.voxel_mm
+    below, above = ((low - known_mm[0]) / study.voxel_mm, (known_mm[1] - high) / study.voxel_mm)
+    return min(most, max(0, int(below + 1e-3))), min(most, max(0, int(above + 1e-3)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +308,10 @@ def _reconstructed(
     study: SpectStudy,
     fractions: tuple[float, ...],
     generator: torch.Generator,
+    inner: slice,
     progress: Progress,
 ) -> _Reconstructed:
-    """Images of noisy counts and of noise-free ones, and the noisy counts."""
+    """Images of noisy counts and of noise-free ones, and the noisy counts, without the guard planes."""
     settings = study.reconstruction
     system = believed_system(expected, settings)
     windows = settings.scatter_from == "windows"
@@ -292,17 +323,18 @@ def _reconstructed(
         image = reconstruct_spect(
             counts, expected, settings, count_fraction=fraction, system=system, scatter_estimate=scatter
         )
-        images.append(image)
-        projections.append(counts.permute(0, 2, 1).numpy())  # (view, bin, plane) -> (view, plane, bin)
+        images.append(image[..., inner])
+        # (view, bin, plane) -> (view, plane, bin)
+        projections.append(counts[..., inner].permute(0, 2, 1).contiguous().numpy())
         progress("reconstructing", 0.5 + 0.4 * (k + 1) / len(fractions))
     noise_free = reconstruct_spect(
         expected.prompts, expected, settings, system=system,
         scatter_estimate=triple_window_scatter(expected) if windows else None,
-    )  # fmt: skip
+    )[..., inner]  # fmt: skip
     others: dict[str, torch.Tensor] = {
         name: reconstruct_spect(
             counts, expected, _other_reconstruction(study, name), count_fraction=fractions[-1], scatter_estimate=scatter
-        )
+        )[..., inner]
         for name in study.also
         if counts is not None
     }

@@ -302,7 +302,7 @@ class SpectReconstruction:
     with_response: bool = True
     with_scatter: bool = True
     filter_fwhm_mm: float = 0.0
-    """Gaussian applied to the image along every axis [mm]."""
+    """Gaussian applied to the image along every axis [mm]; at the end planes its weights are those of what is there."""
     scatter_from: Literal["model", "windows"] = "model"
     """Scatter as the simulation knows it, scaled wrongly; or from the counts of two windows on either side."""
     every_view: int = 1
@@ -375,9 +375,15 @@ def reconstruct_spect(
         start, systems, parts, backgrounds, n_iterations=settings.n_iterations, sensitivity=norms, inside=inside
     )
     if settings.filter_fwhm_mm:
-        width = settings.filter_fwhm_mm
-        image = GaussianBlur((width,) * 3, (grid.pixel_mm, grid.pixel_mm, grid.plane_mm)).forward(image)
+        image = _filtered(image, settings.filter_fwhm_mm, grid)
     return image
+
+
+def _filtered(image: torch.Tensor, width_mm: float, grid: GammaGrid) -> torch.Tensor:
+    """The image under a Gaussian; along the planes the filter ends where the stack does, as nothing is known beyond."""
+    spacing = (grid.pixel_mm, grid.pixel_mm, grid.plane_mm)
+    held = GaussianBlur((0.0, 0.0, width_mm), spacing).forward(torch.ones(1, 1, image.shape[-1]).to(image))
+    return GaussianBlur((width_mm,) * 3, spacing).forward(image) / held
 
 
 def draw_counts(scan: ExpectedGammaScan, generator: torch.Generator, *, count_fraction: float = 1.0) -> torch.Tensor:

@@ -11,6 +11,12 @@ from nmsynth.physics.operator import LinearOperator
 
 _FLOOR = 1e-9
 """Expected counts below which a bin says nothing."""
+FEW_COUNTS = 25.0
+"""Counts of a plane in each subset, on average, below which subsets may empty it."""
+EXPLAINED = 0.75
+"""Share of the net counts of a plane that its image must explain."""
+ALL_VIEW_PASSES = 8
+"""Most passes over all views where subsets emptied a plane; more only sharpen noise."""
 
 
 class WeightedOperator(LinearOperator):
@@ -74,6 +80,10 @@ def ordered_subsets(
     With one subset this is expectation maximisation [Shepp1982]_, whose likelihood never falls; with more it is faster
     and need not converge.
 
+    Where a subset has next to no counts in a plane, its update empties every voxel that none of them crosses, and after
+    a few subsets the plane, for good. Of a stack ``(y, x, plane)`` the planes of few counts whose image explains less
+    than :data:`EXPLAINED` of them are therefore taken from passes over all views at once.
+
     Parameters
     ----------
     start
@@ -117,4 +127,55 @@ def ordered_subsets(
             image = image.mul(system.adjoint(ratio)).div_(divisor)
         if after_each is not None:
             after_each(image)
+    lost = _lost_planes(image, operators, counts, background)
+    if lost is not None:
+        norm = torch.stack(list(norms)).sum(0)
+        divisor = torch.where(inside, norm.clamp_min(1e-30), torch.inf)
+        whole = start
+        for _ in range(min(n_iterations * len(operators), ALL_VIEW_PASSES)):
+            whole = whole.mul(_back_projected_ratio(whole, operators, counts, background)).div_(divisor)
+        image[..., lost] = whole[..., lost]
     return image
+
+
+def _back_projected_ratio(
+    image: torch.Tensor,
+    operators: Sequence[LinearOperator],
+    counts: Sequence[torch.Tensor],
+    background: Sequence[torch.Tensor],
+) -> torch.Tensor:
+    """Back-projection of counts over expected counts, of all subsets together."""
+    total = torch.zeros_like(image)
+    for system, y, b in zip(operators, counts, background, strict=True):
+        total += system.adjoint(count_ratio(y, system.forward(image) + b))
+    return total
+
+
+def _lost_planes(
+    image: torch.Tensor,
+    operators: Sequence[LinearOperator],
+    counts: Sequence[torch.Tensor],
+    background: Sequence[torch.Tensor],
+) -> torch.Tensor | None:
+    """Planes of a stack whose few counts the image does not explain though they stand out from the background.
+
+    Returns
+    -------
+        Indices of the planes; ``None`` if there are none, as with enough counts, or the image is no stack.
+    """
+    n_planes = image.shape[-1]
+    if image.ndim != 3 or len(counts) < 2 or any(y.shape[-1] != n_planes for y in counts):
+        return None
+    total = torch.stack([_by_plane(y) for y in counts]).sum(0)
+    net = total - torch.stack([_by_plane(b.expand_as(y)) for y, b in zip(counts, background, strict=True)]).sum(0)
+    few = (total < FEW_COUNTS * len(counts)) & (net > 2 * total.sqrt())
+    if not bool(few.any()):
+        return None
+    explained = torch.stack([_by_plane(system.forward(image)) for system in operators]).sum(0)
+    lost = (few & (explained < EXPLAINED * net)).nonzero()[:, 0]
+    return lost if lost.numel() else None
+
+
+def _by_plane(counts: torch.Tensor) -> torch.Tensor:
+    """Sum over all axes but the last."""
+    return counts.reshape(-1, counts.shape[-1]).sum(0)

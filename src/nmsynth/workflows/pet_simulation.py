@@ -286,16 +286,11 @@ def _write_anatomy(
 def _reference(settings: SimulatePetSettings, subject: ScanSubject) -> ReferenceScan:
     """The scan of the settings, by the protocol of the scanner, or of the tracer."""
     from nmsynth.data.protocols import protocol_named
-    from nmsynth.data.scan import bed_plan
 
-    reference = replace(
-        protocol_named(settings.scanner), voxel_mm=settings.voxel_mm, plane_mm=settings.voxel_mm,
-        field_mm=subject.field_mm, beds=None,
-    )  # fmt: skip
+    named = protocol_named(settings.scanner, plane_mm=settings.voxel_mm, with_beds=settings.beds)
+    reference = replace(named, voxel_mm=settings.voxel_mm, field_mm=subject.field_mm)
     if settings.timing_ps is not None:
         reference = replace(reference, timing_ps=settings.timing_ps)
-    if settings.beds:
-        reference = replace(reference, beds=bed_plan(reference.plane_mm))
     if subject.brain is not None:
         reference = reference.with_tracer(subject.brain.tracer, body_mass_kg=subject.body_mass_kg)
     return reference
@@ -337,10 +332,12 @@ class _Scanned:
 def _scan(settings: SimulatePetSettings, *, progress: Progress) -> _Scanned:
     """Scan the subject of the settings."""
     from nmsynth.data.scan import scan_phantom
+    from nmsynth.data.scan_memory import available_bytes, check_memory
     from nmsynth.workflows.pet_subject import pet_subject
 
     subject = pet_subject(settings)
     reference = _reference(settings, subject)
+    check_memory(reference, available_bytes())
     anatomy = companion_subject(
         subject.render, check_companions(settings.companions), seed=settings.seed, z_range_mm=subject.z_range_mm,
         field_mm=subject.field_mm, tissues=subject.painted,

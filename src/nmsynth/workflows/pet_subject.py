@@ -31,6 +31,7 @@ def pet_subject(settings: SimulatePetSettings) -> ScanSubject:
             "Tracer, disease, severity, atrophy and coupling are those of a brain; found none. Give --phantom brain, "
             "or --labels with --label-kind brain, or leave them out."
         )
+    _refuse_idle(settings, of_brain or of_labels)
     plan = phantoms.LesionPlan(
         count=settings.lesions,
         diameter_mm=settings.lesion_diameter_mm,
@@ -52,6 +53,32 @@ def pet_subject(settings: SimulatePetSettings) -> ScanSubject:
         return of_patient(patient, z_range_mm=shortened(patient.extent_mm, settings.length_mm), field_mm=600.0)
     planes = shortened((-110.0, 110.0), settings.length_mm)
     return ScanSubject(quality_phantom(settings.phantom), z_range_mm=planes, field_mm=400.0)
+
+
+def _refuse_idle(settings: SimulatePetSettings, of_brain: bool) -> None:
+    """Refuse settings that would change nothing."""
+    if settings.ct is not None and (settings.labels is None or of_brain):
+        found = "labels of a brain" if settings.labels is not None else "no labels"
+        raise InputError(
+            f"A CT belongs to organ labels, whose attenuation it gives; found {found}. Give --labels of organs, or "
+            "leave the CT out."
+        )
+    if not of_brain and settings.labels is None:
+        refuse_lesions(settings.phantom, settings.lesions)
+
+
+def refuse_lesions(phantom: str, lesions: int | None) -> None:
+    """Refuse lesions in an object.
+
+    Raises
+    ------
+    InputError
+        If the phantom is no patient and has lesions to hold.
+    """
+    if phantom != "whole-body" and lesions:
+        raise InputError(
+            f"Lesions are put into a patient or a brain; found {lesions} for the phantom '{phantom}'. Leave them out."
+        )
 
 
 def quality_phantom(name: str) -> Callable[[Grid], Phantom]:

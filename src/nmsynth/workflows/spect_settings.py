@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
 COLLIMATOR = {"Tc-99m": "LEHR", "I-123": "LEHR", "Lu-177": "MEGP"}
 """Collimator that suits a radionuclide; for I-123 the usual one, whose septa its 529 keV photons pass, unmodelled."""
-CRYSTAL_EFFICIENCY = {"Tc-99m": 0.84, "I-123": 0.77, "Lu-177": 0.5}
-"""Share of the photons in the window that 9.5 mm of NaI stop, by radionuclide.
-
-For I-123 the attenuation of NaI at 159 keV, 0.54 cm2/g times 3.67 g/cm3, with the share of the photopeak of Tc-99m.
-"""
 
 
 class SimulateSpectSettings(BrainSettings):
@@ -70,7 +65,8 @@ class SimulateSpectSettings(BrainSettings):
     file_format: Literal["dicom", "nifti"] = "nifti"
     """Format of the scan and of its projections, which in NIfTI are a NumPy file."""
     window_kev: float | None = Field(default=None, gt=80, lt=600)
-    """Centre of the energy window [keV]; the radionuclide's usual photon when unset. Lu-177 has 112.9 and 208.4."""
+    """Centre of the energy window [keV], at most 208.4; the radionuclide's usual photon when unset. Lu-177 has 112.9
+    and 208.4."""
     window_percent: float = Field(default=20.0, gt=0, le=40)
     """Whole width of the window over its centre [%]."""
     scatter: Literal["compton", "convolution"] = "compton"
@@ -157,9 +153,7 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
             window=window,
             scatter_model=settings.scatter,
             side_window_percent=5.0 if settings.scatter_correction == "windows" else 0.0,
-            crystal_efficiency=(
-                CRYSTAL_EFFICIENCY[nuclide] if settings.window_kev is None else crystal_efficiency(window.centre_kev)
-            ),
+            crystal_efficiency=crystal_efficiency(window.centre_kev),
         ),
         orbit=SpectOrbit(settings.n_views, settings.arc_deg, settings.first_deg, radius_mm=settings.radius_mm or 250.0),
         gap_mm=15.0 if settings.radius_mm is None else None,

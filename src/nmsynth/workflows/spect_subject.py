@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nmsynth.core.errors import InputError
 from nmsynth.workflows.brain_subject import brain_facts, draw_brain
-from nmsynth.workflows.pet_subject import quality_phantom
+from nmsynth.workflows.pet_subject import quality_phantom, refuse_lesions
 from nmsynth.workflows.scan_subject import WORN_JOINTS, ScanSubject, bone_lesions, of_patient, shortened
 
 if TYPE_CHECKING:
@@ -43,6 +43,13 @@ def check_subject(settings: SimulateSpectSettings) -> None:
         )
     if settings.heart is not None and settings.lesions:
         raise InputError(f"A heart has defects, not lesions; found {settings.lesions}. Leave them out.")
+    if settings.region is not None and (settings.of_brain or settings.phantom != "whole-body"):
+        found = "labels of a brain" if settings.labels is not None else f"the phantom '{settings.phantom}'"
+        raise InputError(
+            f"A region is what of a patient is scanned; found '{settings.region}' with {found}. Leave it out."
+        )
+    if not settings.of_brain:
+        refuse_lesions(settings.phantom, settings.lesions)
 
 
 def spect_subject(settings: SimulateSpectSettings) -> ScanSubject:
