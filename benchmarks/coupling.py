@@ -33,13 +33,13 @@ from nmsynth.inference import load_model
 from nmsynth.io.atomic import atomic_file
 from nmsynth.metrics.intervals import Widening
 from nmsynth.metrics.suvr import composite_ratio
-from nmsynth.physics.phantom.brain_regions import RIGHT, BrainRegion
+from nmsynth.physics.phantom.brain_regions import BrainRegion
+from nmsynth.workflows.calibration import regions_of
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.method_training import PACKAGE, PREPARED
 from nmsynth.workflows.study_recipe import StudyPlan
 from nmsynth.workflows.task_demo import SEEDS_FROM
 from nmsynth.workflows.task_study import (
-    LEAST_REGION_VOXELS,
     on_grid_of_target,
     plan_task_studies,
     simulate_task_study,
@@ -101,11 +101,10 @@ def population(cases: list[PreparedCase]) -> dict[str, float]:
     gathered: dict[str, list[float]] = {}
     for case in cases:
         target = case.target_normalisation().invert(np.asarray(case.target))
-        numbers = np.rint(np.asarray(case.labels)).astype(np.int32) % RIGHT
-        for region in BrainRegion:
-            inside = numbers == region
-            if region is not BrainRegion.OUTSIDE and inside.sum() >= LEAST_REGION_VOXELS:
-                gathered.setdefault(region.words, []).append(float(target[inside].mean(dtype=np.float64)))
+        labels = regions_of(case, sides_together=True)
+        for number in np.unique(labels[labels > 0]):
+            mean = float(target[labels == number].mean(dtype=np.float64))
+            gathered.setdefault(BrainRegion(int(number)).words, []).append(mean)
     return {name: float(np.mean(values)) for name, values in gathered.items()}
 
 

@@ -13,7 +13,14 @@ from nmsynth.data.manifest import ManifestRow
 from nmsynth.data.method_patches import MethodBatches
 from nmsynth.data.orientation import turned
 from nmsynth.data.plan_rules import plan_from_fingerprint
-from nmsynth.data.prepared import encode_conditions, open_prepared, prepare_case, source_volume
+from nmsynth.data.prepared import (
+    answer_normalisation,
+    encode_conditions,
+    open_prepared,
+    prepare_case,
+    source_volume,
+    target_gain,
+)
 from nmsynth.data.resampling import covered, plan_grid, resample
 from nmsynth.io.nifti import read_nifti, write_nifti
 from tests.data.test_orientation import STORED
@@ -191,13 +198,13 @@ def test_levels_without_names_are_normalised_each_by_its_own(tmp_path):
     assert scales[1] == pytest.approx(0.1 * scales[0])
     whole = case.target_normalisation().invert(case.target)
     for k in (0, 1):  # an answer comes back by its own source's level
-        answer = case.gain(k) * case.target
-        assert case.target_normalisation_at(k).scale == pytest.approx(scales[k])
-        np.testing.assert_allclose(case.target_normalisation_at(k).invert(answer), whole, rtol=1e-5, atol=1e-3)
+        answer = target_gain(plan, case, k) * case.target
+        assert answer_normalisation(plan, case, k).scale == pytest.approx(scales[k])
+        np.testing.assert_allclose(answer_normalisation(plan, case, k).invert(answer), whole, rtol=1e-5, atol=1e-3)
     whole_patch = plan.model_copy(update={"patch": case.target.shape, "augmentation": AugmentationPlan()})
     batches = MethodBatches([case], whole_patch)
     drawn = {round(float(batches.draw(n)["target"][0].sum() / case.target.sum()), 4) for n in range(12)}
-    assert drawn == {round(case.gain(k), 4) for k in (0, 1)}
+    assert drawn == {round(target_gain(plan, case, k), 4) for k in (0, 1)}
 
 
 def test_what_stands_alone_is_prepared_on_its_own_grid_and_by_its_own_level(tmp_path):

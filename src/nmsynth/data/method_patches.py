@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from nmsynth.core.plan import Plan
-from nmsynth.data.prepared import PreparedCase
+from nmsynth.data.prepared import PreparedCase, target_gain
 from nmsynth.data.warp import Warp, is_warped, warp_stack
 
 Batch = dict[str, torch.Tensor]
@@ -93,7 +93,7 @@ class MethodBatches(IterableDataset[Batch]):
             noise = rng.standard_normal(source.shape).astype(np.float32)
             source = source + np.float32(self.plan.augmentation.source_noise) * noise
         target, weight, labels = (stack[k : k + 1] for k in range(len(layers), len(layers) + 3))
-        gain = case.gain(level)
+        gain = target_gain(self.plan, case, level)
         target = target if gain == 1.0 else np.float32(gain) * target
         batch = {"source": source, "target": target, "weight": weight, "labels": labels}
         if self.plan.spatial_dims == 2:

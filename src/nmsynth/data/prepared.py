@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,22 +106,30 @@ class PreparedCase:
         """By which the target was normalised."""
         return FittedNormalisation(**self.record["target_normalisation"])
 
-    def gain(self, level: int) -> float:
-        """What the normalised target is to be multiplied by, as an answer to that level is on the scale of its source.
-
-        Targets that go by the level of their source are kept by the median over the levels; 1 for any other.
-        """
-        gains = self.record.get("gains")
-        return float(gains[level]) if gains else 1.0
-
-    def target_normalisation_at(self, level: int) -> FittedNormalisation:
-        """By which an answer to a level becomes an image in the target's unit."""
-        fitted = self.target_normalisation()
-        return replace(fitted, scale=fitted.scale / self.gain(level))
-
     def source(self, level: int) -> FloatArray:
         """Normalised sources of a level, shape ``(source, z, y, x)``."""
         return np.stack([self.layers[k] for k in self.levels[level][0]])
+
+
+def scale_by_source(plan: Plan, case: PreparedCase, level: int) -> FittedNormalisation:
+    """The normalisation of a target that goes by a level, at that of the first source as it is presented."""
+    own = case.record["normalisations"][case.levels[level][0][0]]["scale"]
+    return FittedNormalisation("level", 0.0, _level_ratio(plan) * own)
+
+
+def answer_normalisation(plan: Plan, case: PreparedCase, level: int) -> FittedNormalisation:
+    """By which an answer to a level of a pair becomes an image in the target's unit."""
+    return scale_by_source(plan, case, level) if plan.target_level_of_source else case.target_normalisation()
+
+
+def target_gain(plan: Plan, case: PreparedCase, level: int) -> float:
+    """What the normalised target is multiplied by, as an answer to that level of a pair is on the scale of its source.
+
+    Targets that go by the level of their source are kept by the median over the levels; 1 for any other.
+    """
+    if not (plan.target_level_of_source and case.is_pair):
+        return 1.0
+    return case.target_normalisation().scale / scale_by_source(plan, case, level).scale
 
 
 def source_volume(case: PreparedCase, plan: Plan, level: int) -> Volume:
@@ -215,11 +223,6 @@ def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Pl
         with naming(row):
             fitted = _target_scale(plan, reference, sources if side == PAIR else None, case_id)
         targets, of_target = [fitted.apply(reference.array)], {"target_normalisation": fitted.to_json()}
-    levels = _levels(plan, sources.channels, rows) if side != TARGET else []
-    if side == PAIR and plan.target_level_of_source:
-        ratio = plan.target.normalisation.scale / plan.sources[0].normalisation.scale
-        scales = [ratio * sources.normalisations[layers[0]]["scale"] for layers, _ in levels]
-        of_target["gains"] = [of_target["target_normalisation"]["scale"] / scale for scale in scales]
     body = _body(rows, root, reference, affine, shape)
     weight = np.where(body, sources.seen, OUTSIDE_WEIGHT) * sources.field
     labels = _labels(rows, root, affine, shape)
@@ -232,7 +235,7 @@ def prepare_case(case_id: str, rows: Sequence[ManifestRow], root: Path, plan: Pl
         "side": side,
         "spacing_mm": list(spacing_of(affine)),
         "affine": affine.tolist(),
-        "levels": levels,
+        "levels": _levels(plan, sources.channels, rows) if side != TARGET else [],
         "normalisations": sources.normalisations,
         **of_target,
     }
@@ -267,8 +270,12 @@ def _target_scale(plan: Plan, target: Volume, sources: _Sources | None, case_id:
             f"Case '{case_id}' needs the first source, '{plan.sources[0].name}', by whose level its target is "
             "normalised; it has none. Leave the case out, or plan again."
         )
-    ratio = plan.target.normalisation.scale / plan.sources[0].normalisation.scale
-    return FittedNormalisation("level", 0.0, ratio * float(np.median(scales)))
+    return FittedNormalisation("level", 0.0, _level_ratio(plan) * float(np.median(scales)))
+
+
+def _level_ratio(plan: Plan) -> float:
+    """Scale of a target over the level of the first source, of which both are multiples."""
+    return plan.target.normalisation.scale / plan.sources[0].normalisation.scale
 
 
 def _add_source(

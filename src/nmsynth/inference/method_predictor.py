@@ -86,7 +86,7 @@ def predict_method(
     if not method.whole_image:
         windows = list(plan_windows((n_z, n_y, n_x), plan, settings.overlap, aligned=_strides(method, plan)))
     n_samples = settings.n_samples if method.stochastic else 1
-    noises = list(drawn_noises(method, plan, source.shape[1:], settings)) if method.stochastic else [None]
+    noises = drawn_noises(method, plan, source.shape[1:], settings) if method.stochastic else iter([None])
     samples = []
     for k, noise in enumerate(noises):
         total = np.zeros(source.shape[1:], dtype=np.float64)
@@ -200,13 +200,16 @@ def drawn_noises(
     settings
         Seed and number of samples.
     """
-    noises = [WholeNoise(method, plan, shape, (settings.seed, k)) for k in range(settings.n_samples)]
-    if method.whole_image and len(noises) > 1:
-        codes = np.stack([noise.array[:, 0, 0, 0] for noise in noises])
-        codes = (codes - codes.mean(axis=0)) / codes.std(axis=0, ddof=1)
-        for noise, code in zip(noises, codes, strict=True):
-            noise.array = np.broadcast_to(code[:, None, None, None], noise.array.shape)
-    yield from noises
+    drawn = (WholeNoise(method, plan, shape, (settings.seed, k)) for k in range(settings.n_samples))
+    if not method.whole_image or settings.n_samples < 2:
+        yield from drawn  # one at a time: of a large image each takes its room
+        return
+    noises = list(drawn)
+    codes = np.stack([noise.array[:, 0, 0, 0] for noise in noises])
+    codes = (codes - codes.mean(axis=0)) / codes.std(axis=0, ddof=1)
+    for noise, code in zip(noises, codes, strict=True):
+        noise.array = np.broadcast_to(code[:, None, None, None], noise.array.shape)
+        yield noise
 
 
 def _strides(method: Method, plan: Plan) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from nmsynth.core.errors import NumericalError
 from nmsynth.core.plan import Plan
-from nmsynth.data.prepared import PreparedCase
+from nmsynth.data.prepared import PreparedCase, answer_normalisation, target_gain
 from nmsynth.inference.method_predictor import PredictionSettings, predict_method
 from nmsynth.inference.tiling import FloatImage
 from nmsynth.models.method import Method
@@ -104,12 +104,13 @@ def score_method(
         If an error is not finite.
     """
     errors, biases, regions = [], [], []
-    rebuilds = stage in method.rebuilding_stages
     for number, case in enumerate(spread_over_subjects(cases, plan.schedule.validation_cases)):
         level = number % len(case.levels)
-        n_samples = plan.schedule.validation_samples
-        predict = rebuild_case if rebuilds else predict_case
-        image, target = predict(method, plan, case, level, device=device, n_samples=n_samples)
+        if stage in method.rebuilding_stages:
+            image, target = rebuild_case(method, plan, case, level, device=device)
+        else:
+            n_samples = plan.schedule.validation_samples
+            image, target = predict_case(method, plan, case, level, device=device, n_samples=n_samples)
         body = np.asarray(case.weight) >= 1.0
         body = body if body.any() else np.ones_like(body)
         fitted = case.target_normalisation()
@@ -152,12 +153,11 @@ def spread_over_subjects(cases: Sequence[PreparedCase], n: int) -> list[Prepared
 
 
 def rebuild_case(
-    method: Method, plan: Plan, case: PreparedCase, level: int, *, device: str = "cpu", n_samples: int = 1
+    method: Method, plan: Plan, case: PreparedCase, level: int, *, device: str = "cpu"
 ) -> tuple[FloatImage, FloatImage]:
     """A case's target as the method gives it back, and the target, in its unit, shape ``(z, y, x)``."""
-    del n_samples
     target = np.asarray(case.target)
-    shown = np.concatenate([case.source(level), np.float32(case.gain(level)) * target[None]])
+    shown = np.concatenate([case.source(level), np.float32(target_gain(plan, case, level)) * target[None]])
     return _predicted(Rebuilding(method), plan, case, shown, level, PredictionSettings(overlap=OVERLAP, device=device))
 
 
@@ -181,7 +181,7 @@ def _predicted(
     """The answer of a method in evaluation mode, and the target, in its unit."""
     image = _answer(method, plan, case, source, level, settings)
     target = case.target_normalisation().invert(np.asarray(case.target))
-    return case.target_normalisation_at(level).invert(image), target
+    return answer_normalisation(plan, case, level).invert(image), target
 
 
 def _answer(

@@ -83,10 +83,7 @@ def range_of(plan: Plan) -> float:
 
 def _by_source(plan: Plan, case: PreparedCase, level: int) -> FittedNormalisation:
     """The plan's normalisation of the target, of activity without a scale by the level of the first source."""
-    from nmsynth.core.normalisation import FittedNormalisation
+    from nmsynth.data.prepared import scale_by_source
 
     typical = plan.target.normalisation.typical()
-    if typical.kind != "level":
-        return typical
-    source = FittedNormalisation(**case.record["normalisations"][case.levels[level][0][0]])
-    return replace(typical, scale=typical.scale * source.scale / plan.sources[0].normalisation.scale)
+    return scale_by_source(plan, case, level) if typical.kind == "level" else typical

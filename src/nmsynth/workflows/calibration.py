@@ -98,7 +98,7 @@ def calibrate_intervals(
         of = subjects.index(case.subject)
         for level, told, unsaid in _presented(case, plan):
             samples, target = _samples_of(method, plan, case, level, told, n_samples, number, device)
-            labels = _regions_of(case, sides_together)
+            labels = regions_of(case, sides_together=sides_together)
             voxels.setdefault(unsaid, []).append(_of_voxels(samples, target, case, of))
             regions.setdefault(unsaid, []).append(_of_regions(samples, target, labels, of))
         progress("calibrating intervals", (number + 1) / len(cases))
@@ -138,8 +138,8 @@ def _widest(values: dict[bool, list[_Values]], coverage: float, floor_share: flo
     return max(found, key=lambda widening: (widening.factor, widening.floor))
 
 
-def _regions_of(case: PreparedCase, sides_together: bool) -> npt.NDArray[np.int32]:
-    """Labels of regions of some size, as they are measured too; 0 elsewhere."""
+def regions_of(case: PreparedCase, *, sides_together: bool) -> npt.NDArray[np.int32]:
+    """Labels of regions of some size, as they are measured too, shape ``(z, y, x)``; 0 elsewhere."""
     import numpy as np
 
     from nmsynth.physics.phantom.brain_regions import RIGHT
@@ -173,11 +173,12 @@ def _samples_of(
     """Samples ``(sample, z, y, x)`` and the target, in its unit."""
     import numpy as np
 
+    from nmsynth.data.prepared import answer_normalisation
     from nmsynth.inference.method_predictor import PredictionSettings, predict_method
 
     settings = PredictionSettings(seed=seed, n_samples=n_samples, device=device)
     _, samples = predict_method(method, plan, case.source(level), told, settings)
-    fitted = case.target_normalisation_at(level)
+    fitted = answer_normalisation(plan, case, level)
     target = case.target_normalisation().invert(np.asarray(case.target))
     return np.stack([fitted.invert(sample) for sample in samples]), target
 

@@ -57,6 +57,8 @@ def settle_states(folder: Path, states: Mapping[str, str], *, renew: bool) -> No
     InputError
         If files have changed and cases may not be prepared again.
     """
+    from nmsynth.io.atomic import atomic_file
+
     known = read_states(folder)
     there = [case for case in states if (folder / f"{case}.json").is_file()]
     changed = [case for case in there if known.get(case, states[case]) != states[case]]
@@ -71,9 +73,8 @@ def settle_states(folder: Path, states: Mapping[str, str], *, renew: bool) -> No
     now = {**known, **states}
     if now != known:
         # before anything is prepared: what is interrupted then lacks cases, and none has a state that is not its own
-        temporary = folder / f".{RECORD}"
-        temporary.write_text(json.dumps({"schema_version": 1, "cases": now}) + "\n", encoding="utf-8")
-        temporary.replace(folder / RECORD)
+        with atomic_file(folder / RECORD, overwrite=True) as temporary:
+            temporary.write_text(json.dumps({"schema_version": 1, "cases": now}) + "\n", encoding="utf-8")
 
 
 def read_states(folder: Path) -> dict[str, str]:

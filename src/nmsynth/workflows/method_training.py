@@ -178,6 +178,7 @@ def _train_one(
     on_own_data: bool,
 ) -> TrainedMethod:
     """Train and package one model."""
+    from nmsynth.training.checkpoint import save_json
     from nmsynth.training.method_trainer import train_method
 
     method = train_method(
@@ -191,7 +192,7 @@ def _train_one(
     )
     package = folder.parent / PACKAGE / name
     if options.is_first:
-        _write_json(folder / SPLIT, {"schema_version": 1, **{part: list(getattr(split, part)) for part in SPLITS}})
+        save_json(folder / SPLIT, {"schema_version": 1, **{part: list(getattr(split, part)) for part in SPLITS}})
         interval = None
         held = [c for c in prepared if c.subject in split.validation and c.is_pair]
         if recipe.interval_samples and method.stochastic and held:
@@ -496,14 +497,6 @@ def _check_held(recipe: MethodRecipe, plan: Plan, must_hold: Collection[str]) ->
             "was begun with, states that otherwise, so that nothing would differ. Leave --plan out, or give another "
             "output folder."
         )
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    from nmsynth.io.atomic import atomic_file
-
-    with atomic_file(path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
 
 
 def _read_json(path: Path) -> Any:
