@@ -1,9 +1,16 @@
-"""Write the numbers of ``benchmarks.count_levels`` or ``benchmarks.task_proof`` into the card of a model package.
+r"""Write measured numbers into the card of a model package, and in its first sentence what follows of them.
 
-    python -m benchmarks.card_metrics src/nmsynth/weights/lowcount-pet benchmarks/results/count_levels-*/table.json
-    python -m benchmarks.card_metrics src/nmsynth/weights/lowcount-mpi benchmarks/results/tasks/lowcount-mpi.json
+    python -m benchmarks.card_metrics src/nmsynth/weights/lowcount-pet benchmarks/results/count_levels-*/table.json \
+        benchmarks/results/guide/*.json
+    python -m benchmarks.card_metrics src/nmsynth/weights/lowcount-mpi benchmarks/results/tasks/lowcount-mpi.json \
+        benchmarks/results/heart_detection/*.json
+    python -m benchmarks.card_metrics src/nmsynth/weights/mr-to-ct benchmarks/results/tasks/mr-to-ct.json \
+        benchmarks/results/closed_loop/mr-to-ct-*.json
 
-Numbers that were measured with other weights are refused.
+Takes the JSON of ``benchmarks.count_levels``, ``task_proof``, ``closed_loop``, ``heart_detection``, ``real_planar``,
+``real_spect``, ``coupling`` and ``guide``, all that a card is to have at once. Whether the model beats its baselines is
+the sentence of the proof. Numbers that were measured with other weights are refused; a guide's comparison has networks
+of its own, and goes into any card of its task.
 """
 
 from __future__ import annotations
@@ -12,10 +19,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from benchmarks.card_findings import Findings, kind_of
 
 from nmsynth.models.card import Card, Metric
 from nmsynth.models.package import CARD_FILE, CARD_PAGE, read_card
+from nmsynth.workflows.task_proof import ABLATION
 
 ARM = "model standard"
 BASELINE = "best Gaussian of the source"
@@ -61,7 +71,7 @@ def metrics_of(table: dict[str, Any]) -> list[Metric]:
     return found
 
 
-VERDICTS = {
+VERDICTS: dict[Any, Literal["better", "worse", "not told apart"]] = {
     "better than all": "better",
     "worse than one": "worse",
     "not told apart": "not told apart",
@@ -70,20 +80,27 @@ VERDICTS = {
 """Of a proof, as a card says them."""
 
 
+SUMMARIES = {"mean": ", mean over patients", "correlation": ", rank correlation over patients with the truth"}
+"""Of a proof, where it is not the median over patients, as a card says them."""
+
+
 def metrics_of_proof(proof: dict[str, Any]) -> list[Metric]:
     """Metrics of the model in every test at every level of a proof, each beside its best baseline."""
-    told = {(v["test"], v["level"], v["number"]): VERDICTS[v["verdict"]] for v in proof["verdicts"]}
+    told = {(v["test"], v["level"], v["number"]): v for v in proof["verdicts"]}
     found = []
     for level in proof["levels"]:
         where = f"simulated, {level['test']}" + (f", {level['level']}" if level["level"] else "")
         for number, interval in level["arms"].get("prediction", {}).items():
             kind = proof["numbers"][number]
-            arms = {arm: level["arms"][arm].get(number, {}).get("value") for arm in level["baselines"]}
+            at_noise = level.get("baselines_at_equal_noise", {}).get(number)
+            baselines = level["baselines"] if at_noise is None else at_noise
+            arms = {arm: level["arms"][arm].get(number, {}).get("value") for arm in baselines}
             # by the number of the verdict: the arm of which the model is least ahead, patient by patient
-            ahead = {arm: level["model_less_arm"].get(arm, {}).get(number) for arm in level["baselines"]}
+            ahead = {arm: level["model_less_arm"].get(arm, {}).get(number) for arm in baselines}
             ranked = sorted(((d["value"], arm) for arm, d in ahead.items() if d is not None), reverse=True)
             best = ranked[0][1] if ranked else ""
-            means = ", mean over patients" if kind.get("summary") == "mean" else ""
+            verdicts = told.get((level["test"], level["level"], number), {})
+            means = SUMMARIES.get(kind.get("summary", ""), "")
             found.append(
                 Metric(
                     name=number,
@@ -91,32 +108,61 @@ def metrics_of_proof(proof: dict[str, Any]) -> list[Metric]:
                     low=interval["lower"],
                     high=interval["upper"],
                     unit=kind["unit"],
-                    condition=f"{where}, n = {interval['n']}{means}",
+                    condition=f"{where}, n = {interval['n']}{means}{'' if at_noise is None else ', at equal noise'}",
                     baseline=arms.get(best),
                     baseline_name=best or "none",
-                    verdict=told.get((level["test"], level["level"], number), ""),
+                    verdict=VERDICTS.get(verdicts.get("verdict"), ""),
+                    ablation=level["arms"].get(ABLATION, {}).get(number, {}).get("value"),
+                    ablation_verdict=VERDICTS.get(verdicts.get(ABLATION), ""),
                 )
             )
     return found
 
 
-def metrics_of_file(path: Path, sha256: str) -> list[Metric]:
-    """Metrics of a table or a proof that was measured with these weights."""
+def findings_of_file(path: Path, sha256: str, task: str = "") -> Findings:
+    """Metrics and sentences of a table, a proof or any other result that was measured with these weights.
+
+    The comparison of a guide has networks of its own, and speaks of every model of its task.
+    """
     table = json.loads(path.read_text(encoding="utf-8"))
-    is_proof = "levels" in table
-    if (table["model"]["sha256"] if is_proof else table["sha256"]) != sha256:
+    kind = kind_of(table)
+    if "levels" in table and kind is None:
+        weights, found = {table["model"]["sha256"]}, Findings(tuple(metrics_of_proof(table)))
+    elif kind is not None:
+        weights, found = kind.weights(table), kind.convert(table)
+    else:
+        weights, found = {table["sha256"]}, Findings(tuple(metrics_of(table)))
+    is_of_task = kind is not None and kind.key == "guide" and table["task"] == task
+    if sha256 not in weights and not is_of_task:
         raise SystemExit(f"{path} was measured with other weights than those of the package")
-    return metrics_of_proof(table) if is_proof else metrics_of(table)
+    return found
+
+
+def verdict_of(tables: Sequence[Path]) -> str:
+    """What the proof among some results concludes, in a sentence; nothing without one."""
+    read = (json.loads(path.read_text(encoding="utf-8")) for path in tables)
+    return next((table["judgement"]["sentence"] for table in read if "judgement" in table), "")
+
+
+def write_card(package: Path, card: Card) -> None:
+    """Rewrite both files of a card."""
+    (package / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (package / CARD_PAGE).write_text(card.to_markdown(), encoding="utf-8")
 
 
 def write_metrics(package: Path, tables: Sequence[Path]) -> None:
-    """Rewrite the card of a package with the numbers of tables, which must be of its weights."""
+    """Rewrite the card of a package with the numbers of tables, which must be of its weights, and their verdict."""
     card = read_card(package)
-    metrics = [metric for path in tables for metric in metrics_of_file(path, card.sha256)]
-    card = Card.model_validate({**card.model_dump(), "metrics": [m.model_dump() for m in metrics]})
-    (package / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (package / CARD_PAGE).write_text(card.to_markdown(), encoding="utf-8")
-    print(f"{len(metrics)} metrics written")
+    found = [findings_of_file(path, card.sha256, card.task) for path in tables]
+    metrics = [metric for own in found for metric in own.metrics]
+    changes = {
+        "metrics": [m.model_dump() for m in metrics],
+        "findings": [sentence for own in found for sentence in own.sentences],
+        "verdict": verdict_of(tables) or card.verdict,
+    }
+    card = Card.model_validate({**card.model_dump(), **changes})
+    write_card(package, card)
+    print(f"{len(metrics)} metrics written. {card.verdict}")
 
 
 def main() -> None:

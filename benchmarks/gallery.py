@@ -27,7 +27,9 @@ HEAD = """# Gallery: every task in a picture
 Each picture is the first of the report that `nmsynth demo OUT --task NAME` writes: a simulated patient whom no model
 was trained on. All that is synthetic is marked so. One study proves nothing; the numbers of a card are medians over
 patients with their 95 % intervals, as `python -m benchmarks.task_proof` and the commands in the card's task page
-measure them. This page is written by `python -m benchmarks.gallery`.
+measure them, each beside its best baseline and beside the same network without what is special to the task. Whether a
+model beats its baselines is said first, by the rule of [tasks](tasks.md). This page is written by
+`python -m benchmarks.gallery`.
 """
 
 
@@ -40,23 +42,30 @@ def card_rows(metrics: tuple[Metric, ...]) -> list[dict[str, str]]:
             "model": f"{m.value:.3g}" + ("" if m.low is None or m.high is None else f" ({m.low:.3g} to {m.high:.3g})"),
             "best baseline": "" if m.baseline is None else f"{m.baseline:.3g}, {m.baseline_name}",
             "against baselines": m.verdict,
+            "without the idea": (
+                "" if m.ablation is None else f"{m.ablation:.3g}" + (m.ablation_verdict and f", {m.ablation_verdict}")
+            ),
         }
         for m in metrics
     ]
 
 
-def section(task: TaskSpec, result: TaskDemoResult) -> str:
-    """A task, its picture and its numbers."""
+def section(task: TaskSpec, result: TaskDemoResult, docs: Path = DOCS) -> str:
+    """A task, its picture, which is written below the folder of the page, and its numbers."""
     found = PICTURE.search(result.report.read_text(encoding="utf-8"))
-    lines = [f"## {task.title}", "", f"`{task.name}`: {task.source} → {task.target}. Model `{result.model}`.", ""]
+    card = show_model(result.model)
+    model = f"Model `{result.model}`{', a baseline: no network beat it' if task.default_is_baseline else ''}."
+    lines = [f"## {task.title}", "", f"`{task.name}`: {task.source} → {task.target}. {model}", ""]
+    lines += [f"**{card.verdict}**", ""] if card.verdict else []
     if found is not None:
-        picture = DOCS / "figures" / f"gallery-{task.name}.png"
+        picture = docs / "figures" / f"gallery-{task.name}.png"
         picture.write_bytes(base64.b64decode(found[1]))
         lines += [f"![{task.title}: source, synthetic image and reference](figures/{picture.name})", ""]
     lines += ["This one study:", "", markdown(result.rows()), ""]
-    rows = card_rows(show_model(result.model).metrics)
+    rows = card_rows(card.metrics)
     if rows:
         lines += ["Of the card:", "", markdown(rows), ""]
+    lines += [*(f"- {finding}" for finding in card.findings), ""] if card.findings else []
     return "\n".join(lines)
 
 

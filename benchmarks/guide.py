@@ -8,7 +8,7 @@ given the guide, which a third of the patients lack, so that it learns to do wit
 were not trained on are then synthesised by both, and by the first without its guide. Numbers are those of the task
 lowcount-pet: medians over patients, and paired differences with intervals of 95 % over them. The guide lies where the
 PET does, as after a registration without error; what it gives is the most that it can. What is done is kept in
-``--out``.
+``--out``. ``benchmarks.card_metrics`` puts the numbers, and what a missing guide costs, into a card.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any
 from nmsynth.apps.cli.main import run
 from nmsynth.data.manifest import ManifestRow, read_manifest, write_manifest
 from nmsynth.evaluation.proof import summarise_proof
+from nmsynth.models.registry import show_model
 from nmsynth.workflows.dataset_simulation import SimulateCohortSettings, simulate_dataset
 from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies
 from nmsynth.workflows.task_proof import SEED
@@ -38,8 +39,14 @@ from nmsynth.workflows.tasks import load_task
 
 TASK, STUDY = "lowcount-pet", "fewer-counts-pet"
 FRACTIONS = (0.25, 0.1, 0.05)
+Numbers = dict[str, dict[str, float | None]]
+"""Of one patient at one level, by arm."""
+ARMS = ("guide missing", "trained without")
+"""Beside the network with its guide: the same without it, and one that was trained without."""
 COMPANION = {"ct": "ct", "mr": "mr-randomised"}
 MISSING_EVERY = 3
+TESTED = 20
+"""Patients; fewer than ten prove nothing."""
 PLAN = {"channels": "[24,48,96]", "conditions": "[]", "schedule.region_share": "0.5", "schedule.score": "error"}
 
 
@@ -81,10 +88,10 @@ def trained(manifest: Path, output: Path, steps: int) -> Path:
     return next(path.parent for path in sorted(output.glob("package/*/card.json")))
 
 
-def measured(study: TaskStudy, models: dict[str, Path], guide: str, work: Path) -> dict[str, dict[str, float | None]]:
+def measured(study: TaskStudy, models: dict[str, Path], guide: str, work: Path) -> Numbers:
     """Numbers of every arm of one patient at one level."""
     bare = replace(study, rows=tuple(r for r in study.rows if r.name != guide))
-    given = {"prediction": (study, "guided"), "guide missing": (bare, "guided"), "trained without": (bare, "plain")}
+    given = {"prediction": (study, "guided"), ARMS[0]: (bare, "guided"), ARMS[1]: (bare, "plain")}
     arms, source = {}, None
     for number, (arm, (shown, model)) in enumerate(given.items()):
         synthesis, source = synthesize_task_study(shown, str(models[model]), work / f"{number}.nii.gz")
@@ -94,12 +101,53 @@ def measured(study: TaskStudy, models: dict[str, Path], guide: str, work: Path) 
     return numbers_of(study.task, evaluate_task_study(study, arms, source))
 
 
+def record_of(
+    guide: str, models: dict[str, str], settings: dict[str, int], levels: dict[float, list[Numbers]]
+) -> dict[str, Any]:
+    """What is written: numbers over patients at each level, and the differences of the guided network to the others.
+
+    Parameters
+    ----------
+    guide
+        ``ct`` or ``mr``.
+    models
+        Name and sha256 of the two networks.
+    settings
+        Of the comparison, such as ``subjects``.
+    levels
+        Of each fraction of the counts the numbers of every patient.
+    """
+    task = load_task(TASK)
+    wanted = {proof.heading: proof.wanted for proof in task.proof}
+    means = [proof.heading for proof in task.proof if proof.summary == "mean"]
+    return {
+        "schema_version": 2,
+        "task": TASK,
+        "guide": guide,
+        "models": models,
+        **settings,
+        "levels": {str(f): summarise_proof(own, wanted, means=means).to_json() for f, own in levels.items()},
+    }
+
+
+def lines_of(record: dict[str, Any]) -> list[str]:
+    """Differences of the error, a line each."""
+    lines = []
+    for fraction, found in record["levels"].items():
+        for arm, numbers in found["model_less_arm"].items():
+            error = numbers.get("NRMSE")
+            if arm in ARMS and error:
+                interval = f"{error['lower']:+.4f} to {error['upper']:+.4f}"
+                lines.append(f"{fraction}: guided less {arm}: NRMSE {error['value']:+.4f} ({interval})")
+    return lines
+
+
 def main() -> None:
     """Simulate, train twice, measure, summarise."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--guide", choices=sorted(COMPANION), required=True)
     parser.add_argument("--subjects", type=int, default=36)
-    parser.add_argument("--tested", type=int, default=12)
+    parser.add_argument("--tested", type=int, default=TESTED)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--results", type=Path, required=True)
@@ -114,7 +162,7 @@ def main() -> None:
     task, recipe = load_task(TASK), load_study_recipe(STUDY, changes)
     if recipe is None:
         raise SystemExit(f"There is no recipe of studies {STUDY}.")
-    levels: dict[float, list[dict[str, dict[str, float | None]]]] = {fraction: [] for fraction in FRACTIONS}
+    levels: dict[float, list[Numbers]] = {fraction: [] for fraction in FRACTIONS}
     for plan in plan_studies(recipe, given.tested, SEED):
         place = given.out / "numbers" / f"{plan.case_id}.json"
         if not place.is_file():
@@ -126,22 +174,13 @@ def main() -> None:
         numbers = json.loads(place.read_text(encoding="utf-8"))
         for fraction in FRACTIONS:
             levels[fraction].append(numbers[str(fraction)])
-    wanted = {proof.heading: proof.wanted for proof in task.proof}
-    record = {
-        "schema_version": 1,
-        "guide": given.guide,
-        "subjects": given.subjects,
-        "steps": given.steps,
-        "levels": {str(f): summarise_proof(patients, wanted).to_json() for f, patients in levels.items()},
-    }
+    known = {name: show_model(str(package)).sha256 for name, package in models.items()}
+    settings = {"subjects": given.subjects, "tested": given.tested, "steps": given.steps}
+    record = record_of(given.guide, known, settings, levels)
     given.results.mkdir(parents=True, exist_ok=True)
     (given.results / f"{given.guide}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    for fraction, found in record["levels"].items():
-        for arm, numbers in found["model_less_arm"].items():
-            error = numbers.get("NRMSE")
-            if error:
-                interval = f"{error['lower']:+.4f} to {error['upper']:+.4f}"
-                print(f"{fraction}: guided less {arm}: NRMSE {error['value']:+.4f} ({interval})")
+    for line in lines_of(record):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nmsynth.report.league import FIRST_COLUMNS, LAST_COLUMNS, ordered
+from nmsynth.report.league import columns_of, ordered
 from nmsynth.report.text import number
 
 END = "<!-- end of table -->"
@@ -34,8 +34,7 @@ def markdown(table: Mapping[str, Any]) -> str:
 
 def _task(task: Mapping[str, Any], rows: list[Mapping[str, Any]], table: Mapping[str, Any]) -> str:
     """One table with its heading and what it says of regions."""
-    found = {name for row in rows for name, value in row["metrics"].items() if value is not None}
-    names = [n for n in dict.fromkeys((task["score"], *FIRST_COLUMNS, *LAST_COLUMNS)) if n in found]
+    names = columns_of(task, rows)
     labels = [table["measures"][n]["label"] for n in names]
     aims = "; ".join(f"aim {table['measures'][n]['label']} {number(v)}" for n, v in task["aims"].items())
     head = ["method", "rank", *labels, "to the best baseline", "converged", "CPU min", "parameters"]

@@ -49,14 +49,16 @@ def hot_organs(image: Image, spacing_mm: Spacing) -> npt.NDArray[np.int32]:
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     found = np.zeros(image.shape, np.int32)
     free = smooth.copy()
+    is_peak = smooth == ndimage.maximum_filter(smooth, 3)  # the slope beside an organ is no organ
     n = 0
     while n < MOST:
-        peak = np.unravel_index(free.argmax(), free.shape)
+        peak = np.unravel_index(np.where(is_peak, free, 0.0).argmax(), free.shape)
         if free[peak] < 0.05 * smooth.max():
             break
         parts, _ = ndimage.label(free > 0.42 * free[peak])
         own = parts == parts[peak]
-        free[ndimage.binary_dilation(own, iterations=2)] = 0.0
+        # as far as its activity is counted, or what spills out of it would be the next organ
+        free[ndimage.distance_transform_edt(~own, sampling=spacing_mm) < BEYOND_MM] = 0.0
         if own.sum() * voxel_ml > LEAST_ML:
             n += 1
             found[own] = n

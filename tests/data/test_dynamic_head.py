@@ -161,6 +161,8 @@ def test_the_lowest_planes_of_a_head_are_as_the_others(voxel_mm):
         [image.array[3, k][study.head.labels[k] == white].mean() for k in range(6)]
         for image in (study.noise_free, study.truth)
     ])  # fmt: skip
-    assert means[0] / means[1] == pytest.approx(np.full(6, (means[0] / means[1]).mean()), rel=0.04)
+    recovered = means[0] / means[1]
+    # within 5 %, as each plane has its own share of cortex around; without what lies below, 20 to 30 % were missing
+    assert recovered == pytest.approx(np.full(6, recovered.mean()), rel=0.05)
     assert study.truth.array.shape == study.scan.array.shape == (4, *study.head.labels.shape)
     assert study.by_region(np.ones(len(study.head.names))).shape == study.head.labels.shape

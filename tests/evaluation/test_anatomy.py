@@ -84,3 +84,23 @@ def test_the_command_measures_what_the_task_asks_for(tmp_path, capsys):
     assert run([*command, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["task"] == "mr-to-ct"
     assert run([*command[:-1], "mr-to-gold"]) == 2
+
+
+def test_organs_that_the_ct_shows_are_overlapped():
+    kidney = np.zeros((12, 30, 30), dtype=bool)
+    kidney[3:9, 8:16, 10:18] = True
+    liver = np.zeros_like(kidney)
+    liver[3:9, 20:26, 10:18] = True  # as bright as what surrounds it
+    around = np.full(kidney.shape, -100.0)
+    around[:, 17:, :] = 60.0
+    array = np.where(kidney, 40.0, around)
+    true = make_volume(array=array, spacing_mm=(4.0, 4.0, 4.0), unit=Unit.HOUNSFIELD, modality="CT")
+    beside = true.with_array(np.where(np.roll(kidney, 4, axis=2), 40.0, around))
+    masks = {"kidney": kidney, "liver": liver, "body": np.ones_like(kidney), "spleen": kidney}
+    for image, expected in ((true, 1.0), (beside, 0.5), (true.with_array(np.full(kidney.shape, 0.0)), None)):
+        found = evaluate(image, true, masks=masks, task="pet-to-ct")
+        assert found.value("organ Dice", mask="liver") is None
+        assert found.value("organ Dice", mask="spleen") is None  # not asked for
+        value = found.value("organ Dice", mask="kidney")
+        assert value == found.value("organ Dice, mean")
+        assert value == pytest.approx(expected, abs=0.1) if expected else value < 0.5

@@ -269,6 +269,25 @@ def test_equal_noise_gaussian_follows_the_first_arm():
     assert found.value("SD", arm=EQUAL_NOISE_GAUSSIAN) == pytest.approx(found.value("SD", arm="model"), rel=0.05)
 
 
+def test_noise_of_spect_is_what_differs_from_the_noise_free_reference():
+    # a model that shows the reference's own slope in the liver, and a flat level added: no noise of its own
+    spect = {"unit": Unit.BQML, "modality": "NM"}
+    prediction = volume(smooth(scan(), 7.0, SPACING), **spect)
+    given = {"source": volume(scan(), **spect), "masks": masks(), "task": "lowcount-spect"}
+    found = evaluate(prediction, volume(truth(), **spect), settings=T1, **given)
+    assert found.value("width", arm=EQUAL_NOISE_GAUSSIAN) == pytest.approx(7.0, abs=0.1)
+    noise = {arm: found.value("residual noise", arm=arm) for arm in found.arms if arm != "reference"}
+    assert noise[EQUAL_NOISE_GAUSSIAN] == pytest.approx(noise["prediction"], rel=0.02)
+    assert 1.5 * noise["prediction"] < noise["source"] == pytest.approx(0.4 / 2**0.5, rel=0.15)
+    # the best that a Gaussian can do stands beside a model that leaves less than any: not one of 40 mm
+    exact = evaluate(volume(truth(), **spect), volume(truth(), **spect), settings=T1, **given)
+    assert exact.value("residual noise") == pytest.approx(0.0, abs=1e-6)
+    assert 5.0 < exact.value("width", arm=EQUAL_NOISE_GAUSSIAN) < 20.0
+    scanned = evaluate(prediction, volume(truth(), **spect), settings={"reference_kind": "T2"}, **given)
+    assert scanned.value("residual noise") is None
+    assert scanned.value("SD", arm=EQUAL_NOISE_GAUSSIAN) == pytest.approx(scanned.value("SD"), rel=0.05)
+
+
 def test_organs_have_mean_maximum_and_peak():
     found = evaluate(volume(scan()), volume(truth()), masks=masks(), settings=T1)
     mean, peak, maximum = (found.value(f"SUV{name}", mask="liver") for name in ("mean", "peak", "max"))

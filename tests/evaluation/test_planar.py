@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.errors import InputError, UnsafeInputError
@@ -80,3 +81,48 @@ def test_what_is_not_planar_or_not_alike_is_refused():
     broken[0, 0, 0] = np.nan
     with pytest.raises(UnsafeInputError, match="must be finite; the prediction"):
         evaluate(volume_of(broken), flat, **TASK)
+
+
+def test_a_filled_defect_is_told_by_its_cold_contrast():
+    organ, defect = (np.zeros((1, 60, 60)) for _ in range(2))
+    organ[:, 15:45, 20:40], defect[:, 20:28, 31:40] = 1, 1
+    expected = np.where(defect > 0, 40.0, np.where(organ > 0, 100.0, 5.0))
+    filled = np.where(defect > 0, 85.0, expected)
+    masks = {"body": np.ones_like(organ), "organ": organ, "lesions": defect}
+    found = evaluate(volume_of(filled), volume_of(expected), masks=masks, **TASK)
+    assert found.value("cold contrast recovery") == pytest.approx(0.25)  # 15 below the organ instead of 60
+    assert found.value("contrast recovery") is None
+    assert found.value("lesion counts") == pytest.approx(85 / 40 - 1)
+    # without the organ the ring holds background, and the defect is hardly one
+    bare = evaluate(volume_of(filled), volume_of(expected), masks={"body": organ + 1, "lesions": defect}, **TASK)
+    assert bare.value("cold contrast recovery") != pytest.approx(0.25, abs=0.05)
+
+
+def test_the_gaussian_at_equal_noise_has_the_noise_of_the_image():
+    rng = np.random.default_rng(1)
+    expected = 100.0 * np.ones((2, 120, 80))
+    source = volume_of(rng.poisson(0.25 * expected), 0.25)
+    smooth = ndimage.gaussian_filter(source.array, (0, 4.0 / 2.4 / 2.3548, 4.0 / 2.4 / 2.3548))  # 4 mm FWHM
+    given = {"source": source, "masks": {"body": body()}, "settings": {"reference_kind": "T1"}}
+    full = volume_of(rng.poisson(expected), 1.0)
+    found = evaluate(source.with_array(smooth), volume_of(expected), full_counts=full, **given, **TASK)
+    noise = {arm: found.value("residual noise", arm=arm) for arm in found.arms}
+    assert noise["source"] == pytest.approx(1 / 25**0.5, rel=0.03)  # of Poisson counts
+    assert noise["full counts"] == pytest.approx(1 / 100**0.5, rel=0.03)
+    sigma = 4.0 / 2.4 / 2.3548
+    assert noise["prediction"] == pytest.approx(noise["source"] / (2 * np.pi**0.5 * sigma), rel=0.15)
+    equal = "Gaussian of the source at equal noise"
+    assert found.value("width", arm=equal) == pytest.approx(4.0, abs=0.1)
+    assert noise[equal] == pytest.approx(noise["prediction"], rel=0.02)
+    scan = evaluate(source, volume_of(expected), **{**given, "settings": {"reference_kind": "T2"}}, **TASK)
+    assert equal not in scan.arms
+    assert scan.value("residual noise") is None
+
+
+def test_noise_of_views_is_measured_apart_from_lesions():
+    masks = {"body": body(), "lesions": LESIONS}
+    shown = EXPECTED.copy()
+    shown[LESIONS] *= 0.5  # a model that loses lesions is no noisier for it
+    settings = {"reference_kind": "T1"}
+    found = evaluate(volume_of(shown), volume_of(EXPECTED), masks=masks, settings=settings, **TASK)
+    assert found.value("residual noise") == pytest.approx(0.0, abs=1e-9)

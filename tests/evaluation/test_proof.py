@@ -1,5 +1,6 @@
 """Summaries of a proof: which way a number is better, pairs, intervals."""
 
+import numpy as np
 import pytest
 
 from nmsynth.evaluation.proof import shortfall, summarise_proof
@@ -48,6 +49,13 @@ def test_a_number_that_nobody_has_is_not_summarised():
     assert not found.is_better("recovery", ["source"])
 
 
+def test_what_has_no_best_is_told_and_not_compared():
+    patients = [{"prediction": {"coverage": 0.9}, "source": {"coverage": 0.1}} for _ in range(12)]
+    found = summarise_proof(patients, {"coverage": "told"})
+    assert found.arms["prediction"]["coverage"].value == 0.9
+    assert found.differences == {}
+
+
 def test_few_pairs_prove_nothing():
     found = summarise_proof([patient((0.1, 1, 0, 1), (0.2, 1, 0, 1)) for _ in range(9)], WANTED)
     assert found.differences["source"]["NRMSE"].upper < 0
@@ -68,3 +76,26 @@ def test_means_tell_of_spots_that_less_than_half_of_the_patients_have():
     assert mean.differences["source"]["spots"].value == pytest.approx(-0.45)
     assert mean.arms["source"]["spots"].value == pytest.approx(0.45)
     assert mean.is_better("spots", ["source"])
+
+
+def test_a_severity_is_right_where_it_is_high_in_the_right_patients():
+    rng = np.random.default_rng(0)
+    true = rng.standard_normal(20)
+
+    def patient_of(k):
+        return {
+            "prediction": {"severity": 5.0 + 0.1 * true[k]},  # on another scale, in the right order
+            "source": {"severity": float(rng.standard_normal())},
+            "anatomy": {"severity": 0.0},
+            "reference": {"severity": float(true[k])},
+        }
+
+    found = summarise_proof([patient_of(k) for k in range(20)], {"severity": "higher"}, correlations=["severity"])
+    assert found.arms["prediction"]["severity"].value == pytest.approx(1.0)
+    assert found.arms["anatomy"]["severity"].value == 0.0
+    assert abs(found.arms["source"]["severity"].value) < 0.6
+    assert "reference" not in found.arms
+    assert found.differences["anatomy"]["severity"].value == pytest.approx(-1.0)
+    assert found.is_better("severity", ["source", "anatomy"])
+    few = summarise_proof([patient_of(0), patient_of(1)], {"severity": "higher"}, correlations=["severity"])
+    assert few.arms == {}

@@ -5,13 +5,16 @@ import pytest
 
 from nmsynth.apps.cli.main import run
 from nmsynth.core.errors import InputError
+from nmsynth.core.myocardium import segment_number
 from nmsynth.core.units import Unit
 from nmsynth.evaluation import evaluate
+from nmsynth.evaluation.regional import regional_measure
 from nmsynth.io.nifti import write_nifti
 from nmsynth.metrics.perfusion import NormalLimits
 from nmsynth.metrics.polar_map import LongAxis, WallRays
 from tests.helpers import make_volume
-from tests.metrics.test_polar_map import AFFINE, long_axis, ventricle
+from tests.metrics.test_polar_map import AFFINE, LENGTH, long_axis, ventricle
+from tests.metrics.test_polar_map import WALL as THICK
 
 WALL = ventricle(long_axis())[0]
 
@@ -45,6 +48,64 @@ def test_a_lost_defect_is_told_by_segments_and_deficit():
     assert same.value("total perfusion deficit") > 4
     assert not any("category" in item.name for item in same.measurements)
     assert "SUV" not in " ".join(same.warnings)
+
+
+def segments_of(numbers):
+    """Mask of some of the 17 segments."""
+    index = np.indices(WALL.shape).reshape(3, -1)
+    world = (AFFINE[:3, :3] @ index + AFFINE[:3, 3:]).T - np.asarray(long_axis().base_mm)
+    along, anterior, lateral = long_axis().directions @ world.T
+    angle = np.degrees(np.arctan2(anterior, lateral)) % 360
+    number = segment_number(along / (LENGTH - THICK), angle).reshape(WALL.shape)
+    return WALL & np.isin(number, numbers)
+
+
+def perfusion(array, reference, masks, normals=None):
+    """What is measured of the wall, by name."""
+    measure = regional_measure("perfusion", reference, masks, against="T1", normals=normals)
+    return {item.name: item.value for item in measure(array)}
+
+
+def test_a_filled_defect_and_one_that_is_none_are_told_apart():
+    """The mean over 17 segments hides both."""
+    inferior, anterior = segments_of([10]), segments_of([7])
+    masks = {"wall": WALL, "normal_wall": WALL & ~inferior, "defect": inferior}
+    even = heart().array
+    reference = heart().with_array(np.where(inferior, 0.5 * even, even))
+
+    filled = perfusion(np.where(inferior, 0.9 * even, even), reference, masks, limits())
+    assert filled["segment error, mean"] < 3
+    assert 30 < filled["defect bias"] < 42  # of 40 points, less what the neighbours lend the rim of the defect
+    assert 0.15 < filled["defect contrast recovery"] < 0.3
+    assert (filled["filled defects"], filled["false defects"]) == (1, 0)
+    assert "false deficit" not in filled  # which is that of normal hearts
+    false = perfusion(np.where(anterior | inferior, 0.5 * even, even), reference, masks)
+    assert false["defect bias"] == pytest.approx(0.0, abs=2.0)
+    assert (false["filled defects"], false["false defects"]) == (0, 1)
+    assert false["defect contrast recovery"] == pytest.approx(1.0, abs=0.1)
+    assert false["inferior/anterior error"] > 0.1
+    assert false["apex/base error"] == pytest.approx(0.0, abs=0.03)
+
+
+def test_a_false_deficit_is_that_of_a_normal_heart():
+    reference = heart()
+    masks = {"wall": WALL, "normal_wall": WALL}
+    image = heart(with_defect(0.3))
+    found = perfusion(image.array, reference, masks, limits())
+    assert found["false deficit"] == found["total perfusion deficit error"]
+    assert found["false deficit"] > 3
+    assert not {"defect bias", "defect contrast recovery"} & set(found)
+
+
+def test_noise_is_no_loss_of_perfusion():
+    """All maps of one patient are scaled in one part of the wall, so that a noisy one is not darker everywhere."""
+    rng = np.random.default_rng(2)
+    reference = heart()
+    coarse = np.repeat(np.repeat(np.repeat(rng.standard_normal((15, 15, 15)), 4, 0), 4, 1), 4, 2)
+    noisy = reference.array * (1 + 0.2 * coarse)
+    found = perfusion(noisy, reference, {"wall": WALL, "normal_wall": WALL})
+    assert found["false defects"] <= 1
+    assert found["segment error, mean"] < 6
 
 
 def test_specific_binding_is_that_of_the_means():
@@ -132,3 +193,26 @@ def test_tissues_overlap_whatever_the_unit_of_the_mr():
     found = evaluate(reference.with_array(3 * array), reference, masks={"body": body}, task="pet-to-mr")
     assert found.value("tissue Dice") == pytest.approx(1.0)
     assert found.value("NRMSE") < 1e-4
+
+
+def test_the_cortex_is_compared_with_the_cerebellum():
+    masks = {name: np.zeros((8, 12, 12), dtype=bool) for name in ("cerebral_cortex", "cerebellar_cortex")}
+    masks["cerebral_cortex"][4:], masks["cerebellar_cortex"][:2] = True, True
+    expected = np.where(masks["cerebral_cortex"], 3.0, 4.0)
+    reference = make_volume(array=expected, spacing_mm=(4.0, 4.0, 4.0), unit=Unit.BQML, modality="NM")
+    image = reference.with_array(np.where(masks["cerebral_cortex"], 5.4, 8.0))  # twice the level, a tenth less cortex
+    found = evaluate(image, reference, masks=masks, task="lowcount-spect")
+    assert found.value("cortex to cerebellum ratio") == pytest.approx(0.675)
+    assert found.value("cortex to cerebellum ratio error") == pytest.approx(-0.1)
+
+
+def test_biases_of_grey_and_white_matter_do_not_cancel():
+    grey, white = np.zeros((2, 4, 10, 10), dtype=bool)
+    grey[:, :, :5], white[:, :, 5:] = True, True
+    reference = make_volume(array=np.where(grey, 4.0, 2.0), unit=Unit.INFLUX, modality="PT")
+    image = reference.with_array(np.where(grey, 3.0, 3.0))
+    found = evaluate(image, reference, masks={"occipital": grey, "white matter": white}, task="early-to-influx")
+    assert found.value("regional bias", mask="occipital") == pytest.approx(-0.25)
+    assert found.value("regional bias", mask="white matter") == pytest.approx(0.5)
+    assert found.value("regional error, mean") == pytest.approx(0.375)
+    assert found.value("regional error, largest") == pytest.approx(0.5)

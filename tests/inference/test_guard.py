@@ -7,7 +7,9 @@ import pytest
 
 from nmsynth.core.errors import EnvelopeError, NumericalError, UnsafeInputError
 from nmsynth.core.provenance import Provenance
+from nmsynth.core.units import Unit
 from nmsynth.inference.guard import ALL_ZERO, body_mask, check_input, check_output
+from tests.helpers import make_volume
 from tests.models.packages import make_pet
 
 
@@ -46,6 +48,13 @@ def test_a_uniform_scan_is_flagged():
 def test_much_negative_activity_is_flagged():
     (flag,) = check_input(make_pet(array=make_pet().array - 2000.0)).flags
     assert "negative" in flag
+
+
+def test_an_mr_that_is_mostly_negative_is_a_ct():
+    values = np.random.default_rng(0).normal(-700.0, 300.0, (8, 12, 12))
+    with pytest.raises(UnsafeInputError, match="most of this one's are negative, as of a CT"):
+        check_input(make_volume(array=values, modality="MR", unit=Unit.RELATIVE))
+    assert check_input(make_volume(array=np.abs(values), modality="MR", unit=Unit.RELATIVE)).flags == ()
 
 
 def test_a_synthetic_image_is_not_synthesised_again():

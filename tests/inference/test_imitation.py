@@ -7,6 +7,9 @@ import pytest
 from nmsynth.core.errors import EnvelopeError, SuvError
 from nmsynth.core.plan import ConditionPlan
 from nmsynth.inference import synthesize
+from nmsynth.models.plan_envelope import envelope_from_plan
+from nmsynth.physics.phantom.brain_tracers import brain_tracer_named
+from nmsynth.workflows.card_text import read_card_text
 from tests.inference.test_method_synthesis import GIVEN, pet
 from tests.models.method_packages import PET, make_method_card, make_plan, tiny_model
 
@@ -51,3 +54,31 @@ def test_a_pair_of_tracers_that_was_not_trained_and_a_scan_of_another_are_refuse
         synthesize(scan, model, settings={"conditions": tracers(*told)})
     right = {"threads": 1, "conditions": tracers("FDG", "florbetapir")}
     assert synthesize(scan, model, settings=right).image.provenance.settings["imitates"] == "florbetapir"
+
+
+PAIRS = (
+    ("FDG", "florbetapir"), ("florbetapir", "FDG"), ("early-florbetapir", "FDG"), ("FDG", "early-florbetapir"),
+)  # fmt: skip
+
+
+def tracer_model():
+    """A tiny model of the pairs of tracer-to-tracer, with the envelope of its card."""
+    conditions = tuple(
+        ConditionPlan(name=name, kind="category", categories=("FDG", "early-florbetapir", "florbetapir"))
+        for name in ("source_tracer", "target_tracer")
+    )
+    plan = make_plan(conditions=conditions, tracer_pairs=PAIRS)
+    stated = {**envelope_from_plan(plan).model_dump(mode="json"), **read_card_text("tracer-to-tracer")["envelope"]}
+    return tiny_model(make_method_card(plan, envelope=stated | {"any_tracer": False}))
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_scan_with_the_source_of_each_pair_is_taken_by_whatever_name_it_states(pair):
+    names = {brain_tracer_named(pair[0]).agent, *([] if pair[0] == "FDG" else ["Amyvid", "[18F]AV-45"])}
+    for agent in names:
+        scan = pet(acquisition=replace(GIVEN, radiopharmaceutical=agent, body_part="HEAD"))
+        made = synthesize(scan, tracer_model(), settings={"threads": 1, "conditions": tracers(*pair)})
+        assert made.image.provenance.settings["imitates"] == pair[1]
+        wrong = tracers(*PAIRS[0 if pair[0] != "FDG" else 1])
+        with pytest.raises(EnvelopeError, match="must be the tracer of the scan"):
+            synthesize(scan, tracer_model(), settings={"threads": 1, "conditions": wrong})

@@ -13,16 +13,22 @@ from nmsynth.core.normalisation import Normalisation, activity_level
 from nmsynth.core.plan import ConditionPlan, ImagePlan
 from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
+from nmsynth.data.known_attenuation import attenuation_of
 from nmsynth.data.orientation import turned
 from nmsynth.inference import MethodModel, load_model, synthesize
 from nmsynth.inference.guard import ALL_ZERO
 from nmsynth.inference.method_inputs import method_inputs
 from nmsynth.inference.method_synthesis import back_on_grid
 from nmsynth.inference.settings import SynthesisSettings
+from nmsynth.inference.synthesis import in_unit
+from nmsynth.io import read
+from nmsynth.io.nifti import write_nifti
 from nmsynth.models.card import IntervalCard, TypicalCard
 from nmsynth.models.plan_envelope import envelope_from_plan
+from nmsynth.physics.materials import mu_from_hu
 from tests.data.test_orientation import STORED
 from tests.helpers import make_volume
+from tests.metrics.test_head_fluid import ball
 from tests.models.method_packages import (
     COUNTS,
     CT,
@@ -312,6 +318,19 @@ def test_a_source_unlike_those_of_the_training_is_flagged():
         assert any("its volume of the body lies" in flag for flag in flags) == told
 
 
+def test_a_head_with_more_fluid_than_those_of_the_training_is_flagged():
+    image, _ = ball(0.4)
+    mr = ImagePlan(name="mr", modality="MR", unit=Unit.RELATIVE, normalisation=Normalisation(kind="robust"))
+    plan = make_plan(sources=(mr,), target=CT.model_copy(update={"optional": False}), conditions=())
+    affine = affine_from_axes(spacing_mm=GRID)
+    source = make_volume(array=np.abs(image), affine=affine, modality="MR", unit=Unit.RELATIVE)
+    for fluid, told in (((0.1, 0.3), True), ((0.1, 0.5), False), (None, False)):
+        typical = TypicalCard(mean=[0.0] * 10, sd=[1e3] * 10, limit=4.0, n_images=30, fluid=fluid)
+        model = tiny_model(make_method_card(plan, typical=typical))
+        flags = method_inputs(source, model, SynthesisSettings()).flags
+        assert any("share of fluid within the skull is 40 %" in flag and "atrophy" in flag for flag in flags) == told
+
+
 def test_steps_of_sampling_are_set_for_one_synthesis():
     model = tiny_model(make_method_card(family="flow"))
     settings = SETTINGS | {"n_samples": 1}
@@ -373,3 +392,45 @@ def test_settings_of_other_models_are_refused(model, settings, message):
 
 def test_a_unit_may_be_asked_for(model):
     assert synthesize(pet(), model, settings=SETTINGS | {"unit": "SUVbw [g/mL]"}).image.unit is Unit.SUV_BODY_WEIGHT
+
+
+def test_counts_that_gains_were_applied_to_are_relative():
+    level = Normalisation(kind="level", scale=3.0)
+    uncorrected = ImagePlan(
+        name="nm", modality="NM", unit=Unit.RELATIVE, normalisation=level, attenuation_corrected=False
+    )
+    target = uncorrected.model_copy(update={"attenuation_corrected": True})
+    plan = make_plan(sources=(uncorrected,), target=target, conditions=(), residual=True, same_calibration=True)
+    model = tiny_model(make_method_card(plan, envelope=envelope_from_plan(plan)))
+    source = pet(unit=Unit.COUNTS, modality="NM", suv_rule=None, acquisition=replace(GIVEN, corrections=()))
+    image = synthesize(source, model, settings={"threads": 1}).image
+    assert (image.unit, image.acquisition.attenuation_correction) == (Unit.RELATIVE, "synthetic, nmsynth")
+    assert "ATTN" not in image.acquisition.corrections
+
+
+@pytest.mark.parametrize("energy_kev", [511.0, 140.5])
+def test_the_attenuation_of_a_synthetic_ct_may_be_asked_for(energy_kev, tmp_path):
+    mr = ImagePlan(name="mr", modality="MR", unit=Unit.RELATIVE, normalisation=Normalisation(kind="robust"))
+    ct = CT.model_copy(update={"optional": False})
+    model = tiny_model(make_method_card(make_plan(sources=(mr,), target=ct, conditions=(), task="mr-to-ct")))
+    source = make_volume((8, 24, 20), spacing_mm=GRID, modality="MR", unit=Unit.RELATIVE)
+    hu = synthesize(source, model, settings={"threads": 1}).image
+    settings = {"threads": 1, "unit": "1/cm", "energy_kev": energy_kev}
+    made = synthesize(source, model, settings=settings)
+    assert (made.image.unit, made.image.modality) == (Unit.PER_CENTIMETRE, "CT")
+    np.testing.assert_allclose(made.image.array, mu_from_hu(hu.array, energy_kev=energy_kev), rtol=1e-5)
+    written = read(write_nifti(made.image, tmp_path / "mu.nii.gz"))
+    assert written.provenance.settings["attenuation_kev"] == energy_kev
+    assert "120 kVp" in written.provenance.settings["attenuation_from"]
+    if energy_kev == 511.0:
+        attenuation_of(written)
+    else:
+        with pytest.raises(InputError, match=r"must be of 511 keV here; this one is of 140\.5 keV"):
+            attenuation_of(written)
+    known = in_unit(hu.with_array(np.full(hu.shape, 0.0)), Unit.PER_CENTIMETRE, energy_kev=energy_kev)
+    assert float(known.array.mean()) == pytest.approx({511.0: 0.096, 140.5: 0.154}[energy_kev], abs=5e-4)  # water
+
+
+def test_attenuation_is_that_of_a_ct_alone(model):
+    with pytest.raises(InputError, match="or 1/cm of a model that gives CT numbers"):
+        synthesize(pet(), model, settings=SETTINGS | {"unit": "1/cm"})

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nmsynth.core.errors import InputError
+from nmsynth.core.errors import EnvelopeError, InputError
 from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import ImagePlan
 from nmsynth.core.units import Unit
@@ -13,6 +13,7 @@ from nmsynth.core.volume import PLANAR_AXES
 from nmsynth.inference import synthesize
 from nmsynth.io import read
 from nmsynth.io.dicom_nm_new import write_new_planar
+from nmsynth.io.nifti import write_nifti
 from nmsynth.models.plan_envelope import envelope_from_plan
 from nmsynth.workflows.report import report_study
 from nmsynth.workflows.synthesis import synthesize_study
@@ -78,8 +79,26 @@ def test_samples_are_of_all_views():
 
 def test_a_model_of_volumes_is_refused():
     model = tiny_model(card_of(dimensions="3d", patch=(8, 16, 16)))
-    with pytest.raises(InputError, match=r"need a model of single slices .2d.; tiny-method is 3d"):
+    with pytest.raises(EnvelopeError, match=r"need a model of planar views; found tiny-method, .* Give it a recon"):
         synthesize(planar(), model, settings=SETTINGS)
+
+
+def test_a_volume_is_refused_by_a_model_of_views_and_views_by_one_that_had_none():
+    card = card_of()
+    of_views = card.model_copy(update={"envelope": card.envelope.model_copy(update={"single_slices": True})})
+    affine = np.array([[0, 0, 4.0, 0], [0, 4.0, 0, 0], [2.0, 0, 0, 0], [0, 0, 0, 1]])
+    volume = make_volume(array=np.ones((8, 32, 24)), affine=affine, modality="NM", unit=Unit.COUNTS)
+    with pytest.raises(EnvelopeError, match="planar views must be given, found a volume of 8 slices"):
+        synthesize(volume, tiny_model(of_views), settings=SETTINGS)
+    assert synthesize(planar(), tiny_model(of_views), settings=SETTINGS).image.axes == PLANAR_AXES
+    of_volumes = card.model_copy(update={"envelope": card.envelope.model_copy(update={"single_slices": False})})
+    with pytest.raises(EnvelopeError, match="need a model of planar views"):
+        synthesize(planar(), tiny_model(of_volumes), settings=SETTINGS)
+
+
+def test_views_have_no_place_in_nifti_and_the_message_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="Name a folder without an ending, for a DICOM output"):
+        write_nifti(planar(), tmp_path / "views.nii.gz")
 
 
 def test_a_planar_object_is_derived_from_its_source(tmp_path):

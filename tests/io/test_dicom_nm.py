@@ -16,7 +16,7 @@ from nmsynth.io import read
 from nmsynth.io.dicom_nm_derived import write_derived_counts, write_derived_planar, write_derived_tomogram
 from nmsynth.io.dicom_nm_module import NmCamera, NmRotation, real_world_item
 from nmsynth.io.dicom_nm_new import NewSeries, Sweep, write_new_planar, write_new_projections, write_new_tomogram
-from nmsynth.io.dicom_reader import read_nm_counts
+from nmsynth.io.dicom_reader import read_nm_counts, read_nm_projections
 from nmsynth.io.writing import write
 from tests.helpers import make_volume
 from tests.io.dicom_factory import coded, make_nm, make_series, save_series
@@ -128,8 +128,66 @@ def test_projections_state_the_orbit_in_the_angles_of_dicom(tmp_path):
     found = read_nm_counts(folder)
     assert found.kind == "TOMO"
     assert (found.counts == counts[:, ::-1]).all()  # the head is on top
+    again = read_nm_projections(folder)
+    assert (again.counts == counts).all()
+    assert (again.first_deg, again.arc_deg, again.pixel_mm) == (0.0, 360.0, (4.8, 4.4))
+    assert again.acquisition.radionuclide == "Tc-99m"
     left = NmRotation(90.0, -180.0, (200.0,), 20.0).item()
     assert (float(left.StartAngle), left.RotationDirection) == (90.0, "CC")
+
+
+def projections(tmp_path, name, change):
+    """Projections of six views of 180 degrees by two heads, as a camera states them, with a change."""
+    counts = np.arange(6, dtype=np.float32)[:, None, None] + np.zeros((6, 4, 8), np.float32)
+    rotation = NmRotation(0.0, 90.0, (200.0,) * 6, 20.0)
+    folder = write_new_projections(
+        counts, tmp_path / name, camera=CAMERA, series=SERIES, rotation=rotation, pixel_mm=(4.8, 4.8),
+        acquisition=ACQUISITION, provenance=SIMULATED,
+    )  # fmt: skip
+    dataset = written(folder)
+    heads = [Dataset(), Dataset()]
+    for head, start in zip(heads, (180.0, 90.0), strict=True):  # from the front, and from the left
+        head.StartAngle = start
+    dataset.DetectorInformationSequence = heads
+    dataset.DetectorVector, dataset.AngularViewVector = [1, 1, 1, 2, 2, 2], [1, 2, 3] * 2
+    dataset.RotationInformationSequence[0].AngularStep = 30.0
+    change(dataset)
+    dataset.save_as(folder / "00001.dcm")
+    return folder
+
+
+def test_views_that_heads_shared_come_back_in_the_order_of_the_orbit(tmp_path):
+    def swap(dataset):
+        """The head at the left came first."""
+        dataset.DetectorVector = [2, 2, 2, 1, 1, 1]
+
+    def against(dataset):
+        """The other way round: from the front to the right, and from the left to the front."""
+        dataset.RotationInformationSequence[0].RotationDirection = "CC"
+
+    found = read_nm_projections(projections(tmp_path, "a", lambda _: None))
+    assert (found.first_deg, found.arc_deg) == (0.0, 180.0)
+    assert found.counts[:, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert read_nm_projections(projections(tmp_path, "b", swap)).counts[:, 0, 0].tolist() == [3, 4, 5, 0, 1, 2]
+    found = read_nm_projections(projections(tmp_path, "c", against))
+    assert (found.first_deg, found.arc_deg) == (300.0, 180.0)
+    assert found.counts[:, 0, 0].tolist() == [2, 1, 0, 5, 4, 3]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "message"),
+    [
+        ("DetectorVector", [1] * 6, "evenly on one orbit, each angle once"),
+        ("EnergyWindowVector", [1, 1, 1, 2, 2, 2], "must have one energy window"),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "STATIC", "EMISSION"], "of the kind TOMO"),
+        ("RotationInformationSequence", [], "must hold RotationInformationSequence"),
+        ("AngularViewVector", [1, 2, 3], "one value for each of 6 frames"),
+    ],
+)
+def test_projections_that_are_no_orbit_are_refused(tmp_path, keyword, value, message):
+    folder = projections(tmp_path, "o", lambda dataset: setattr(dataset, keyword, value))
+    with pytest.raises(UnsafeInputError, match=message):
+        read_nm_projections(folder)
 
 
 @pytest.mark.parametrize("z_sign", [1, -1])
@@ -269,13 +327,38 @@ def test_a_tomogram_in_bqml_keeps_its_unit(tmp_path):
     assert np.abs(again.array - made.array).max() <= np.abs(made.array).max() / 60000
 
 
+def test_a_correction_by_a_model_is_stated_and_leaves_no_counts(tmp_path):
+    folder = save_series([make_nm()], tmp_path / "source")
+    source = read(folder)
+    acquisition = replace(source.acquisition, attenuation_correction="synthetic, nmsynth")
+    made = replace(
+        source, array=source.array * 1.7, unit=Unit.RELATIVE, acquisition=acquisition,
+        provenance=Provenance(synthetic=True, model="m 1"),
+    )  # fmt: skip
+    again = read(write(made, tmp_path / "o"))
+    assert again.unit is Unit.RELATIVE
+    assert np.abs(again.array - made.array).max() <= np.abs(made.array).max() / 60000
+    assert any("of no unit" in warning for warning in again.warnings)
+    assert not any("are counts" in warning for warning in again.warnings)
+    dataset = written(tmp_path / "o")
+    assert dataset.AttenuationCorrectionMethod == "synthetic, nmsynth"
+    assert "CorrectedImage" not in dataset  # ATTN is listed only of what is calibrated
+    assert dataset.RealWorldValueMappingSequence[0].MeasurementUnitsCodeSequence[0].CodeValue == "1"
+    calibrated = write_new_tomogram(tomogram(), tmp_path / "s", camera=CAMERA, series=SERIES, rotation=ROTATION)
+    source = read(calibrated)
+    stated = replace(acquisition, corrections=("DECY", "ATTN", "SCAT"))
+    made = replace(source, acquisition=stated, provenance=Provenance(synthetic=True, model="m 1"))
+    write(made, tmp_path / "c")
+    assert list(written(tmp_path / "c").CorrectedImage) == ["DECY", "ATTN", "SCAT"]
+
+
 def test_a_tomogram_derives_from_its_own_grid_and_kind_only(tmp_path):
     source = save_series([make_nm()], tmp_path / "source")
     volume = read(source)
     for wrong in (volume.with_array(volume.array[1:]), volume.with_array(volume.array, affine=volume.affine + 0.5)):
         with pytest.raises(InputError, match="keep the"):
             write_derived_tomogram(wrong, tmp_path / "o", source=source)
-    with pytest.raises(InputError, match="NM volume in counts or Bq/mL"):
+    with pytest.raises(InputError, match="NM volume in counts or Bq/mL, or relative"):
         write_derived_tomogram(planar(), tmp_path / "o", source=source)
     with pytest.raises(InputError, match="derives from one NM object"):
         write_derived_tomogram(volume, tmp_path / "o", source=save_series(make_series(), tmp_path / "pet"))

@@ -118,6 +118,21 @@ def test_pet_of_a_tracer_that_nobody_injected_says_so_and_has_no_suv(tmp_path):
         write(imitated(unit=Unit.BQML), tmp_path / "no", source=source)
 
 
+def test_what_was_given_is_that_of_the_source_and_stands_in_the_description_alone(tmp_path):
+    source = save_series(make_series("PT"), tmp_path / "source")
+    dataset = written(write(imitated(), tmp_path / "out", source=source))[0]
+    given = "Given for the scan of the source: FDG, 368.08 MBq, at 10:00:00. Nothing was given for this image."
+    assert given in dataset.DerivationDescription
+    assert not dataset.RadiopharmaceuticalInformationSequence
+    unknown = {"Radiopharmaceutical": None, "RadionuclideTotalDose": None, "RadiopharmaceuticalStartTime": None}
+    bare = make_series("PT", radiopharmaceutical={**unknown, "RadiopharmaceuticalStartDateTime": None})
+    source = save_series(bare, tmp_path / "bare")
+    told = written(write(imitated(), tmp_path / "more", source=source))[0].DerivationDescription
+    assert "Fluorodeoxyglucose F^18^, activity not stated, time not stated" in told
+    source = save_series(make_series("MR"), tmp_path / "mr")
+    assert "Given for" not in written(write(imitated(), tmp_path / "of-mr", source=source))[0].DerivationDescription
+
+
 def test_small_and_negative_values_of_mr_are_scaled_and_said(tmp_path):
     source = save_series(make_series("CT"), tmp_path / "source")
     volume = synthetic("MR", array=np.linspace(-0.1, 2.0, 80).reshape(2, 5, 8))

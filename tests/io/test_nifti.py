@@ -453,6 +453,32 @@ def test_what_a_bids_sidecar_lacks_for_an_suv_is_said(tmp_path, changes, match):
         volume.to_suv()
 
 
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [("none", False), (False, False), ("CT-based", True), (True, True), ("unknown", None), (None, None)],
+)
+def test_a_bids_sidecar_keeps_that_there_was_no_attenuation_correction(tmp_path, stated, said):
+    volume = _bids_pet(tmp_path, AttenuationCorrection=stated, ImageDecayCorrected=None)
+    assert volume.acquisition.is_attenuation_corrected is said
+    write_nifti(volume, tmp_path / "again.nii")
+    assert read_nifti(tmp_path / "again.nii").acquisition.is_attenuation_corrected is said
+
+
+def test_a_bids_sidecar_of_mr_keeps_what_tells_the_weighting_and_no_free_text(tmp_path):
+    path = _foreign(tmp_path / "a.nii")
+    record = {
+        "Modality": "MR", "BodyPartExamined": "BRAIN", "EchoTime": 0.095, "RepetitionTime": 5.0, "InversionTime": 2.5,
+        "ScanningSequence": "SE_IR", "ImageType": ["ORIGINAL", "PRIMARY", "M", "ND"],
+        "SeriesDescription": "Doe Jane t2_tirm_dark-fluid",
+    }  # fmt: skip
+    sidecar_path(path).write_text(json.dumps(record))
+    found = read_nifti(path, unit="relative").acquisition
+    assert (found.body_part, found.echo_time_ms, found.repetition_time_ms) == ("BRAIN", 95.0, 5000.0)
+    assert (found.inversion_time_ms, found.scanning_sequence, found.image_kinds) == (2500.0, ("SE", "IR"), ())
+    assert found.sequence_words == ("FLAIR", "T2")
+    assert "doe" not in str(found).lower()
+
+
 def test_a_bids_sidecar_without_a_modality_makes_no_pet_of_a_spect_image(tmp_path):
     path = _foreign(tmp_path / "a.nii")
     sidecar_path(path).write_text(json.dumps({"Units": "Bq/mL"}))

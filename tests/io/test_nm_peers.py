@@ -1,10 +1,12 @@
 """Validators and second readers of NM objects: what nmsynth writes is what they see."""
 
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from nmsynth.core.units import Unit
 from nmsynth.io import read
 from nmsynth.io.dicom_nm_derived import write_derived_counts, write_derived_tomogram
 from nmsynth.io.dicom_nm_new import Sweep, write_new_planar, write_new_projections, write_new_tomogram
@@ -12,7 +14,13 @@ from nmsynth.io.dicom_reader import read_nm_counts
 from tests.helpers import require_peer
 from tests.io.test_dicom_nm import ACQUISITION, CAMERA, ROTATION, SERIES, SIMULATED, planar, tomogram
 
-KINDS = ("static", "whole body", "projections", "tomogram", "derived", "derived tomogram")
+KINDS = ("static", "whole body", "projections", "tomogram", "derived", "derived tomogram", "corrected tomogram")
+
+
+def corrected(volume):
+    """A tomogram whose attenuation a model corrected, of no unit."""
+    acquisition = replace(volume.acquisition, attenuation_correction="synthetic, nmsynth")
+    return replace(volume, array=0.7 * volume.array, unit=Unit.RELATIVE, suv_rule=None, acquisition=acquisition)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +41,7 @@ def objects(tmp_path_factory):
         "tomogram": volume,
         "derived": write_derived_counts(counts.header, counts.counts // 2, root / "half", provenance=SIMULATED),
         "derived tomogram": write_derived_tomogram(read(volume), root / "derived"),
+        "corrected tomogram": write_derived_tomogram(corrected(read(volume)), root / "corrected"),
     }  # fmt: skip
 
 

@@ -125,3 +125,11 @@ def test_bland_altman_limits_hold_95_percent_of_normal_differences():
     reference = rng.uniform(2, 9, 20_000)
     found = agreement.bland_altman(reference + rng.normal(0.3, 0.7, reference.size), reference)
     assert (found.bias, found.upper_limit - found.lower_limit) == pytest.approx((0.3, 2 * 1.96 * 0.7), abs=0.03)
+
+
+def test_rank_correlation_is_spearmans():
+    rng = np.random.default_rng(0)
+    a = np.round(rng.standard_normal(40), 1)  # with ties
+    b = a + rng.standard_normal(40)
+    assert agreement.rank_correlation(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
+    assert agreement.rank_correlation(a, np.ones(40)) == 0.0

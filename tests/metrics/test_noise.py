@@ -115,3 +115,17 @@ def test_dispersion_of_neighbours_is_one_for_counts_and_less_where_they_were_smo
     smoothed = np.rint((counts[:, 1:] + counts[:, :-1]) / 2)
     assert noise.neighbour_dispersion(smoothed) < 0.6
     assert noise.neighbour_dispersion(np.zeros((3, 4))) is None
+
+
+def test_residual_noise_is_what_differs_from_the_reference_and_not_what_the_region_shows():
+    rng = np.random.default_rng(0)
+    reference = 10.0 + np.arange(40)[:, None, None] * np.ones((40, 20, 20))  # a slope that is no noise
+    image = reference + rng.normal(0, 2.0, reference.shape)
+    everywhere = np.ones(reference.shape, dtype=bool)
+    expected = 2.0 / reference.mean()
+    assert noise.residual_noise(image, reference, everywhere) == pytest.approx(expected, rel=0.02)
+    assert noise.residual_noise(image + 3.0, reference, everywhere) == pytest.approx(expected, rel=0.02)
+    counts = rng.poisson(reference)
+    found = noise.residual_noise(counts, reference, everywhere, as_counts=True)
+    assert found == pytest.approx(1 / np.sqrt(reference.mean()), rel=0.02)
+    assert noise.residual_noise(image, 0 * reference, everywhere) is None

@@ -8,7 +8,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import affine_from_axes
 from nmsynth.core.myocardium import segment_number
 from nmsynth.data.simulation import majority_label
-from nmsynth.metrics.perfusion import NormalLimits, perfusion_deficit, scaled
+from nmsynth.metrics.perfusion import BEST_SHARE, NormalLimits, best_part, perfusion_deficit, scaled, wall_ratios
 from nmsynth.metrics.polar_map import LongAxis, WallRays
 from nmsynth.physics.phantom import Grid
 from nmsynth.workflows.heart_simulation import HeartStudy, perfusion_patient
@@ -179,3 +179,30 @@ def test_segments_of_a_map_are_those_of_the_phantom():
     found = np.broadcast_to(rays.map_of(segments).segments[..., None], shown.shape)
     inside = (rays.weights > 0.5) & (shown > 0)
     assert (found == shown)[inside].mean() > 0.85
+
+
+def test_noise_raises_the_best_part_of_a_map_and_not_that_of_its_reference():
+    rays, image = rays_and_image()
+    even = rays.map_of(image)
+    rng = np.random.default_rng(1)
+    noisy = [replace(even, values=even.values * (1 + 0.15 * rng.standard_normal(even.values.shape))) for _ in range(20)]
+    level = float(np.nanmean([np.nanmean(scaled(m)) for m in noisy]) / np.nanmean(scaled(even)))
+    assert level < 0.93  # of its own best part: all of the wall seems to lack
+    best = best_part(even)
+    fair = float(np.nanmean([np.nanmean(scaled(m, best)) for m in noisy]) / np.nanmean(scaled(even)))
+    assert fair == pytest.approx(1.0, abs=0.01)
+    assert even.area[best].sum() == pytest.approx(BEST_SHARE, abs=0.02)
+
+
+def test_ratios_of_walls_are_those_of_their_segments():
+    segments = np.ones(17)
+    segments[[3, 9, 14]] = 0.8  # inferior
+    segments[[12, 13, 15, 16]] = 0.9  # the rest of the apical third
+    found = wall_ratios(segments)
+    assert found["inferior/anterior"] == pytest.approx(0.8 / (2.9 / 3))
+    assert found["septal/lateral"] == pytest.approx((4.9 / 5) / (4.9 / 5))
+    assert found["apex/base"] == pytest.approx(((4 * 0.9 + 0.8) / 5) / ((5 + 0.8) / 6))
+    segments[16] = np.nan  # an apex that no ray meets
+    assert wall_ratios(segments)["apex/base"] == pytest.approx(((3 * 0.9 + 0.8) / 4) / ((5 + 0.8) / 6))
+    segments[:] = np.nan
+    assert set(wall_ratios(segments).values()) == {None}

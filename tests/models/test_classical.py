@@ -150,3 +150,27 @@ def test_one_slice_is_filtered_in_its_plane(filter_):
     assert ((filtered - expected) ** 2).mean() < 0.5 * ((counts - expected) ** 2).mean()
     turned = filter_(counts.transpose(0, 2, 1), (1.0, 2.4, 2.4)).transpose(0, 2, 1)
     assert ((turned - filtered) ** 2).mean() < 0.02 * ((counts - expected) ** 2).mean()
+
+
+def test_the_narrowest_gaussian_leaves_the_noise_that_is_wanted():
+    noisy, truth, _ = _scene()
+
+    def left(image):
+        return float((image - truth)[5:11, 8:14, 6:12].std())
+
+    wanted = left(classical.gaussian(3.0)(noisy, SPACING))
+    found = classical.narrowest_gaussian(noisy, SPACING, left, wanted)
+    assert found.fwhm_mm == pytest.approx(3.0, abs=0.1)
+    assert left(found(noisy, SPACING)) <= wanted * 1.001
+    assert classical.narrowest_gaussian(noisy, SPACING, left, 1e9).fwhm_mm == 0.0
+
+
+def test_where_no_gaussian_leaves_as_little_it_is_the_one_that_leaves_least():
+    widths = []
+
+    def left(image):
+        widths.append(float(np.abs(np.diff(image, axis=2)).mean()))
+        return 1.0 + abs(len(widths) - 5)  # least at the fifth width
+
+    found = classical.narrowest_gaussian(_scene()[0], SPACING, left, 0.5)
+    assert found.fwhm_mm == classical.GAUSSIAN_GRID_MM[4]

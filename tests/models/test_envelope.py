@@ -71,8 +71,52 @@ def test_another_body_part_is_refused_where_the_model_says_so():
     strict = ENVELOPE.model_copy(update={"refuses_other_body_regions": True})
     with pytest.raises(EnvelopeError, match="body part must be WHOLEBODY, found BRAIN"):
         strict.check(make_pet(acquisition=replace(FDG, body_part="BRAIN")))
-    for part in ("Whole Body", None):
-        assert not any("body part" in flag for flag in strict.check(make_pet(acquisition=replace(FDG, body_part=part))))
+    assert not any("body part" in f for f in strict.check(make_pet(acquisition=replace(FDG, body_part="Whole Body"))))
+    assert strict.check(make_pet()) == ("the source does not state its body part; it must be WHOLEBODY",)
+
+
+def test_a_doubtful_body_part_is_flagged_where_others_are_refused():
+    changes = {"refuses_other_body_regions": True, "doubtful_body_regions": ("CHEST",)}
+    strict = ENVELOPE.model_copy(update=changes)
+    assert strict.check(make_pet(acquisition=replace(FDG, body_part="CHEST"))) == (
+        "body part CHEST is not among those tested: WHOLEBODY",
+    )
+    with pytest.raises(EnvelopeError, match="body part must be WHOLEBODY, found KNEE"):
+        strict.check(make_pet(acquisition=replace(FDG, body_part="KNEE")))
+
+
+def test_a_tracer_may_have_body_parts_of_its_own():
+    other = Tracer(name="FES", radionuclide="F-18", agents=("FES",), body_regions=("BREAST",))
+    changes = {"refuses_other_body_regions": True, "tracers": (*ENVELOPE.tracers, other)}
+    strict = ENVELOPE.model_copy(update=changes)
+    breast = replace(FDG, body_part="BREAST")
+    assert strict.check(make_pet(acquisition=replace(breast, radiopharmaceutical="FES"))) == ()
+    with pytest.raises(EnvelopeError, match="body part must be WHOLEBODY, found BREAST"):
+        strict.check(make_pet(acquisition=breast))
+
+
+def test_volumes_and_single_slices_are_told_apart_where_the_model_says_so():
+    views = ENVELOPE.model_copy(update={"single_slices": True, "minimum_grid": (1, 8, 8)})
+    assert views.check(make_pet((1, 24, 20))) == ()
+    with pytest.raises(EnvelopeError, match="planar views must be given, found a volume of 10 slices"):
+        views.check(make_pet())
+    volumes = views.model_copy(update={"single_slices": False})
+    with pytest.raises(EnvelopeError, match="a volume must be given, found a single slice"):
+        volumes.check(make_pet((1, 24, 20)))
+
+
+@pytest.mark.parametrize(
+    ("agent", "is_it"),
+    [
+        ("Tc99m HMPAO", True), ("Tc-99m labelled HMPAO", True), ("HMPAO leukocytes", False), ("HMPAO-WBC", False),
+        ("leucocytes (HMPAO)", False), ("HMPAO white cells", False), ("HMPAO labeled platelets", False),
+        ("HMPAO-labelled", False), ("HMPAO red blood cells", False), ("RBC HMPAO", False),
+    ],
+)  # fmt: skip
+def test_what_an_agent_labels_is_another_tracer(agent, is_it):
+    assert Tracer(name="HMPAO", radionuclide="Tc-99m", agents=("HMPAO",)).matches("Tc-99m", agent) is is_it
+    cells = Tracer(name="cells", radionuclide="Tc-99m", agents=("leukocytes",))
+    assert cells.matches("Tc-99m", "HMPAO labelled leukocytes")
 
 
 @pytest.mark.parametrize("nuclide", ["F-18", "18F", "F18", "^18^F", None])

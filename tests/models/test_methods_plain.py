@@ -7,9 +7,9 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.normalisation import Normalisation
 from nmsynth.core.plan import ConditionPlan, ImagePlan, Plan
 from nmsynth.core.units import Unit
-from nmsynth.models.method import regression_loss
+from nmsynth.models.method import Regression, regression_loss
 from nmsynth.models.methods import METHODS, MethodSpec, build_method
-from tests.models.method_training import answer, relative_error, tiny_batch, train_method
+from tests.models.method_training import answer, relative_error, tiny_batch, tiny_setting, train_method
 
 PET = {"modality": "PT", "unit": Unit.BQML, "normalisation": Normalisation(kind="linear")}
 CONVOLUTION = {"in_channels": 2, "out_channels": 1, "kernel_size": 3, "padding": 1}
@@ -115,6 +115,40 @@ def test_what_is_no_network_is_refused(name, arguments, message):
 def test_what_is_no_family_is_refused(name, arguments, message):
     with pytest.raises(InputError, match=message):
         build_method(MethodSpec(name=name, arguments=arguments), make_plan())
+
+
+def test_what_is_rare_counts_more_where_asked_for():
+    """Of nothing seen, the answer is ``w p L / (w p + 1 - p)`` where a share p of voxels is L, counting w times."""
+    target = torch.zeros(1, 1, 10, 10)
+    target[..., :1] = 2.0
+    batch = {
+        "source": torch.zeros_like(target),
+        "target": target,
+        "condition": torch.zeros(1, 0),
+        "weight": torch.ones_like(target),
+        "labels": 3.0 * (target > 0),
+    }
+    for options in ({"region_emphasis": 8.0}, {"emphasis": 8.0, "above": 1.0}):
+        method = Regression(tiny_setting(2), Constant(), loss="l2", **options)
+        optimiser = torch.optim.SGD(method.parameters(), lr=0.4)
+        for _ in range(60):
+            optimiser.zero_grad()
+            method.losses(batch, "network", "main")["total"].backward()
+            optimiser.step()
+        assert method.network.level.item() == pytest.approx(9 * 0.1 * 2 / (9 * 0.1 + 0.9), rel=1e-3)
+
+
+class Constant(torch.nn.Module):
+    """One level, whatever the source."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, source: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """The level at every voxel."""
+        del condition
+        return self.level.expand_as(source)
 
 
 def test_the_loss_of_counts_is_least_at_the_mean_and_weighs_by_what_is_expected():

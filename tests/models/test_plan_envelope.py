@@ -36,7 +36,22 @@ def test_a_plan_for_uncorrected_images_refuses_corrected_ones():
     corrected = make_pet(spacing_mm=(4.0, 4.0, 4.0), acquisition=Acquisition(corrections=("DECY", "ATTN")))
     assert any("must not have been applied" in v for v in envelope.violations(corrected))
     silent = make_pet(spacing_mm=(4.0, 4.0, 4.0), acquisition=Acquisition(corrections=()))
-    assert any("it must not be" in flag for flag in envelope.check(silent))
+    assert any("was not applied must be stated" in v for v in envelope.violations(silent))
+
+
+@pytest.mark.parametrize("stated", [True, False, None])
+def test_spect_is_asked_for_what_all_images_of_the_training_state(stated):
+    spect = PET.model_copy(update={"modality": "NM", "unit": Unit.BQML, "attenuation_corrected": stated})
+    envelope = envelope_from_plan(make_plan(sources=(spect,)))
+    assert envelope.requires_attenuation_correction is (stated is True)
+    assert envelope.refuses_attenuation_correction is (stated is False)
+
+
+@pytest.mark.parametrize(("shapes", "single"), [((1, 1), True), ((40, 60), False), ((1, 60), None), (None, None)])
+def test_images_have_one_slice_where_all_of_the_dataset_had(shapes, single):
+    found = {} if shapes is None else {"shapes": {"least": [shapes[0], 9, 9], "most": [shapes[1], 9, 9]}}
+    plan = make_plan(fingerprint={"sources": {"pet": found}})
+    assert envelope_from_plan(plan).single_slices is single
 
 
 def test_an_anatomical_image_may_be_far_finer_and_has_no_tracer():

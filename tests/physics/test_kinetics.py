@@ -10,6 +10,7 @@ from nmsynth.physics.kinetics import (
     fit_reference_tissue,
     frame_means,
     patlak,
+    patlak_extrapolation,
     patlak_image,
     reference_tissue_curve,
     tissue_curve,
@@ -94,6 +95,23 @@ def test_reference_model_recovers_its_own_parameters(binding_potential):
     assert fit.binding_potential == pytest.approx(binding_potential, rel=0.01)
     assert fit.r1 == pytest.approx(1.2, rel=0.01)
     assert fit.k2_per_min == pytest.approx(0.15, rel=0.01)
+
+
+def test_patlak_carries_a_trapped_tracer_on_to_a_later_window_whatever_the_scale_of_the_plasma():
+    minutes = fine_minutes(60.0)
+    plasma = InputFunction().plasma(minutes)
+    area = np.concatenate([[0.0], np.cumsum(0.5 * (plasma[1:] + plasma[:-1]) * np.diff(minutes))])
+    curve = 0.03 * area + 0.6 * plasma  # on its line from the start
+    frames_min = np.array([[5, 7.5], [7.5, 10], [30, 60]], dtype=float)
+    seen, late = np.split(frame_means(curve, minutes, frames_min), [2])
+    frames = seen.astype(np.float32).reshape(2, 1, 1, 1)
+    for scale in (1.0, 7.0):
+        found = patlak_extrapolation(
+            frames, frames_min[:2], scale * plasma, minutes, start_min=5.0, window_min=(30.0, 60.0)
+        )
+        assert float(found[0, 0, 0]) == pytest.approx(late[0], rel=0.01)
+    with pytest.raises(InputError, match="reach to the end of the window, 90 min; it ends at 60"):
+        patlak_extrapolation(frames, frames_min[:2], plasma, minutes, start_min=5.0, window_min=(60.0, 90.0))
 
 
 def test_reference_model_without_binding_is_the_reference():

@@ -12,8 +12,10 @@ from nmsynth.physics.rate_constants import (
     DOPA_INFLUX_PER_MIN,
     FDG,
     FDG_ORGANS,
+    FDG_SPREAD,
     amyloid_rates,
     dopa_rates,
+    metabolic_rates,
     subject_rates,
 )
 
@@ -95,6 +97,17 @@ def test_inputs_and_rates_vary_with_the_seed_alone():
 
     assert drawn(1) == drawn(1)
     assert drawn(1) != drawn(2)
+
+
+def test_fdg_varies_between_subjects_as_volunteers_did_and_regions_of_one_together():
+    subjects = [metabolic_rates(FDG, np.random.default_rng(k)) for k in range(2000)]
+    cortex = np.log([[getattr(s["cortex"], k) for k in ("k1", "k2", "k3", "k4")] for s in subjects])
+    assert cortex.std(axis=0) == pytest.approx(FDG_SPREAD, rel=0.05)
+    assert FDG_SPREAD[:3] == (0.15, 0.12, 0.30)  # of Heiss et al.
+    influx = [np.log([s[r].influx for s in subjects]) for r in ("cortex", "putamen")]
+    assert influx[0].std() == pytest.approx(0.19, abs=0.01)
+    assert np.corrcoef(influx)[0, 1] == pytest.approx(0.5, abs=0.06)
+    assert np.exp(np.median(influx[0])) == pytest.approx(FDG["cortex"].influx, rel=0.02)
 
 
 def test_ratios_to_the_reference_vary_less_between_subjects_than_delivery():

@@ -273,3 +273,12 @@ def test_record_is_shown_as_json(tmp_path):
     text = write(tmp_path / "report.html", record={"seed": 3, "device": "cpu"})
     shown = "".join(Page(text).text)
     assert json.dumps({"seed": 3, "device": "cpu"}, indent=2) in shown
+
+
+def test_the_card_shows_its_verdict_first_and_the_network_without_the_idea(tmp_path):
+    metric = {"name": "NRMSE", "value": 0.12, "ablation": 0.1437, "ablation_verdict": "not told apart"}
+    card = {"summary": "Takes an image.", "verdict": "Does not beat its baselines.", "name": "m", "metrics": [metric]}
+    page = write_report(tmp_path / "r.html", images=images(), card=card).read_text(encoding="utf-8")
+    own = page[page.index('id="model"') :]
+    assert 0 < own.index("Does not beat its baselines.") < own.index("Takes an image.")
+    assert own.index("0.144") < own.index("not told apart")

@@ -49,6 +49,39 @@ def test_page_ranks_what_converged_and_says_why_not_of_the_rest(tmp_path):
     assert "On the means of regions unet, ddpm beat the best baseline" in page
 
 
+def test_uptake_that_is_made_of_another_image_is_shown_as_it_is_for_each_patient(tmp_path):
+    def table(*others):
+        """Tumours of 4 and 8 SUV, of which the model says half; an older run did not keep them."""
+        cases = {
+            s: {"mae": 0.5, "region_error": t / 2, "region_bias": -t / 2, "region_mean": t / 2, "region_truth": t}
+            for s, t in (("a", 4.0), ("b", 8.0))
+        }
+        older = {s: {k: v for k, v in m.items() if k not in ("region_mean", "region_truth")} for s, m in cases.items()}
+        results = [run_result("unet", errors=cases), run_result("constant", "baseline", errors=older)]
+        results += [run_result(name, "baseline", errors=older) for name in others]
+        return league_table(
+            results, tasks=[{"name": "ct-pet", "title": "", "score": "mae", "aims": {}, "data": "given"}],
+            planned={("ct-pet", r.method): 1 for r in results},
+            suite={
+                "name": "sts", "title": "t", "purpose": "quoted", "steps": None, "cpu_minutes": 30.0, "run_folds": [],
+                "folds": 1, "seeds": [1], "version": "0",
+            },
+            rank=True, n_bootstrap=100,
+        )  # fmt: skip
+
+    found = table()
+    assert found["tasks"][0]["region_means"] == [
+        {"subject": "a", "truth": 4.0, "methods": {"unet": 2.0}},
+        {"subject": "b", "truth": 8.0, "methods": {"unet": 4.0}},
+    ]
+    page = write_league_page(tmp_path / "index.html", found, {}).read_text()
+    assert "Mean of regions of each patient [SUVbw]" in page
+    assert '<th scope="row">b</th><td class="n">8.00</td><td class="n">4.00</td>' in page
+    head = markdown(found).splitlines()[2]
+    assert "| region error | region bias | mean of regions | true mean of regions |" in head
+    assert "region bias" not in markdown(table("input")).splitlines()[2]  # of which it would be a bias of noise
+
+
 def test_titles_cannot_bring_markup(tmp_path):
     table = ranked_table(title="<script>alert(1)</script>")
     assert "<script>" not in write_league_page(tmp_path / "index.html", table, {}).read_text()

@@ -115,6 +115,22 @@ def test_label_map_and_tracer_come_from_the_command_line(tmp_path, capsys):
     assert "one of FDG, florbetaben" in capsys.readouterr().err
 
 
+def test_a_drawn_head_has_the_regions_of_a_brain(tmp_path):
+    settings = SimulateDynamicSettings(
+        head="drawn", frames_s=(150.0,) * 4, voxel_mm=8.0, length_mm=144.0, parts_min=(10.0,), seed=3
+    )
+    record = simulate_dynamic(settings, tmp_path / "study")
+    assert record["settings"]["head"] == "drawn"
+    assert "head" not in SMALL.model_dump(exclude=SMALL.unused)
+    every, brain = (
+        nmsynth.read(tmp_path / "study" / "reference" / f"{name}.nii.gz").array for name in ("regions", "brain_regions")
+    )
+    names = {record["regions"][str(int(k))] for k in np.unique(brain[brain > 0])}
+    assert {"cortex", "white matter", "thalamus", "putamen", "cerebellar grey", "occipital", "brainstem"} <= names
+    assert not {"skin", "bone", "other", "csf", "blood"} & names
+    assert np.array_equal(brain[brain > 0], every[brain > 0])
+
+
 def test_impossible_frames_are_refused(capsys, tmp_path):
     with pytest.raises(InputError, match="longer than 0"):
         scan_head_dynamic(whole_body_patient(0, lesions=LesionPlan(count=0)), frames_s=(10.0, 0.0))

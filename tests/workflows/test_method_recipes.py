@@ -23,6 +23,7 @@ from nmsynth.models.envelope import Tracer
 from nmsynth.models.methods import METHODS, MethodSpec, build_method, load_shipped, shipped_state
 from nmsynth.physics.phantom.brain_tracers import brain_tracer_named
 from nmsynth.physics.phantom.tracers import tracer_named
+from nmsynth.physics.rate_constants import FDG_SPREAD
 from nmsynth.workflows.card_text import read_card_text
 from nmsynth.workflows.method_recipes import (
     is_method_recipe,
@@ -36,6 +37,7 @@ from nmsynth.workflows.planning import plan_dataset
 from nmsynth.workflows.recipe_list import list_recipes, recipe_text
 from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies, study_recipe_names
 from nmsynth.workflows.tasks import load_task, task_names
+from tests.models.method_packages import make_plan
 from tests.models.method_training import train_method
 
 pytest.importorskip("lightning")
@@ -151,6 +153,28 @@ def test_the_recipe_of_a_model_serves_its_task(name):
     assert text["licence"] == "Apache-2.0"
     assert "simulated patients only" in text["summary"] or text["summary"].startswith("Proof of concept on simulated")
     assert len(text["failures"]) >= 2
+
+
+SIMULATED_CORRELATION = (
+    "mr-to-fdg", "mr-to-amyloid", "ct-to-pet", "pet-to-ct", "pet-to-mr", "tracer-to-tracer", "early-to-late",
+    "early-to-influx",
+)  # fmt: skip
+"""Tasks across modalities, tracers and times, whose models are proven on simulated patients alone."""
+
+
+@pytest.mark.parametrize("name", SIMULATED_CORRELATION)
+def test_cards_of_what_was_set_and_not_found_say_so_first(name):
+    text = read_card_text(name)
+    assert text["summary"].startswith("Proof of concept on simulated correlation: ")
+    assert "was set" in text["summary"].split(".")[0]
+    assert all(sentence.endswith(".") for sentence in text["failures"])
+
+
+def test_cards_of_early_images_say_what_their_patients_had():
+    for name in ("early-to-late", "early-to-influx"):
+        told = " ".join(read_card_text(name)["failures"])
+        assert "disease of the brain and tumours are absent" in told
+        assert ", ".join(f"{100 * s:g}" for s in FDG_SPREAD[:3]) in told
 
 
 @pytest.mark.parametrize("name", [n for n in model_recipe_names() if not n.startswith(("mr-to-", "ct-to-"))])
@@ -271,3 +295,13 @@ def test_a_study_makes_one_target_and_a_source(name):
     found = [_role(n, roles, of_scan=written[n], is_image=True) for n in sorted(asked)]
     assert found.count("target") == 1
     assert found.count("source") == (2 if name == "two-tracers" else 1)
+
+
+@pytest.mark.parametrize("name", ["lowcount-spect", "sparse-spect", "lowcount-planar"])
+def test_lesions_count_more_by_the_idea_alone(name):
+    recipe = load_method_recipe(name)
+    network = build_method(recipe.method, make_plan())
+    assert network.region_emphasis == 4.0
+    without = without_idea(recipe)
+    assert not without.method.arguments
+    assert without.plan["schedule.region_share"] == 0.0

@@ -9,6 +9,9 @@ from nmsynth.apps.cli.main import run
 from nmsynth.core.errors import InputError, UnsafeInputError
 from nmsynth.core.plan import read_plan
 from nmsynth.data.manifest import ManifestRow
+from nmsynth.inference.backend import fast_precision
+from nmsynth.models.methods import MethodSpec
+from nmsynth.models.residual_unet import ResidualUNet
 from nmsynth.workflows.image_files import files_state
 from nmsynth.workflows.method_recipes import load_method_recipe
 from nmsynth.workflows.planning import plan_dataset, plan_for_minutes, plan_summary, windows_of, write_plan
@@ -291,6 +294,36 @@ def test_speed_is_timed_with_the_threads_of_the_training(monkeypatch, plan):
     plan_for_minutes(plan, 0.05, threads=1)
     assert set(seen) == {1}
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"), [({"amx_bf16": True}, "bf16"), ({"amx_bf16": False, "avx512_bf16": True}, "fp32")]
+)
+def test_precision_is_what_the_processor_is_fast_in_unless_asked_for(monkeypatch, data, capabilities, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert plan_dataset(data, device="cpu").schedule.precision == precision
+    asked = plan_dataset(data, device="cpu", overrides={"schedule.precision": "fp32"})
+    assert asked.schedule.precision == "fp32"
+
+
+def test_precision_is_single_where_torch_cannot_tell(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert (fast_precision("cpu"), fast_precision("cuda")) == ("fp32", "bf16")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_speed_is_timed_in_the_precision_of_the_training(monkeypatch, plan, precision):
+    seen = []
+
+    def noted(self, *arguments):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return losses(self, *arguments)
+
+    losses = ResidualUNet.losses
+    monkeypatch.setattr(ResidualUNet, "losses", noted)
+    schedule = plan.schedule.model_copy(update={"precision": precision})
+    speed.measure_speed(MethodSpec(name="unet"), plan.model_copy(update={"schedule": schedule}))
+    assert set(seen) == {precision == "bf16"}
 
 
 def test_optional_source_is_filled_and_told(tmp_path):

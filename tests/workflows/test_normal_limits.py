@@ -10,7 +10,9 @@ from nmsynth.core.units import Unit
 from nmsynth.data.manifest import ManifestRow, write_manifest
 from nmsynth.io.nifti import write_nifti
 from nmsynth.metrics.perfusion import NormalLimits
-from nmsynth.workflows.normal_limits import make_normal_limits
+from nmsynth.workflows import normal_limits
+from nmsynth.workflows.normal_limits import fitting_limits, make_normal_limits, misfits
+from nmsynth.workflows.tasks import load_task
 from tests.evaluation.test_regional import WALL, heart
 
 
@@ -54,3 +56,65 @@ def test_hearts_that_do_not_belong_together_are_refused(hearts):
     with pytest.raises(InputError, match="some images are corrected for attenuation"):
         make_normal_limits(folder, folder / "mixed.json")
     assert not (folder / "mixed.json").exists()
+
+
+ABOUT = {"scanner": "gamma camera, LEHR", "reconstruction": "OSEM 4i6s, 8 mm"}
+
+
+def imaged(sex="F", corrections=("DECY", "ATTN", "SCAT"), **changes):
+    """A heart as a simulated study states it."""
+    volume, stated = heart(), {"sex": sex, "corrections": corrections, **ABOUT, **changes}
+    return replace(volume, acquisition=replace(volume.acquisition, **stated))
+
+
+def test_limits_of_a_task_are_those_of_sex_correction_and_camera():
+    names = load_task("lowcount-mpi").normals
+    women, told = fitting_limits(names, imaged())
+    men, _ = fitting_limits(names, imaged("M"))
+    without, _ = fitting_limits(names, imaged(corrections=("DECY",)))
+    other, _ = fitting_limits(names, imaged(scanner="gamma camera, LEUHR", reconstruction="OSEM 4i6s, 11 mm"))
+    assert all(isinstance(found, NormalLimits) for found in (women, men, without, other))
+    assert len({found.mean[5, 0] for found in (women, men, without, other)}) == 4
+    assert "hearts, which is few" in told[0]
+    for strange in (imaged(None), imaged("O"), imaged(scanner="another")):
+        found, told = fitting_limits(names, strange)
+        assert found is None
+        assert "No normal limits fit this heart (sex" in told[0]
+    with pytest.raises(InputError, match="must be those of nmsynth; found the name 'none'"):
+        fitting_limits(("none",), imaged())
+
+
+def test_every_task_names_limits_that_there_are():
+    for name in ("lowcount-mpi", "ac-spect"):
+        for of in load_task(name).normals:
+            document = normal_limits._bundled(of)
+            limits = NormalLimits.from_json(document)
+            assert limits.n_subjects >= 10
+            assert np.nanmean(limits.mean) == pytest.approx(0.95, abs=0.1)
+            assert (document["simulated"], document["licence"]) == (True, "Apache-2.0")
+            assert f"-{'' if document['attenuation_corrected'] else 'un'}corrected-" in of
+
+
+def test_attenuation_takes_from_the_inferior_wall_of_normal_hearts():
+    found = {}
+    for way in ("corrected", "uncorrected"):
+        mean = np.array(normal_limits._bundled(f"sestamibi-lehr-{way}-m")["mean"], dtype=float)
+        found[way] = np.nanmean(mean[2:8, 24:30]) / np.nanmean(mean[2:8, 6:12])  # 270 and 90 degrees
+    assert found["uncorrected"] < found["corrected"] - 0.05
+
+
+def test_limits_of_others_are_said_not_to_fit(hearts, capsys):
+    folder, _ = hearts
+    assert run(["dataset", "normals", str(folder), str(folder / "normals.json"), "--scaled-in", "target"]) == 0
+    document = json.loads((folder / "normals.json").read_text()) | {"sexes": {"M": 11}}
+    assert misfits(document, imaged(corrections=())) == ["they are of sex M, the heart is of sex F"]
+    told = misfits(document, imaged("M"))
+    assert told == ["they are not corrected for attenuation, the heart is corrected for attenuation"]
+    assert misfits(document | ABOUT, imaged("M", ("DECY",), scanner="x")) == ["they are of another scanner"]
+    (folder / "normals.json").write_text(json.dumps(document))
+    capsys.readouterr()
+    image, wall = str(folder / "1.nii.gz"), f"wall={folder / 'wall.nii.gz'}"
+    command = ["evaluate", image, image, "--task", "lowcount-mpi", "--mask", wall]
+    assert run([*command, "--normals", str(folder / "normals.json")]) == 0
+    output = capsys.readouterr()
+    assert "do not fit this heart: they are of sex M" in " ".join((output.out + output.err).split())

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import nmsynth
 from nmsynth.core.errors import InputError
@@ -128,3 +129,34 @@ def test_no_more_activity_is_there_than_was_injected():
         at_start = study.tracer.activity_bq * 2.0 ** (-study.tracer.uptake_time_s / 21624.0)
         assert 0.6 * at_start < there < 1.03 * at_start  # the sum was taken on 8 mm
         assert sum(scanned.organ_activity_bq["lung"]) > 0.75 * there
+
+
+@pytest.mark.parametrize(("tracer", "organ"), [("MAA-SHUNT", "lung"), ("DMSA", "kidney")])
+def test_defects_are_cold_places_of_the_organ(tracer, organ, tmp_path):
+    settings = SimulatePlanarSettings(
+        tracer=tracer, pixel_mm=6.0, seed=5, views=("posterior",), file_format="nifti", defects=3
+    )
+    record = simulate_planar(settings, tmp_path / "o")
+    whole = simulate_planar(settings.model_copy(update={"defects": 0}), tmp_path / "w")
+    assert record["lesions"]
+    assert {lesion["organ"] for lesion in record["lesions"]} == {organ}
+    assert all(lesion["contrast"] <= 0.4 for lesion in record["lesions"])
+    assert not whole["lesions"]
+    known = {name: nmsynth.read(tmp_path / "o" / "reference" / f"{name}_posterior.nii.gz").array for name in
+             ("activity", "lesions", "organ")}  # fmt: skip
+    before = nmsynth.read(tmp_path / "w" / "reference" / "activity_posterior.nii.gz").array
+    inside = known["lesions"] > 0
+    assert inside.any()
+    assert (known["organ"][inside] > 0).mean() > 0.8
+    assert known["activity"][inside].sum() < 0.9 * before[inside].sum()
+    far = ~ndimage.binary_dilation(known["organ"][0] > 0, iterations=2)
+    assert np.abs(known["activity"][0] - before[0])[far].max() < 1e-3 * before.max()
+
+
+def test_defects_are_drawn_where_they_are_looked_for():
+    drawn = [len(scan_planar_study(SimulatePlanarSettings(tracer="DMSA", pixel_mm=9.6, seed=k))[1].lesions)
+             for k in range(4)]  # fmt: skip
+    assert 0 < sum(drawn) <= 12
+    assert SimulatePlanarSettings().unused == {"defects"}  # so that records and UIDs of other studies stay
+    with pytest.raises(InputError, match="Defects are put into the lungs of a patient with MAA or the kidneys"):
+        scan_planar_study(SimulatePlanarSettings(tracer="PERTECHNETATE", defects=1))

@@ -6,7 +6,9 @@ import pytest
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.io.nifti import write_nifti
+from nmsynth.models.card import IntervalCard
 from nmsynth.workflows.report import report_study, without_truth
+from tests.models.method_packages import make_method_card, save_tiny_method
 from tests.report.scenes import body, images, volume
 
 
@@ -116,3 +118,30 @@ def test_baselines_and_full_counts_stand_beside_with_their_controls(files, tmp_p
         report_study(
             files["synthetic"], tmp_path / "b.html", source=files["source"], baselines={"reference": files["source"]}
         )
+
+
+def test_three_samples_stand_beside_the_image_and_regions_have_intervals(files, tmp_path):
+    folder = tmp_path / "samples"
+    folder.mkdir()
+    middle = images()["synthetic"]
+    for k, factor in enumerate((0.8, 0.9, 1.1, 1.2), 1):
+        write_nifti(middle.with_array(middle.array * factor), folder / f"sample-{k:03d}.nii.gz")
+    for name, factor in (("lower", 0.7), ("upper", 1.3)):
+        write_nifti(middle.with_array(middle.array * factor), folder / f"{name}.nii.gz")
+    interval = IntervalCard(
+        coverage=0.9, n_samples=4, voxel_factor=2.0, voxel_floor=0.1, region_factor=2.0, region_floor=0.0, n_cases=9,
+        n_regions=9,
+    )  # fmt: skip
+    package = save_tiny_method(tmp_path / "models", make_method_card(family="cvae", interval=interval))
+    given = {"source": files["source"], "samples": folder, "masks": {"lesions": files["lesions"]}}
+    page = report_study(files["synthetic"], tmp_path / "report.html", model=str(package), with_curves=False, **given)
+    text = page.read_text(encoding="utf-8")
+    for words in ("sample 1", "sample 2", "sample 3", "half of the interval", "mean of the samples"):
+        assert words in text
+    assert "sample 4" not in text
+    assert text.count("90 % interval of the model") >= 1
+    other = report_study(files["synthetic"], tmp_path / "other.html", reference=files["reference"], **given)
+    assert "sample 3" in other.read_text(encoding="utf-8")
+    assert "NRMSE of sample" not in other.read_text(encoding="utf-8")
+    with pytest.raises(InputError, match=r"holds none\. Write them with nmsynth synthesize --write-samples"):
+        report_study(files["synthetic"], tmp_path / "no.html", source=files["source"], samples=tmp_path / "models")

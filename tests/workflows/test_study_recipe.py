@@ -199,3 +199,21 @@ def test_two_tracers_are_drawn_as_a_pair():
     }
     assert len(pairs) == 4
     assert ("early-florbetapir", "florbetapir") not in pairs
+
+
+@pytest.mark.parametrize("name", ["body-spect", "fewer-views-spect"])
+def test_labels_of_spect_are_lesions_and_half_of_the_scans_are_not_corrected(name, tmp_path, monkeypatch):
+    plans = plan_studies(load_study_recipe(name), 12, 5)
+    assert {plan.settings["attenuation_correction"] for plan in plans} == {True, False}
+    names = ("scan", "sparse", *(f"reference/{known}" for known in ("noise_free", "lesions", "organs", "regions")))
+    rows, _ = _rows(plans[0], tmp_path, monkeypatch, names)
+    assert {row.name for row in rows if row.role == "mask"} == {"lesions"}  # all of which count more in a training
+    assert {row.name for row in rows if row.role == "reference"} >= {"organs", "regions"}  # for a proof
+
+
+def test_the_outline_of_an_organ_is_no_label(tmp_path, monkeypatch):
+    names = (*PLANAR, *(f"reference/organ_{view}" for view in VIEWS))
+    rows, _ = _rows(_plan("fewer-counts-planar"), tmp_path, monkeypatch, names)
+    assert {row.name: row.role for row in rows if row.name in ("organ", "lesions")} == {
+        "organ": "reference", "lesions": "mask",
+    }  # fmt: skip

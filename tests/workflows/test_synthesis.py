@@ -227,6 +227,12 @@ def test_dicom_out_of_nifti_is_refused(nifti, model, tmp_path):
         synthesize_study(nifti, tmp_path / "out", model=model, settings=SETTINGS)
 
 
+def test_an_attenuation_is_no_dicom(dicom, model, tmp_path):
+    with pytest.raises(InputError, match="A DICOM CT holds HU"):
+        synthesize_study(dicom, tmp_path / "out", model=model, settings={"unit": "1/cm"})
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_role_is_a_mistake(nifti, model, tmp_path):
     with pytest.raises(InputError, match="further inputs of tiny must be none; found ct"):
         synthesize_study(nifti, tmp_path / "out.nii.gz", model=model, inputs={"ct": nifti})

@@ -101,6 +101,7 @@ def test_binding_is_measured_where_a_tracer_binds_alone(choice, tmp_path):
     plan = plan_task_studies(task, 1, 0, SMALL_SPECT | {"choices": [choice]})[0]
     masks = study_masks(simulate_task_study(task, plan, tmp_path)[0])
     assert not {"putamen", "caudate"} & set(masks)
+    assert ({"cerebral_cortex", "cerebellar_cortex"} <= set(masks)) == ("phantom" in choice)
 
 
 def test_attenuation_is_corrected_on_the_scale_of_the_source(tmp_path):

@@ -11,11 +11,13 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.data.manifest import ManifestRow, by_case, write_manifest
 from nmsynth.data.prepared import prepare_case
+from nmsynth.evaluation.evaluate import EQUAL_NOISE_GAUSSIAN
+from nmsynth.evaluation.proof import summarise_proof
 from nmsynth.io import read
 from nmsynth.io.nifti import write_nifti
 from nmsynth.workflows import task_proof
 from nmsynth.workflows.planning import PLAN_FILE, write_plan
-from nmsynth.workflows.task_proof import ABLATION, COUNTS, ProofOptions, prove_task
+from nmsynth.workflows.task_proof import ABLATION, COUNTS, LevelProof, ProofOptions, TaskProof, prove_task
 from nmsynth.workflows.task_study import TaskStudy, at_counts, evaluate_task_study
 from nmsynth.workflows.tasks import TaskLevels, TaskTest, load_task, task_names
 from tests.helpers import make_volume
@@ -66,6 +68,57 @@ def test_one_scan_serves_all_counts(tmp_path, monkeypatch):
     assert len(simulated) == 1
 
 
+def recovered(recovery, noise):
+    """Recoveries near a value of 12 patients, and the noise of the arm."""
+    return [{"recovery of lesions": recovery + 0.001 * k, "NRMSE": 0.1, "noise": noise} for k in range(12)]
+
+
+def proof_of(arms, task="lowcount-spect", ablation=None):
+    """A proof of one test from the numbers of each arm's patients."""
+    patients = [{arm: numbers[k] for arm, numbers in arms.items()} for k in range(12)]
+    wanted = {"recovery of lesions": "one", "NRMSE": "lower", "noise": "lower"}
+    level = LevelProof("trunk, as trained", "1/8", summarise_proof(patients, wanted), 12)
+    return TaskProof(load_task(task), {"name": "m", "sha256": "a"}, ablation or {}, (level,))
+
+
+def test_recovery_is_judged_against_what_has_no_more_noise_than_the_model():
+    arms = {
+        "prediction": recovered(0.7, 0.05),
+        "source": recovered(0.98, 0.4),  # which nobody smoothed
+        "best Gaussian of the source": recovered(0.8, 0.09),
+        EQUAL_NOISE_GAUSSIAN: recovered(0.5, 0.05),
+        "non-local-means": recovered(0.6, 0.04),
+        "wavelet": recovered(0.9, 0.2),
+    }
+    proof = proof_of(arms)
+    level, row = proof.levels[0], next(p for p in proof.task.proof if p.heading == "recovery of lesions")
+    assert row.at_equal_noise
+    assert proof.baselines(level, row) == [EQUAL_NOISE_GAUSSIAN, "non-local-means"]
+    assert EQUAL_NOISE_GAUSSIAN not in proof.baselines(level)
+    verdicts = {v["number"]: v["verdict"] for v in proof.verdicts()}
+    assert verdicts["recovery of lesions"] == "better than all"
+    assert proof.rows()[0]["noise"].startswith("0.05 (")
+    assert proof.to_json()["levels"][0]["baselines_at_equal_noise"]["recovery of lesions"][0] == EQUAL_NOISE_GAUSSIAN
+    sentence = proof.to_json()["judgement"]["sentence"]
+    assert sentence.startswith("Does not beat its baselines: NRMSE is not told apart in 1 of 1 as trained; recovery of")
+    # a filter that is as quiet and keeps more is not beaten, nor is one of which it is not told that it is noisier
+    quiet = proof_of(arms | {"wavelet": recovered(0.9, 0.05)})
+    assert {v["number"]: v["verdict"] for v in quiet.verdicts()}["recovery of lesions"] == "worse than one"
+
+
+def test_the_ablation_has_a_verdict_of_its_own_and_is_no_baseline():
+    arms = {
+        "prediction": recovered(0.7, 0.05),
+        ABLATION: recovered(0.65, 0.05),
+        EQUAL_NOISE_GAUSSIAN: recovered(0.5, 0.05),
+        "source": recovered(0.98, 0.4),
+    }
+    found = proof_of(arms, ablation={"name": "o", "sha256": "b"})
+    verdict = next(v for v in found.verdicts() if v["number"] == "recovery of lesions")
+    assert (verdict["verdict"], verdict[ABLATION]) == ("better than all", "better than all")
+    assert ABLATION not in proof_of(arms).verdicts()[0]
+
+
 def test_fitted_baselines_need_the_training():
     with pytest.raises(InputError, match="fitted to its training patients; no training is named"):
         prove_task(ProofOptions("mr-to-ct", "any"), None)
@@ -73,7 +126,8 @@ def test_fitted_baselines_need_the_training():
 
 def test_false_spots_are_summarised_by_means():
     means = {p.measure for name in task_names() for p in load_task(name).proof if p.summary == "mean"}
-    assert means == {"missed hot spots", "false hot spots", "false structures"}
+    spots = {"missed hot spots", "false hot spots", "false structures", "filled defects", "false defects"}
+    assert means == spots | {"summed score error", "interval coverage"}
 
 
 @pytest.mark.parametrize("name", ["lowcount-spect", "sparse-spect"])
@@ -130,7 +184,7 @@ def test_a_filter_is_fitted_for_each_level_of_counts_and_comes_at_the_counts_of_
         source = read(next(iter(shown.sources.values())))
         work = tmp_path / f"{fraction}"
         work.mkdir()
-        found = task_proof._baseline(run, name, shown, source, work)
+        found = task_proof.fitted_image(run, name, shown, source, work)
         assert found.acquisition.simulated_count_fraction == fraction
         expected = fraction * study.target.array
         assert found.array.sum() == pytest.approx(expected.sum(), rel=0.05)

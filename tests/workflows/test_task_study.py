@@ -1,5 +1,7 @@
 """What the model of a task gives is measured in the units that it comes in, beside a source that may be another's."""
 
+import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -10,10 +12,14 @@ from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
 from nmsynth.data.manifest import ManifestRow
+from nmsynth.evaluation.regional import organs_among
 from nmsynth.inference.imitation import Imitation
 from nmsynth.io.nifti import write_nifti
-from nmsynth.workflows.task_study import TaskStudy, evaluate_task_study
+from nmsynth.physics.phantom import Organ
+from nmsynth.physics.phantom.brain_regions import BrainRegion
+from nmsynth.workflows.task_study import TaskStudy, evaluate_task_study, numbers_of, organ_masks, study_masks
 from nmsynth.workflows.tasks import load_task, task_names
+from tests.evaluation.test_regional import WALL, heart, segments_of, with_defect
 from tests.helpers import make_volume
 
 INJECTED = datetime(2026, 1, 1, 13, 0)
@@ -100,3 +106,97 @@ def test_the_answer_of_every_task_is_measured(name):
         assert metrics.value(study.task.proof[0].measure, arm="prediction") is not None
     can_be_compared = source_kind == target_kind or name in ("nac-to-ac-pet", "ac-spect")
     assert ("source" in metrics.arms) == can_be_compared
+
+
+def test_organs_are_told_apart_from_what_is_none_and_the_dome_lies_under_the_lung():
+    labels = np.zeros((12, 24, 24), dtype=np.int32)
+    labels[2:] = Organ.FAT
+    labels[:8, 2:14, 2:14], labels[8:, 2:14, 2:14] = Organ.LIVER, Organ.LUNG
+    labels[:8, 16:, :], labels[8:, 16:, :] = Organ.BONE, Organ.MARROW
+    labels[:, 2:14, 16:] = np.where(np.arange(12)[:, None, None] < 6, Organ.BRAIN_GREY, Organ.CEREBELLUM)
+    labels[:, :2, :], labels[:, 14:16, :] = Organ.URINE, Organ.CLUTTER
+    up = make_volume(array=labels.astype(np.float32), spacing_mm=(10.0, 4.0, 4.0))
+    masks = organ_masks(labels, up)
+    assert {"urine", "clutter", "air", "outside", "injection_site"}.isdisjoint(masks)
+    assert (masks["brain"] == masks["brain_grey"] | masks["cerebellum"]).all()
+    assert (masks["skeleton"] == masks["bone"] | masks["marrow"]).all()
+    assert (np.flatnonzero(masks["liver_dome"].any((1, 2))) == [6, 7]).all()  # at most 25 mm below the lung
+    assert set(organs_among(masks)) == set(masks) - {"brain", "skeleton", "liver_dome"}
+    affine = up.affine @ np.diag([-1.0, 1.0, 1.0, 1.0])
+    down = organ_masks(labels[::-1], up.with_array(up.array[::-1], affine=affine))
+    assert (down["liver_dome"] == masks["liver_dome"][::-1]).all()
+
+
+@pytest.mark.parametrize("name", ["nac-to-ac-pet", "lowcount-spect", "sparse-spect"])
+def test_what_judges_a_task_is_measured(name, tmp_path):
+    """On a labelled ball; in two brains where binding and perfusion are told."""
+    task = load_task(name)
+    target = ball(*KINDS[name][1], 2)
+    organs, lesions, regions = (np.zeros(target.shape, dtype=np.float32) for _ in range(3))
+    parts = (Organ.LIVER, Organ.LUNG, Organ.KIDNEY, Organ.SPLEEN, Organ.BONE, Organ.BRAIN_GREY)
+    for number, organ in enumerate(parts):
+        organs[4:12, 5:19, 6 + 2 * number : 8 + 2 * number] = organ
+    organs[8:12, 5:19, 6:8] = Organ.LUNG
+    lesions[7:9, 11:13, 11:13] = 1
+    cortex, cerebellum, putamen = BrainRegion.OCCIPITAL, BrainRegion.CEREBELLAR_CORTEX, BrainRegion.POSTERIOR_PUTAMEN
+    for number, region in enumerate((cortex, cerebellum, putamen)):
+        regions[4:12, 6:18, 6 + 4 * number : 10 + 4 * number] = region
+    found = set()
+    for reference in ("occipital", "cerebellum"):
+        folder = tmp_path / reference
+        folder.mkdir()
+        (folder / "simulation.json").write_text(json.dumps({"brain": {"reference_region": [reference]}}))
+        rows = [ManifestRow("case", "patient", "train", "target", "noise_free", "target.nii.gz", None, "", "")]
+        for kind, array in (("organs", organs), ("lesions", lesions), ("regions", regions)):
+            write_nifti(target.with_array(array, unit=Unit.UNITLESS, suv_rule=None), folder / f"{kind}.nii.gz")
+            path = f"{reference}/{kind}.nii.gz"
+            rows.append(ManifestRow("case", "patient", "train", "reference", kind, path, None, "", ""))
+        study = TaskStudy(task, tmp_path, tuple(rows), target)
+        answer = target.with_array(1.1 * target.array)
+        numbers = numbers_of(task, evaluate_task_study(study, {"prediction": answer}, answer))["prediction"]
+        found |= {heading for heading, value in numbers.items() if value is not None}
+        if name == "nac-to-ac-pet":
+            assert numbers["organ error, 95th percentile"] == pytest.approx(0.1, abs=1e-3)
+            assert numbers["bias of the liver's dome"] == pytest.approx(0.1, abs=1e-3)
+            assert numbers["brain beyond 5 %"] > 0.8  # the rest lies beside the ball
+            assert numbers["brain beyond 15 %"] == 0.0
+        elif reference == "cerebellum":
+            assert numbers["bias of the spleen"] == pytest.approx(0.1, abs=1e-3)
+            assert numbers["cortex to cerebellum, error"] == pytest.approx(0.0, abs=1e-3)
+    assert {proof.heading for proof in task.proof} - found <= {"recovery of lesions"}  # a ball has no ring
+
+
+@pytest.mark.parametrize("name", ["lowcount-mpi", "ac-spect"])
+def test_what_judges_a_heart_is_measured(name, tmp_path):
+    """Of a heart with a defect, and of one without any, against normal limits of its sex and correction."""
+    task = load_task(name)
+    stated = {"scanner": "gamma camera, LEHR", "reconstruction": "OSEM 4i6s, 8 mm", "sex": "M"}
+    segments = sum(number * segments_of([number]) for number in range(1, 18))
+    found = set()
+    for lost in (0.5, 0.0):
+        folder = tmp_path / f"{lost}"
+        folder.mkdir()
+        target = heart(with_defect(1 - lost)).with_array(5000 * heart(with_defect(1 - lost)).array, unit=Unit.BQML)
+        target = replace(target, acquisition=replace(target.acquisition, corrections=("ATTN",), **stated))
+        facts = [{"number": n, "lost_to_defects": lost if n == 10 else 0.0} for n in range(1, 18)]
+        (folder / "simulation.json").write_text(json.dumps({"heart": {"segments": facts}}))
+        write_nifti(target.with_array(segments.astype(np.float32), unit=Unit.UNITLESS), folder / "segments.nii.gz")
+        rows = (
+            ManifestRow("case", "patient", "train", "target", "noise_free", "target.nii.gz", None, "", ""),
+            ManifestRow("case", "patient", "train", "mask", "segments", "segments.nii.gz", None, "", ""),
+        )
+        study = TaskStudy(task, folder, rows, target)
+        masks = study_masks(study)
+        assert masks["normal_wall"].sum() == (WALL & ((segments != 10) | (lost == 0))).sum()
+        assert ("defect" in masks) is (lost > 0)
+        answer = target.with_array(1.1 * target.array)
+        metrics = evaluate_task_study(study, {"prediction": answer}, answer)
+        assert any("hearts, which is few" in warning for warning in metrics.warnings)
+        numbers = numbers_of(task, metrics)["prediction"]
+        found |= {heading for heading, value in numbers.items() if value is not None}
+        assert numbers["error of segments [%]"] == pytest.approx(0.0, abs=1e-3)
+    assert {proof.heading for proof in task.proof} <= found
+    strange = replace(target, acquisition=replace(target.acquisition, sex=None))
+    metrics = evaluate_task_study(replace(study, target=strange), {"prediction": answer}, answer)
+    assert any("No normal limits fit this heart" in warning for warning in metrics.warnings)
+    assert metrics.value("total perfusion deficit error") is None

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 ATTENUATION, SCATTER = "ATTN", "SCAT"
 """DICOM CorrectedImage values."""
+NOT_CORRECTED = "none"
+"""Method of what is stated not to be corrected for attenuation."""
+_UNCORRECTED = re.compile(r"(no|none|non|not|nac|without|uncorrected|false)\b", re.IGNORECASE)
+_UNSAID = ("", "n/a", "na", "unk", "unknown")
+
+
+def names_correction(method: str | None) -> bool | None:
+    """Whether a stated method of attenuation correction is one; ``None`` where it says nothing.
+
+    Examples
+    --------
+    >>> names_correction("measured, 0.096 cm-1"), names_correction("none"), names_correction("n/a")
+    (True, False, None)
+    """
+    stated = (method or "").strip()
+    return None if stated.casefold() in _UNSAID else _UNCORRECTED.match(stated) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +60,7 @@ class Acquisition:
     corrections: tuple[str, ...] = ()
     """DICOM CorrectedImage, such as ``("DECY", "ATTN", "SCAT")``."""
     attenuation_correction: str | None = None
-    """DICOM AttenuationCorrectionMethod: how it was made, such as ``"synthetic, nmsynth"``."""
+    """DICOM AttenuationCorrectionMethod: how it was made, such as ``"synthetic, nmsynth"``, or that it was not."""
     body_mass_kg: float | None = None
     height_m: float | None = None
     sex: str | None = None
@@ -67,7 +84,38 @@ class Acquisition:
     series_description: str | None = None
     echo_time_ms: float | None = None
     """Of MR [ms]."""
+    repetition_time_ms: float | None = None
+    inversion_time_ms: float | None = None
+    """Of MR [ms]."""
+    scanning_sequence: tuple[str, ...] = ()
+    """DICOM ScanningSequence of MR: ``SE``, ``IR``, ``GR``, ``EP``."""
+    image_kinds: tuple[str, ...] = ()
+    """What ImageType of MR says of its values, as :func:`~nmsynth.core.mr_sequence.image_kinds` tells it."""
+    sequence_words: tuple[str, ...] = ()
+    """Words of the names of an MR sequence that tell its weighting; see :mod:`nmsynth.core.mr_sequence`."""
     contrast_agent: bool | None = None
     """Whether CT or MR was acquired with a contrast agent."""
     simulated_count_fraction: float | None = None
     """Counts of a simulated scan over those of its full-count twin."""
+
+    @property
+    def attenuation_statements(self) -> frozenset[bool]:
+        """Whether corrections and method say that it is corrected for attenuation: none, one or two that disagree.
+
+        Corrections that are listed without ATTN say that it is not.
+        """
+        of_method = names_correction(self.attenuation_correction)
+        of_list = ATTENUATION in self.corrections if self.corrections else None
+        return frozenset(stated for stated in (of_list, of_method) if stated is not None)
+
+    @property
+    def is_attenuation_corrected(self) -> bool | None:
+        """Whether it is corrected for attenuation; ``None`` where that is not stated, or stated both ways.
+
+        Examples
+        --------
+        >>> Acquisition(corrections=("DECY",)).is_attenuation_corrected
+        False
+        """
+        stated = self.attenuation_statements
+        return next(iter(stated)) if len(stated) == 1 else None

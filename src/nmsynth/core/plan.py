@@ -38,8 +38,8 @@ class ImagePlan(Settings):
     fill: float = 0.0
     """Value where the image has no field of view [its unit]."""
     attenuation_corrected: bool | None = None
-    """Of PET: whether all images of the dataset are corrected for attenuation, or none is; unset where it is not
-    known or they differ."""
+    """Of PET and SPECT: whether all images of the dataset are corrected for attenuation, or none is; unset where it is
+    not known or they differ."""
     tracers: tuple[tuple[str, str], ...] = ()
     """Radionuclide and radiopharmaceutical of each tracer in the dataset, as the images state them."""
     references: tuple[tuple[str, str], ...] = ()

@@ -14,7 +14,13 @@ from nmsynth.core.errors import InputError
 from nmsynth.data.scan import ReferenceScan
 from nmsynth.data.simulation import FINE, ScanDraw, block_mean, majority_label
 from nmsynth.metrics.suvr import MINIMUM_REFERENCE_ML
-from nmsynth.physics.kinetic_regions import ORGAN_OF_REGION, REFERENCE_REGIONS, REGION_OF_ORGAN, regions_of_labels
+from nmsynth.physics.kinetic_regions import (
+    BRAIN,
+    ORGAN_OF_REGION,
+    REFERENCE_REGIONS,
+    REGION_OF_ORGAN,
+    regions_of_labels,
+)
 from nmsynth.physics.phantom import Grid, Organ, Phantom, WholeBodyPatient
 from nmsynth.physics.phantom.fields import SmoothField
 from nmsynth.physics.phantom.label_tables import mu_of
@@ -69,6 +75,12 @@ class DynamicHead:
         """Voxels of the reconstruction in a region or reference region, shape ``(z, y, x)``."""
         parts = REFERENCE_REGIONS.get(region, (region,))
         return np.isin(self.labels, [k for k, name in enumerate(self.names) if name in parts])
+
+    @property
+    def brain_labels(self) -> npt.NDArray[np.uint8]:
+        """The labels of regions of the brain, 0 for any other, shape ``(z, y, x)``."""
+        inside = np.isin(self.labels, [k for k, name in enumerate(self.names) if name in BRAIN])
+        return np.where(inside, self.labels, 0).astype(np.uint8)
 
     def reference(self, regions: tuple[str, ...], voxel_volume_ml: float) -> str | None:
         """The first reference region of which enough was scanned to bear a ratio; None if there is none.

@@ -27,7 +27,7 @@ from nmsynth.physics.kinetics import RateConstants, frame_means, late_frames, ti
 from nmsynth.physics.pet import PetProtocol, expected_scan
 from nmsynth.physics.pet_reconstruction import reconstruct_fractions
 from nmsynth.physics.phantom import WholeBodyPatient
-from nmsynth.physics.rate_constants import subject_rates, varied
+from nmsynth.physics.rate_constants import metabolic_rates, subject_rates
 
 REPEAT_SEED = 7_000_003
 """Times the number of a repeat, added to the seed of the counts."""
@@ -98,7 +98,7 @@ def scan_head_dynamic(
 ) -> ScannedDynamic:
     """Scan a procedural patient's head frame by frame.
 
-    Each structure follows its rate constants, varied by 10 % between subjects; texture within structures is that of the
+    Each structure follows its rate constants, which vary between subjects; texture within structures is that of the
     static phantom. Every frame is a scan of its own: expected counts from its mean activity and decay, Poisson, OSEM.
     Planes beyond both ends are drawn, scanned and cut off, as many as resolution and filter reach.
 
@@ -227,7 +227,7 @@ def _scan(
     if plan.tracer.graded:
         drawn = subject_rates(mean_rates, plan.rng)
     else:
-        drawn = {region: varied(rates, plan.rng) for region, rates in mean_rates.items()}
+        drawn = metabolic_rates(mean_rates, plan.rng)
     rates = tuple(drawn.get(name, drawn["other"]) for name in head.names)
     means = np.zeros((len(plan.frames_s), len(rates)))
     for k, constants in enumerate(rates):

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from nmsynth.core.acquisition import ATTENUATION
 from nmsynth.core.errors import InputError
 from nmsynth.core.normalisation import activity_level
 from nmsynth.core.progress import Progress, silent
@@ -205,8 +204,9 @@ def _add(known: ImageStatistics, volume: Volume, row: ManifestRow, key: str) -> 
     if volume.unit is Unit.SUVR and "tracer" in stated and "reference_region" in stated:
         reference = (str(stated["tracer"]), str(stated["reference_region"]))
         known.references += [reference] if reference not in known.references else []
-    if volume.modality in ACTIVITY_MODALITIES and volume.acquisition.corrections:
-        known.corrected.append(ATTENUATION in volume.acquisition.corrections)
+    corrected = volume.acquisition.is_attenuation_corrected
+    if volume.modality in ACTIVITY_MODALITIES and corrected is not None:
+        known.corrected.append(corrected)
     values = volume.array[body_contour(volume)]
     known.n_images += 1
     known.spacings_mm.append(volume.spacing_mm)

@@ -20,6 +20,8 @@ from nmsynth.physics.psf import FWHM_PER_SIGMA
 FloatArray = npt.NDArray[np.float32]
 Attenuation = Callable[[Grid], FloatArray]
 """Attenuation at 511 keV on a grid, axes ``(z, y, x)`` [1/cm]."""
+MU_ENERGY = "attenuation_kev"
+"""Setting in the provenance of an attenuation map: the energy of its photons [keV]."""
 AIR_LIMIT = 0.0024
 """Attenuation at 511 keV of the smoothed map below which there is air [1/cm]: -975 HU, below the foam of a couch."""
 AIR_SMOOTHING_MM = 5.0
@@ -46,12 +48,18 @@ def attenuation_of(image: Volume) -> Attenuation:
     Raises
     ------
     InputError
-        If it is neither, is not finite, or has other axes.
+        If it is neither, is not finite, has other axes, or is a map that says that it is of another energy.
     """
     if image.axes != SPATIAL_AXES or image.unit not in (Unit.HOUNSFIELD, Unit.PER_CENTIMETRE):
         raise InputError(
             "Attenuation is known from a CT in HU or a map in 1/cm, with the axes (z, y, x); found an image in "
             f"{image.unit.value} with {image.axes}. Give another."
+        )
+    energy = image.provenance.settings.get(MU_ENERGY)
+    if image.unit is Unit.PER_CENTIMETRE and energy is not None and float(energy) != PHOTON_KEV["F-18"]:
+        raise InputError(
+            f"An attenuation map must be of 511 keV here; this one is of {float(energy):g} keV. Give the CT, or make "
+            "the map for 511 keV."
         )
     if not np.isfinite(image.array).all():
         raise InputError("An attenuation map must be finite; found NaN or infinite voxels. Make it again.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,7 @@ def plan_from_fingerprint(
     dimensions: str | None = None,
     steps: int | None = None,
     same_calibration: bool = False,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Plan:
     """A plan for a dataset.
 
@@ -69,6 +71,7 @@ def plan_from_fingerprint(
     - **Sources**: one that every case has comes first, that of the target's modality before others; what some cases
       lack may be missing. Cases that have a target alone do not count.
     - **Residual**: where the first source is the target's modality and unit.
+    - **Precision**: the one in which the device trains fastest.
 
     Parameters
     ----------
@@ -85,6 +88,8 @@ def plan_from_fingerprint(
     same_calibration
         Whether targets have the calibration of their first source; see :class:`~nmsynth.core.plan.Plan`. The answer is
         then on the scale of the source, in no unit unless the source has one.
+    precision
+        In which the device trains fastest, ``fp32`` or ``bf16``.
 
     Raises
     ------
@@ -144,7 +149,7 @@ def plan_from_fingerprint(
             warmup=min(200, n_steps // 10),
             validate_every=max(1, n_steps // 20),
             region_share=0.33 if fingerprint.regions else 0.0,
-            precision="bf16" if _kind(device) == "cuda" else "fp32",
+            precision=precision,
         ),
         fingerprint=fingerprint.to_json(),
     )

@@ -51,6 +51,8 @@ class ProjectedPhantom(NamedTuple):
     """[Bq/mL mm]."""
     lesions: npt.NDArray[np.uint8]
     body: npt.NDArray[np.bool_]
+    organ: npt.NDArray[np.bool_]
+    """The organ that is looked at; nowhere where none is named."""
     found: tuple[Lesion, ...]
     organs: npt.NDArray[np.float64]
     """Sum over voxels, shape ``(organ, side)``, right before left [Bq]."""
@@ -125,7 +127,7 @@ def project(
     primaries = torch.zeros(len(study.views), n_bins, n_fine + 2 * pad)
     lines = torch.zeros(n_bins, n_fine)
     lesions = np.zeros((n_bins, n_fine), np.uint8)
-    body = np.zeros((n_bins, n_fine), np.bool_)
+    body, organ = np.zeros((n_bins, n_fine), np.bool_), np.zeros((n_bins, n_fine), np.bool_)
     found: dict[int, Lesion] = {}
     organs = np.zeros((len(Organ), 2))
     z0, y0, x0 = layout.first_mm
@@ -146,6 +148,8 @@ def project(
         lines[:, part] = activity.sum(0) * row
         lesions[:, part] = phantom.lesion_labels.max(1).T
         body[:, part] = (phantom.mu_map > _BODY_MU).any(1).T
+        if study.organ is not None:
+            organ[:, part] = (phantom.labels == study.organ).any(1).T
         organs += _by_organ(phantom, layout, part) * (bqml_per_suv * fine * fine * row / 1000.0)
         found |= {lesion.index: lesion for lesion in phantom.lesions}
         progress("projecting", part.stop / n_fine * 0.9)
@@ -154,6 +158,7 @@ def project(
         _coarse(lines),
         _most(lesions),
         _coarse(torch.from_numpy(body).float()).numpy() >= 0.5,
+        _coarse(torch.from_numpy(organ).float()).numpy() >= 0.5,
         tuple(found[k] for k in sorted(found)),
         organs,
     )

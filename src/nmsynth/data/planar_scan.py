@@ -45,6 +45,8 @@ class ScannedPlanar:
     """Projected lesions; where two overlap, the one of the larger index."""
     body: npt.NDArray[np.uint8]
     """Projected body."""
+    organ: npt.NDArray[np.uint8]
+    """Projected organ that the view is taken of; nowhere where the study names none."""
     lesions: tuple[Lesion, ...]
     organ_activity_bq: dict[str, tuple[float, float]]
     """True activity between the first and the last row, at the start of the scan, by organ: on the patient's right and
@@ -130,6 +132,7 @@ def scan_planar(
         ),
         lesion_labels=frame.labels(projected.lesions),
         body=frame.labels(projected.body.astype(np.uint8)),
+        organ=frame.labels(projected.organ.astype(np.uint8)),
         lesions=projected.found,
         organ_activity_bq={
             Organ(label).name.lower(): (float(right), float(left))

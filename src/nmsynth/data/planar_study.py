@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from nmsynth.core.errors import InputError
 from nmsynth.physics.gamma_camera import GammaCamera
+from nmsynth.physics.phantom.organs import Organ
 from nmsynth.physics.phantom.tracers import Tracer
 from nmsynth.physics.planar import VIEWS, check_views
 
@@ -33,6 +34,8 @@ class PlanarStudy:
     """Of a whole-body sweep, from the head down [mm/s]; ``None`` for a camera that stands still."""
     gaps_mm: tuple[float, float] = (20.0, 50.0)
     """From the body to the anterior and, with the table between, to the posterior face [mm]; chosen."""
+    organ: Organ | None = None
+    """That the view is taken of, whose outline is kept; none when unset."""
     table_transmission: float = 0.93
     """Share of the photons that pass the table to the posterior camera: 2 mm of aluminium at 140 keV."""
 

@@ -16,7 +16,7 @@ from nmsynth.evaluation.preparation import BODY_NAME, as_mask_array, check_image
 from nmsynth.evaluation.schema import Metrics, image_facts
 from nmsynth.evaluation.settings import EvaluationSettings
 from nmsynth.metrics import image as image_measures
-from nmsynth.metrics.anatomy import BONE_HU, bone_dice, overlap, tissue_errors
+from nmsynth.metrics.anatomy import BONE_HU, ORGAN_REACH_MM, bone_dice, organ_overlap, overlap, tissue_errors
 from nmsynth.metrics.measurement import Measurement
 from nmsynth.metrics.quantitative import region_mean
 from nmsynth.physics.materials import PHOTON_KEV, mu_from_hu
@@ -29,6 +29,12 @@ LEAST_TOLD = 0.02
 """Share of the body outside the source that is worth a warning."""
 Mask = npt.NDArray[np.bool_]
 _KIND = "true CT"
+SHOWN_ORGANS = ("liver", "kidney", "kidneys", "brain")
+"""Masks of organs whose overlap is measured, where CT or MR shows them."""
+ORGAN_TEXT = (
+    f"overlap of the masks {', '.join(SHOWN_ORGANS)} with what is as bright, within {ORGAN_REACH_MM:g} mm, by the "
+    "level that shows them best in the reference, where one does; and the mean over these organs"
+)
 
 DEFINITIONS = {
     "MAE, bias": "mean absolute error and mean error, in the mask",
@@ -40,6 +46,7 @@ DEFINITIONS = {
     ),
     "bone Dice": "overlap of the voxels of both images at or above the level, inside the body",
     "lung Dice": "the same of the voxels below -400 HU",
+    "organ Dice": ORGAN_TEXT,
     "body Dice": "overlap of the body of this image with that of the true CT; PET errs most by the contour",
     "attenuation": "both images converted to 511 keV as for PET/CT at 120 kVp; bias over the mean of the true map",
 }
@@ -98,11 +105,13 @@ def evaluate_anatomy(
             warnings.append(
                 f"{100 * left_out:.0f} % of the body lie outside the field of view of the source and are left out."
             )
+    told = {name: text for name, text in DEFINITIONS.items() if text != ORGAN_TEXT or arrays.keys() & {*SHOWN_ORGANS}}
     found: list[Measurement] = []
     for name, volume in arms.items():
         own = [
             *_voxelwise(volume.array, reference.array, body, body_name, settings),
             *_by_tissue(volume.array, reference.array, body, arrays),
+            *organ_dice(volume.array, reference, {name: mask & seen for name, mask in arrays.items()}, _KIND),
             Measurement("body Dice", overlap(_body_of(volume) & seen, outline & seen), "1", body_name, _KIND),
             *_attenuation(volume.array, reference.array, body, body_name),
         ]
@@ -113,7 +122,7 @@ def evaluate_anatomy(
         reference_kind=_KIND,
         measurements=tuple(found),
         settings=settings.model_dump(mode="json"),
-        definitions={"reference": "the true CT", **DEFINITIONS},
+        definitions={"reference": "the true CT", **told},
         images={name: image_facts(volume) for name, volume in volumes.items()},
         places={"body": {"name": body_name, "voxels": int(body.sum())}},
         warnings=tuple(warnings),
@@ -159,6 +168,25 @@ def _by_tissue(
         difference = None if mean is None or true is None else mean - true
         found.append(Measurement("error of the mean", difference, unit, name, _KIND))
     return found
+
+
+def organ_dice(
+    image: npt.NDArray[np.float32], reference: Volume, masks: Mapping[str, Mask], against: str
+) -> list[Measurement]:
+    """Overlap of each of :data:`SHOWN_ORGANS` and their mean; nothing where no mask of them is given."""
+    known = {name: mask for name, mask in masks.items() if name in SHOWN_ORGANS}
+    if not known:
+        return []
+    found = {n: organ_overlap(image, reference.array, mask, reference.spacing_mm) for n, mask in known.items()}
+    reason = "the reference does not show it by one level"
+    rows = [
+        Measurement("organ Dice", value, "1", name, against, reason=None if value is not None else reason)
+        for name, value in found.items()
+    ]
+    values = [value for value in found.values() if value is not None]
+    mean = float(np.mean(values)) if values else None
+    why = None if values else "the reference shows none of the organs by one level"
+    return [*rows, Measurement("organ Dice, mean", mean, "1", "organs", against, n=len(values), reason=why)]
 
 
 def _attenuation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -258,6 +258,14 @@ def summarise_lesions(scene: Scene, lesions: Sequence[LesionResult]) -> list[Mea
         for where, q in groups.items():
             if q is not None:
                 found.append(_quartile_row(name, where, kind, q))
+    levels = {
+        f"{prefix}mean": [item.mean for item in lesions],
+        f"{prefix}mean of the reference": [item.mean_reference for item in lesions],
+    }
+    for name, means in levels.items():
+        q = recovery.quartiles([v for v in means if v is not None])
+        if q is not None:
+            found.append(replace(_quartile_row(name, "lesions", kind, q), unit=scene.unit.value))
     n = len(lesions)
     found.append(Measurement("omissions", float(sum(i.omitted for i in lesions)), "lesions", "lesions", kind, n=n))
     found.append(

@@ -16,7 +16,9 @@ from nmsynth.evaluation.planar import evaluate_planar
 from nmsynth.evaluation.preparation import (
     BEST_FULL_GAUSSIAN,
     BEST_GAUSSIAN,
+    EQUAL_NOISE_GAUSSIAN,
     FULL_COUNTS,
+    RESIDUAL_NOISE,
     Image,
     Scene,
     as_mask_array,
@@ -30,13 +32,16 @@ from nmsynth.evaluation.schema import LesionResult, Metrics, image_facts
 from nmsynth.evaluation.settings import EvaluationSettings, definitions, resolve_settings
 from nmsynth.evaluation.tasks import TaskEvaluation, task_evaluation
 from nmsynth.metrics.measurement import Measurement
-from nmsynth.metrics.noise import standard_deviation
+from nmsynth.metrics.noise import residual_noise, standard_deviation
 from nmsynth.metrics.perfusion import NormalLimits
+from nmsynth.metrics.regions import bounding_box
 
 PREDICTION, REFERENCE, SOURCE = "prediction", "reference", "source"
 """Names of the arms that every evaluation may have."""
-EQUAL_NOISE_GAUSSIAN = "Gaussian of the source at equal noise"
-"""Name of the arm that has the prediction's noise in the liver sphere."""
+QUIET_NAME = "homogeneous region"
+"""Where residual noise is measured."""
+FILTER_REACH_MM = 40.0
+"""Beyond a region that a filter looks at [mm]."""
 KEPT_NAMES = (REFERENCE, BEST_GAUSSIAN, EQUAL_NOISE_GAUSSIAN, BEST_FULL_GAUSSIAN)
 """Names that arms of a caller may not have."""
 
@@ -146,11 +151,14 @@ def evaluate_arms(
     if source_array is not None and resolved.with_best_gaussian:
         extra += _add_best_gaussian(scene, images, SOURCE, facts)
     if source_array is not None and resolved.with_equal_noise_gaussian:
-        extra += _add_equal_noise_gaussian(scene, images, next(iter(arms), None), facts)
+        add = _add_equal_residual_gaussian if _has_residual_noise(kind, resolved) else _add_equal_noise_gaussian
+        extra += add(scene, images, next(iter(arms), None), facts)
     if full_counts is not None and resolved.with_best_gaussian:
         extra += _add_best_gaussian(scene, images, FULL_COUNTS, facts)
     measurements, lesions = _measure_all(scene, images, source_array)
     measurements += extra
+    if _has_residual_noise(kind, resolved):
+        measurements += _measure_residual_noise(scene, images)
     regional, regional_warnings = _measure_regions(kind, volumes[REFERENCE], masks, images, normals, resolved)
     measurements += regional
     return Metrics(
@@ -260,6 +268,55 @@ def _add_equal_noise_gaussian(
     images[EQUAL_NOISE_GAUSSIAN] = found(images[SOURCE], scene.spacing_mm)
     facts[EQUAL_NOISE_GAUSSIAN] = {**facts[SOURCE], "filter": f"{found.name} FWHM, as much noise as {of}"}
     return [Measurement("width", found.fwhm_mm, "mm FWHM", where, arm=EQUAL_NOISE_GAUSSIAN)]
+
+
+def noise_measure(task: str | None, reference_kind: str) -> str:
+    """Name of the measurement that the Gaussian at equal noise is made to equal."""
+    settings = EvaluationSettings.model_validate({"reference_kind": reference_kind})
+    return RESIDUAL_NOISE if _has_residual_noise(task_evaluation(task), settings) else "SD"
+
+
+def _has_residual_noise(kind: TaskEvaluation, settings: EvaluationSettings) -> bool:
+    """Whether noise is measured against the reference, which must have none."""
+    return kind.noise == "residual" and settings.reference_kind == "T1"
+
+
+def _measure_residual_noise(scene: Scene, images: Mapping[str, Image]) -> list[Measurement]:
+    """What of each arm differs from the noise-free reference in the homogeneous region."""
+    region, against = scene.quiet_region, scene.settings.reference_kind
+    if region is None:
+        return [
+            Measurement(RESIDUAL_NOISE, None, "1", QUIET_NAME, against, reason=arms_module.NO_LEVEL, arm=name)
+            for name in images
+        ]
+    return [
+        Measurement(RESIDUAL_NOISE, residual_noise(array, scene.reference, region), "1", QUIET_NAME, against, arm=name)
+        for name, array in images.items()
+    ]
+
+
+def _add_equal_residual_gaussian(
+    scene: Scene, images: dict[str, Image], of: str | None, facts: dict[str, dict[str, Any]]
+) -> list[Measurement]:
+    """Put beside them the narrowest Gaussian of the source that differs no more from the noise-free reference."""
+    from nmsynth.models.classical import narrowest_gaussian
+
+    region = scene.quiet_region
+    wanted = None if of is None or region is None else residual_noise(images[of], scene.reference, region)
+    if wanted is None or region is None:
+        reason = "no image in question or no homogeneous region"
+        return [Measurement("width", None, "mm FWHM", QUIET_NAME, reason=reason, arm=EQUAL_NOISE_GAUSSIAN)]
+    box = bounding_box(region, scene.spacing_mm, FILTER_REACH_MM)
+    expected, inside = scene.reference[box], region[box]
+
+    def left(smoothed: Image) -> float:
+        """Noise of a part of the image."""
+        return residual_noise(smoothed, expected, inside) or 0.0
+
+    found = narrowest_gaussian(images[SOURCE][box], scene.spacing_mm, left, wanted)
+    images[EQUAL_NOISE_GAUSSIAN] = found(images[SOURCE], scene.spacing_mm)
+    facts[EQUAL_NOISE_GAUSSIAN] = {**facts[SOURCE], "filter": f"{found.name} FWHM, no more noise than {of}"}
+    return [Measurement("width", found.fwhm_mm, "mm FWHM", QUIET_NAME, arm=EQUAL_NOISE_GAUSSIAN)]
 
 
 def _places(scene: Scene) -> dict[str, Any]:

@@ -26,6 +26,8 @@ MEASURES = {
     "ssim": ("SSIM", "1", "structural similarity in the body, window of 1.5 voxels; larger is better"),
     "region_error": ("region error", "unit", "mean absolute error of the means of lesions or other labelled regions"),
     "region_bias": ("region bias", "unit", "mean error of the means of those regions"),
+    "region_mean": ("mean of regions", "unit", "mean of the predicted means of those regions, as SUVmean of tumours"),
+    "region_truth": ("true mean of regions", "unit", "mean of the true means of those regions"),
     "recovery": ("recovery", "1", "contrast of lesions to a ring 7 to 14 mm around them, over that of the target"),
     "bone_mae_150": ("bone MAE, 150 HU", "unit", "mean absolute error where the true CT is at least 150 HU"),
     "bone_mae_300": ("bone MAE, 300 HU", "unit", "mean absolute error where the true CT is at least 300 HU"),
@@ -118,6 +120,8 @@ def _regions(image: FloatImage, truth: Truth, region_value: float | None) -> dic
     found: dict[str, float | None] = {
         "region_error": float(np.abs(errors).mean()),
         "region_bias": float(errors.mean()),
+        "region_mean": float(np.mean(means)),
+        "region_truth": float(np.mean(expected)),
     }
     if truth.modality not in ACTIVITY_MODALITIES:
         return found

@@ -72,6 +72,7 @@ def league_table(
             "data_range": first.data_range if first else None,
             "body": BODY_TEXT.get(first.modality, BODY_TEXT["PT"]) if first else None,
             "region_verdict": region_verdict(own),
+            "region_means": region_means_of_patients(of_task),
         })  # fmt: skip
     return {
         "schema_version": SCHEMA_VERSION,
@@ -91,6 +92,37 @@ def league_table(
         "rows": rows,
         "failed": list(failed),
     }
+
+
+def region_means_of_patients(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    """Of each patient the true mean of the labelled regions, such as SUVmean of tumours, and that of each method.
+
+    Parameters
+    ----------
+    results
+        Of one task.
+
+    Returns
+    -------
+        One row a patient, ``subject``, ``truth`` and ``methods`` [unit of the target], means over images, levels and
+        seeds; none where no region was measured, or by a version that did not keep them.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    truth: dict[str, list[float]] = {}
+    for result in results:
+        for case in result.cases:
+            if "region_truth" in case.metrics and "region_mean" in case.metrics:
+                truth.setdefault(case.subject, []).append(case.metrics["region_truth"])
+                own = found.setdefault(case.subject, {})
+                own.setdefault(result.method, []).append(case.metrics["region_mean"])
+    return [
+        {
+            "subject": subject,
+            "truth": float(np.mean(truth[subject])),
+            "methods": {method: float(np.mean(values)) for method, values in found[subject].items()},
+        }
+        for subject in sorted(found)
+    ]
 
 
 def flat_row(row: Mapping[str, Any]) -> dict[str, Any]:

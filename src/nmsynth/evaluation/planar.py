@@ -14,8 +14,10 @@ from nmsynth.evaluation.preparation import (
     BEST_FULL_GAUSSIAN,
     BEST_GAUSSIAN,
     BODY_NAME,
+    EQUAL_NOISE_GAUSSIAN,
     FULL_COUNTS,
     LESION_PREFIX,
+    RESIDUAL_NOISE,
     as_mask_array,
 )
 from nmsynth.evaluation.schema import Metrics, image_facts
@@ -23,14 +25,19 @@ from nmsynth.evaluation.settings import EvaluationSettings
 from nmsynth.metrics import image as image_measures
 from nmsynth.metrics.hot_spots import hot_spot_agreement, hot_spot_index, hot_spots
 from nmsynth.metrics.measurement import Measurement
+from nmsynth.metrics.noise import residual_noise
 from nmsynth.metrics.recovery import contrast, quartiles
-from nmsynth.metrics.regions import body_mask, numbered_lesions, ring_mask
+from nmsynth.metrics.regions import body_mask, numbered_lesions, ring_mask, smooth
 
 Mask = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.float32]
 
 APART_MM = 1e6
 """Distance between views, so that none is smoothed into another [mm]."""
+QUIET_NAME, QUIET_SHARE, QUIET_SMOOTHING_MM = "flatter half of the body", 0.5, 10.0
+"""Where noise is measured, which share of the body it is, and the smoothing before its slope is [mm]."""
+ORGAN_NAME = "organ"
+"""Mask of the organ that a spot view is taken of, in which the rings of its defects lie."""
 LEAST_REFERENCE_CONTRAST = 0.05
 """Of a lesion over its ring in the reference, below which its recovery means little."""
 DEFINITIONS = {
@@ -39,7 +46,17 @@ DEFINITIONS = {
     "PSNR and SSIM": "data range: the maximum of the scaled reference in the body; SSIM view by view, mean",
     "total counts": "relative difference of the sum over the body",
     "contrast recovery": "(lesion - ring) over that of the reference, of means; median and quartiles over lesions",
+    "cold contrast recovery": (
+        f"the same of lesions below their ring, which lies in the mask '{ORGAN_NAME}' where there is one; below 1 "
+        "where a defect was filled"
+    ),
     "lesion counts": "relative difference of the sum over the lesion; median and quartiles over lesions",
+    "residual noise": (
+        "against a noise-free reference r: SD of (image - r) / sqrt(r) over the root of the mean of r, in the half of "
+        "each view's body where r, smoothed by 10 mm, has the smallest slope relative to its value, away from lesions "
+        "and their rings; 1 / sqrt(n) of n counts a pixel. The Gaussian at equal noise is the narrowest that leaves no "
+        "more of it than the image in question"
+    ),
     "hot spots": (
         "areas of at least 100 mm2 above 1.5 times the median of the body within 60 mm and above half its mean, after "
         "a Gaussian of 10 mm; missed: of the reference, touched by none; false: touching none of the reference"
@@ -69,8 +86,9 @@ def evaluate_planar(
         What the image was made from; its best Gaussian is then put beside the others, as is that of an arm "full
         counts".
     masks
-        ``body``, found in the reference when not given; names that begin with ``lesion`` are lesions, numbered or
-        binary; any other is a region whose counts are compared.
+        ``body``, found in the reference when not given; names that begin with ``lesion`` are lesions, hot or cold,
+        numbered or binary; any other is a region whose counts are compared. Rings of lesions in a region named
+        ``organ`` stay in it.
     task
         Name, for the record.
     settings
@@ -92,7 +110,10 @@ def evaluate_planar(
     given = arrays.pop(BODY_NAME, None)
     body = _body(reference, pixel_mm, settings) if given is None else np.asarray(given > 0)
     body_name = BODY_NAME if given is not None else "body (automatic)"
-    lesions = _lesions({n: a for n, a in arrays.items() if n.startswith(LESION_PREFIX)}, spacing_mm, body, settings)
+    hosts = [np.asarray(arrays[ORGAN_NAME] > 0)] if ORGAN_NAME in arrays else []
+    lesions = _lesions(
+        {n: a for n, a in arrays.items() if n.startswith(LESION_PREFIX)}, spacing_mm, (*hosts, body), settings
+    )
     regions = {n: np.asarray(a > 0) for n, a in arrays.items() if not n.startswith(LESION_PREFIX)}
     images = {name: (volume.array, _scale(volume, reference, settings)) for name, volume in arms.items()}
     facts = {name: image_facts(volume) for name, volume in volumes.items()}
@@ -109,11 +130,22 @@ def evaluate_planar(
         images[name] = (best, scale)
         facts[name] = {**image_facts(image), "filter": f"Gaussian {width_mm:.1f} mm FWHM, chosen on this reference"}
         widths.append(Measurement("width", width_mm, "mm FWHM", body_name, settings.reference_kind, arm=name))
+    quiet = _quiet(reference, body, lesions, spacing_mm) if settings.reference_kind == "T1" else np.zeros_like(body)
+    if source is not None and settings.with_equal_noise_gaussian and quiet.any():
+        scale = _scale(source, reference, settings)
+        smooth_image, width_mm = _equal_noise_gaussian(source, images, reference, scale, quiet, spacing_mm)
+        images[EQUAL_NOISE_GAUSSIAN] = (smooth_image, scale)
+        of = next(iter(arms))
+        facts[EQUAL_NOISE_GAUSSIAN] = {
+            **image_facts(source), "filter": f"Gaussian {width_mm:.1f} mm FWHM, no more noise than {of}"
+        }  # fmt: skip
+        widths.append(Measurement("width", width_mm, "mm FWHM", QUIET_NAME, "T1", arm=EQUAL_NOISE_GAUSSIAN))
     expected_spots = hot_spots(reference.array, body, pixel_mm)
     for name, (array, scale) in images.items():
         expected = reference.array * np.float32(scale)
         own = [
             *_voxelwise(array, expected, body, body_name, reference.unit.value, settings),
+            *_noise(array, expected, quiet, settings.reference_kind),
             *_counts(array, expected, {body_name: body, **regions}, settings.reference_kind),
             *_of_lesions(array, expected, lesions, settings.reference_kind),
             *_of_hot_spots(array, expected_spots, body, pixel_mm, settings.reference_kind),
@@ -142,6 +174,53 @@ def _best_gaussian(
 
     best = best_gaussian(source.array, expected, body, spacing_mm)
     return np.asarray(best.image, dtype=np.float32), best.fwhm_mm
+
+
+def _equal_noise_gaussian(
+    source: Volume,
+    images: Mapping[str, tuple[Image, float]],
+    reference: Volume,
+    scale: float,
+    quiet: Mask,
+    spacing_mm: tuple[float, float, float],
+) -> tuple[Image, float]:
+    """The source smoothed by the narrowest Gaussian with no more noise than the first image, and its width [mm]."""
+    from nmsynth.models.classical import narrowest_gaussian
+
+    first, own_scale = next(iter(images.values()))
+    wanted = residual_noise(first, reference.array * np.float32(own_scale), quiet, as_counts=True) or 0.0
+    expected = reference.array * np.float32(scale)
+
+    def left(smoothed: Image) -> float:
+        """Noise of a smoothed image."""
+        return residual_noise(smoothed, expected, quiet, as_counts=True) or 0.0
+
+    found = narrowest_gaussian(source.array, spacing_mm, left, wanted)
+    return np.asarray(found(source.array, spacing_mm), dtype=np.float32), found.fwhm_mm
+
+
+def _quiet(
+    reference: Volume, body: Mask, lesions: list[tuple[Mask, Mask]], spacing_mm: tuple[float, float, float]
+) -> Mask:
+    """The flatter half of the body of each view, without lesions and their rings."""
+    shown = smooth(reference.array, QUIET_SMOOTHING_MM, spacing_mm).astype(np.float64)
+    slope = np.hypot(*np.gradient(shown, *spacing_mm[1:], axis=(1, 2)))
+    free = body & (shown > 0) & (reference.array > 0)
+    for mask, ring in lesions:
+        free &= ~(mask | ring)
+    found = np.zeros_like(body)
+    for number, inside in enumerate(free):
+        if inside.any():
+            relative = slope[number][inside] / shown[number][inside]
+            found[number][inside] = relative <= np.quantile(relative, QUIET_SHARE)
+    return found
+
+
+def _noise(image: Image, expected: Image, quiet: Mask, kind: str) -> list[Measurement]:
+    """Noise against a noise-free reference; none against any other."""
+    if not quiet.any():
+        return []
+    return [Measurement(RESIDUAL_NOISE, residual_noise(image, expected, quiet, as_counts=True), "1", QUIET_NAME, kind)]
 
 
 def _check(volumes: Mapping[str, Volume]) -> None:
@@ -196,10 +275,10 @@ def _body(reference: Volume, pixel_mm: tuple[float, float], s: EvaluationSetting
 def _lesions(
     masks: Mapping[str, npt.NDArray[np.generic]],
     spacing_mm: tuple[float, float, float],
-    body: Mask,
+    hosts: tuple[Mask, ...],
     s: EvaluationSettings,
 ) -> list[tuple[Mask, Mask]]:
-    """Lesions of each view with their rings."""
+    """Lesions of each view with their rings, within the first host that holds most of the lesion; the last is any's."""
     found = []
     for labels in masks.values():
         everywhere = np.asarray(labels) > 0
@@ -209,13 +288,14 @@ def _lesions(
             if not alone.any():
                 continue
             for mask in numbered_lesions(alone).values():
+                host = next((h for h in hosts[:-1] if 2 * (mask & h).sum() > mask.sum()), hosts[-1])
                 ring = ring_mask(
                     mask,
                     spacing_mm,
                     inner_mm=s.ring_inner_mm,
                     outer_mm=s.ring_outer_mm,
                     exclude=everywhere,
-                    within=body,
+                    within=host,
                 )
                 found.append((mask, ring))
     return found
@@ -253,18 +333,21 @@ def _counts(image: Image, expected: Image, regions: Mapping[str, Mask], kind: st
 
 def _of_lesions(image: Image, expected: Image, lesions: list[tuple[Mask, Mask]], kind: str) -> list[Measurement]:
     """Contrast and counts of lesions."""
-    recovered, counted = [], []
+    recovered: list[float] = []
+    filled: list[float] = []
+    counted: list[float] = []
     for mask, ring in lesions:
         true = contrast(expected, mask, ring)
         level = float(expected[ring].mean()) if ring.any() else 0.0
         measured = contrast(image, mask, ring)
-        if true is not None and measured is not None and true > LEAST_REFERENCE_CONTRAST * level:
-            recovered.append(measured / true)
+        if true is not None and measured is not None and abs(true) > LEAST_REFERENCE_CONTRAST * level:
+            (recovered if true > 0 else filled).append(measured / true)
         counts = image_measures.relative_bias(image, expected, mask)
         if counts is not None:
             counted.append(counts)
     found = []
-    for name, values in (("contrast recovery", recovered), ("lesion counts", counted)):
+    named = (("contrast recovery", recovered), ("cold contrast recovery", filled), ("lesion counts", counted))
+    for name, values in named:
         q = quartiles(values)
         if q is not None:
             found.append(

@@ -25,6 +25,10 @@ BEST_GAUSSIAN = "best Gaussian of the source"
 """Name of the arm that is the source smoothed by the width of least error."""
 BEST_SCALED_GAUSSIAN = "best Gaussian of the source, scaled"
 """Name of the arm that is the source smoothed and multiplied by the width and the factor of least error."""
+EQUAL_NOISE_GAUSSIAN = "Gaussian of the source at equal noise"
+"""Name of the arm that has as much noise as the image in question."""
+RESIDUAL_NOISE = "residual noise"
+"""Name of the measurement of what differs from a noise-free reference in a homogeneous region, over its mean there."""
 FULL_COUNTS, BEST_FULL_GAUSSIAN = "full counts", "best Gaussian of full counts"
 """Names of the controls at full counts."""
 
@@ -59,6 +63,13 @@ class Scene:
     data_range: float | None
     settings: EvaluationSettings
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def quiet_region(self) -> Mask | None:
+        """Where noise is measured against a noise-free reference: the homogeneous region, or else the sphere."""
+        if self.noise_region is not None and self.noise_region.any():
+            return self.noise_region
+        return None if self.sphere_weights is None else np.asarray(self.sphere_weights >= 0.5)
 
     @property
     def value_prefix(self) -> str:

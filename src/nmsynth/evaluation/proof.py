@@ -9,13 +9,22 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from nmsynth.evaluation.evaluate import PREDICTION
-from nmsynth.metrics.agreement import Interval, bootstrap_interval, paired_difference
+from nmsynth.evaluation.evaluate import PREDICTION, REFERENCE
+from nmsynth.metrics.agreement import (
+    Interval,
+    bootstrap_interval,
+    cluster_bootstrap,
+    paired_difference,
+    rank_correlation,
+)
 
-Wanted = Literal["lower", "higher", "zero", "one"]
-"""Where the best value of a number lies; ``zero`` of a bias, ``one`` of a recovery."""
+Wanted = Literal["lower", "higher", "zero", "one", "told"]
+"""Where the best value of a number lies; ``zero`` of a bias, ``one`` of a recovery; ``told`` of one that has no best,
+such as an uptake or the width of an interval, and is not judged."""
 Values = Mapping[str, Mapping[str, float | None]]
 """Of one patient: by arm and by number."""
+LEAST_CORRELATED = 3
+"""Patients from which a correlation over them is told."""
 LEAST_PAIRS = 10
 """Patients in whom both arms have a number, below which nothing is said of it: intervals of fewer are too narrow."""
 
@@ -62,7 +71,7 @@ class ProofSummary:
 
 
 def shortfall(value: float, wanted: Wanted) -> float:
-    """How far a number is from its best, less is better; of a number that has no best, its negative.
+    """How far a number is from its best, less is better; of one whose best has no bound, its negative.
 
     Examples
     --------
@@ -87,7 +96,11 @@ def _median(values: npt.NDArray[np.float64]) -> float:
 
 
 def summarise_proof(
-    patients: Sequence[Values], wanted: Mapping[str, Wanted], *, means: Collection[str] = ()
+    patients: Sequence[Values],
+    wanted: Mapping[str, Wanted],
+    *,
+    means: Collection[str] = (),
+    correlations: Collection[str] = (),
 ) -> ProofSummary:
     """Summarise the numbers of some patients.
 
@@ -100,6 +113,9 @@ def summarise_proof(
     means
         Those of them that are small whole numbers, such as counts of spots, whose medians stay where they are until
         half of the patients change: summarised by their means.
+    correlations
+        Those of them whose rank correlation over patients with the same number of the arm ``reference`` is wanted, such
+        as a severity: high or low in the right patients.
 
     Returns
     -------
@@ -111,12 +127,15 @@ def summarise_proof(
     differences: dict[str, dict[str, Interval]] = {}
     for arm in names:
         for number, best in wanted.items():
+            if number in correlations:
+                _add_correlation(patients, arm, number, arms, differences)
+                continue
             statistic = _mean if number in means else _median
             own = [patient.get(arm, {}).get(number) for patient in patients]
             interval = bootstrap_interval([value for value in own if value is not None], statistic=statistic)
             if interval is not None:
                 arms.setdefault(arm, {})[number] = interval
-            if arm == PREDICTION:
+            if arm == PREDICTION or best == "told":
                 continue
             of_model = [patient.get(PREDICTION, {}).get(number) for patient in patients]
             pairs = [(a, b) for a, b in zip(of_model, own, strict=True) if a is not None and b is not None]
@@ -128,3 +147,30 @@ def summarise_proof(
             if difference is not None:
                 differences.setdefault(arm, {})[number] = difference
     return ProofSummary(arms, differences)
+
+
+def _add_correlation(
+    patients: Sequence[Values],
+    arm: str,
+    number: str,
+    arms: dict[str, dict[str, Interval]],
+    differences: dict[str, dict[str, Interval]],
+) -> None:
+    """Put the correlation of an arm's number with the reference's beside the others, and what the model lacks to it."""
+    if arm == REFERENCE:
+        return
+    three = [[patient.get(of, {}).get(number) for of in (PREDICTION, arm, REFERENCE)] for patient in patients]
+    own = [np.array([row[1:]], dtype=np.float64) for row in three if None not in row[1:]]
+    if len(own) < LEAST_CORRELATED:
+        return
+    interval = cluster_bootstrap(own, statistic=lambda rows: rank_correlation(rows[:, 0], rows[:, 1]))
+    if interval is not None:
+        arms.setdefault(arm, {})[number] = interval
+    both = [np.array([row], dtype=np.float64) for row in three if None not in row]
+    if arm == PREDICTION or len(both) < LEAST_CORRELATED:
+        return
+    difference = cluster_bootstrap(
+        both, statistic=lambda rows: rank_correlation(rows[:, 1], rows[:, 2]) - rank_correlation(rows[:, 0], rows[:, 2])
+    )
+    if difference is not None:
+        differences.setdefault(arm, {})[number] = difference

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
+from nmsynth.evaluation.anatomy import ORGAN_TEXT, organ_dice
 from nmsynth.metrics.anatomy import class_overlap
 from nmsynth.metrics.binding_ratio import binding_ratios
 from nmsynth.metrics.correction import BEYOND, error_over_mean, organ_errors, share_beyond
 from nmsynth.metrics.measurement import Measurement
-from nmsynth.metrics.perfusion import NormalLimits, perfusion_deficit, scaled_segments
+from nmsynth.metrics.perfusion import NormalLimits, best_part, perfusion_deficit, scaled_segments, wall_ratios
 from nmsynth.metrics.polar_map import LongAxis, WallRays
 from nmsynth.metrics.regions import body_mask
 from nmsynth.metrics.suvr import COMPOSITES, composite_ratio
@@ -25,46 +26,70 @@ Measure = Callable[[Image], list[Measurement]]
 
 WALL_NAME = "wall"
 """Mask of the wall of the left ventricle."""
+NORMAL_WALL_NAME, DEFECT_NAME = "normal_wall", "defect"
+"""Masks of the segments of the wall that are known to be normally perfused, and of those with a defect."""
+MARKED = 0.5
+"""Share of a segment's samples that a mask must hold for the segment to be of it."""
+FALSE_POINTS = 10.0
+"""By how much a segment must lie below the reference's, or above it, to be a false defect or a filled one [%]."""
 STRIATAL_NAMES = ("caudate", "putamen", "striatum")
 """Masks whose name begins so are regions of specific binding."""
 UNBOUND_NAME = "occipital"
 """Mask of the region without it."""
 
+CORTEX_NAME, CEREBELLUM_NAME = "cerebral_cortex", "cerebellar_cortex"
+"""Masks whose ratio is that of a perfusion tracer in the brain."""
+
 BRAIN_NAME = "brain"
 """Mask of the brain, of which voxels with an error are counted."""
+PART_NAMES = ("skeleton", "liver_dome")
+"""Masks of several organs, or of a part of one: measured by themselves, and not once more among the organs."""
 RATIO_REGIONS_LEAST = 4
 """Regions from which a correlation over them is told."""
 NO_REGIONS = ("body", "lesion")
 """Masks whose name begins so are no regions of the brain."""
-_NO_ORGANS = (*NO_REGIONS, UNBOUND_NAME, WALL_NAME)
+_NO_ORGANS = (*NO_REGIONS, UNBOUND_NAME, WALL_NAME, NORMAL_WALL_NAME, DEFECT_NAME)
 """Masks whose name begins so are no organs."""
 
 MASKS_WANTED = {
     "perfusion": f"named '{WALL_NAME}'",
     "binding": f"named '{UNBOUND_NAME}' and '{STRIATAL_NAMES[1]}'",
+    "cerebellar": f"named '{CORTEX_NAME}' and '{CEREBELLUM_NAME}'",
     "correction": "of organs",
     "ratio": "of regions of the brain",
+    "regions": "of regions of the brain",
 }
 """What each measure needs; ``tissues`` needs none."""
 
 DEFINITIONS = {
     "correction": {
-        "organ error": "relative difference to the reference of the mean of each organ: median and largest of its size",
+        "organ error": (
+            "relative difference to the reference of the mean of each organ: median, 95th percentile and largest of "
+            "its size; the skeleton, the dome of the liver, and the brain beside its parts are no organs of their own"
+        ),
         "error over mean": "mean absolute error over the mean of the reference, in the body",
         "voxels beyond": f"share of the voxels of the mask '{BRAIN_NAME}' whose relative error is larger",
+    },
+    "regions": {
+        "regional bias": "relative difference to the reference of the mean of each region of the brain, with its sign",
+        "regional error": "size of the regional bias: mean and largest over the regions, so that biases do not cancel",
     },
     "tissues": {
         "tissue Dice": (
             "mean overlap of three classes of brightness in the body, by the thresholds of Otsu of each image, so that "
             "no unit is needed"
         ),
+        "organ Dice": ORGAN_TEXT,
     },
     "ratio": {
         "regional SUVR error": (
             "difference to the reference of the mean of each region, of images that are ratios already: mean and "
             "largest of its size"
         ),
-        "regional SUVR correlation": "Pearson's, over the regions",
+        "regional SUVR correlation": (
+            "Pearson's, over the regions; the healthy pattern, which all images share, makes it high"
+        ),
+        "NMSE": "sum of the squared differences over the sum of the squares of the reference, in all regions",
         "composite SUVR": "mean of the means of the regions that the composite of the name holds",
     },
     "binding": {
@@ -72,15 +97,27 @@ DEFINITIONS = {
             f"(region - {UNBOUND_NAME}) over {UNBOUND_NAME}, of means; {', '.join(STRIATAL_NAMES)} as masks name them"
         ),
     },
+    "cerebellar": {
+        "cortex to cerebellum ratio": (
+            f"mean of '{CORTEX_NAME}' over that of '{CEREBELLUM_NAME}'; error relative to the reference's"
+        ),
+    },
     "perfusion": {
         "polar map": (
             "means along rays through the wall, which is the same for all images, as its long axis is; in percent of "
-            "the mean of the best perfused fifth of the wall of the same image"
+            "the mean of the same image over that half of the wall that is the best perfused in the reference"
         ),
         "segment error": "absolute difference to the reference of the means of the 17 segments, mean and largest",
+        "ratio of walls": "error of inferior over anterior, septal over lateral and apical over basal segments",
+        "defect": (
+            f"segments of the mask '{DEFECT_NAME}': mean difference to the reference, above zero where a defect is "
+            "filled; what lacks of the mean of the normal segments, over that of the reference (contrast recovery); "
+            f"segments of it that lie {FALSE_POINTS:g} points or more above the reference's (filled). Segments of the "
+            f"mask '{NORMAL_WALL_NAME}' that lie as much below are false defects"
+        ),
         "total perfusion deficit": (
             "mean over the wall of what lacks to the normal limit, 0 for none and 100 for no perfusion; error against "
-            "the reference's"
+            "the reference's, and the same of hearts whose wall is all normal (false deficit)"
         ),
         "summed score": "sum of the scores 0 to 4 of the 17 segments; error against the reference's",
     },
@@ -96,7 +133,8 @@ def regional_measure(
     Parameters
     ----------
     kind
-        ``perfusion``, ``binding``, ``correction``, ``ratio`` or ``tissues``, which needs no mask.
+        ``perfusion``, ``binding``, ``cerebellar``, ``correction``, ``ratio``, ``regions`` or ``tissues``, which needs
+        no mask.
     reference
         Whose grid all images have, and to whose regions theirs are compared.
     masks
@@ -111,20 +149,44 @@ def regional_measure(
     if kind == "binding":
         regions = {name: m for name, m in masks.items() if name.startswith(STRIATAL_NAMES)}
         return _binding(reference, regions, masks[UNBOUND_NAME], against) if regions and UNBOUND_NAME in masks else None
+    if kind == "cerebellar":
+        given = [masks.get(name) for name in (CORTEX_NAME, CEREBELLUM_NAME)]
+        pair = [np.asarray(mask > 0) for mask in given if mask is not None]
+        return _cerebellar(reference, pair[0], pair[1], against) if len(pair) == len(given) else None
     if kind == "correction":
         organs = {n: np.asarray(m > 0) for n, m in masks.items() if not n.startswith(_NO_ORGANS)}
         return _correction(reference, organs, _body(reference, masks), against) if organs else None
     if kind == "ratio":
         regions = {n: np.asarray(m > 0) for n, m in masks.items() if not n.startswith(NO_REGIONS)}
         return _ratio(reference, regions, against) if regions else None
+    if kind == "regions":
+        regions = {n: np.asarray(m > 0) for n, m in masks.items() if not n.startswith(NO_REGIONS)}
+        return _biases(reference, regions, against) if regions else None
     if kind == "tissues":
         inside = _body(reference, masks)
+        organs = {n: np.asarray(m > 0) for n, m in masks.items()}
         return lambda image: [
-            Measurement("tissue Dice", class_overlap(image, reference.array, inside), "1", "body", against)
+            Measurement("tissue Dice", class_overlap(image, reference.array, inside), "1", "body", against),
+            *organ_dice(image, reference, organs, against),
         ]
     raise InputError(
-        f"A regional measure is 'perfusion', 'binding', 'correction', 'ratio' or 'tissues'; found '{kind}'."
+        "A regional measure is 'perfusion', 'binding', 'cerebellar', 'correction', 'ratio', 'regions' or 'tissues'; "
+        f"found '{kind}'."
     )
+
+
+def organs_among(masks: Mapping[str, npt.NDArray[np.bool_]]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Masks of organs, each place once: without :data:`PART_NAMES`, and without a brain that comes in parts, too.
+
+    Examples
+    --------
+    >>> whole = np.ones(2, dtype=bool)
+    >>> list(organs_among({"liver": whole, "liver_dome": whole, "brain": whole, "brain_grey": whole}))
+    ['liver', 'brain_grey']
+    """
+    in_parts = any(name.startswith(f"{BRAIN_NAME}_") for name in masks)
+    left_out = (*PART_NAMES, *((BRAIN_NAME,) if in_parts else ()))
+    return {name: mask for name, mask in masks.items() if name not in left_out}
 
 
 def _body(reference: Volume, masks: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
@@ -136,49 +198,97 @@ def _body(reference: Volume, masks: Mapping[str, npt.NDArray[Any]]) -> npt.NDArr
 def _perfusion(
     reference: Volume, masks: Mapping[str, npt.NDArray[Any]], against: str, normals: NormalLimits | None
 ) -> Measure:
-    """Polar maps of one wall."""
+    """Polar maps of one wall, all scaled in the part of it that is the best perfused in the reference."""
     wall = np.asarray(masks[WALL_NAME] > 0)
     rays = WallRays.through(wall, reference.affine, LongAxis.of(wall, reference.affine))
     own = rays.map_of(reference.array)
-    segments = scaled_segments(own)
-    deficit = None if normals is None else perfusion_deficit(own, normals)
+    best = best_part(own)
+    segments = scaled_segments(own, best)
+    ratios = wall_ratios(segments)
+    deficit = None if normals is None else perfusion_deficit(own, normals, best)
+
+    def marked(name: str) -> npt.NDArray[np.bool_] | None:
+        """Segments of a mask, shape ``(17,)``; ``None`` where it is not given."""
+        return None if name not in masks else rays.map_of(masks[name] > 0).segment_means() > MARKED
+
+    normal, defect = marked(NORMAL_WALL_NAME), marked(DEFECT_NAME)
+    is_normal_heart = normal is not None and bool((np.asarray(masks[NORMAL_WALL_NAME] > 0) | ~wall).all())
 
     def measure(image: Image) -> list[Measurement]:
-        """Errors of segments, and of the deficit where there are limits."""
+        """Errors of segments, of ratios of walls, of what is known of defects, and of the deficit with limits."""
         found = rays.map_of(image)
-        errors = 100.0 * np.abs(scaled_segments(found) - segments)
+        shown = scaled_segments(found, best)
+        errors = 100.0 * np.abs(shown - segments)
         rows = [
             Measurement("segment error, mean", float(np.nanmean(errors)), "%", WALL_NAME, against, n=errors.size),
             Measurement("segment error, largest", float(np.nanmax(errors)), "%", WALL_NAME, against, n=errors.size),
         ]
+        for name, ratio in wall_ratios(shown).items():
+            expected = ratios[name]
+            error = None if ratio is None or expected is None else ratio - expected
+            rows.append(Measurement(f"{name} error", error, "1", WALL_NAME, against))
+        rows += _defects(shown, segments, normal, defect, against)
         if normals is None or deficit is None:
             return rows
-        shown = perfusion_deficit(found, normals)
-        total = shown.total_percent
+        own_deficit = perfusion_deficit(found, normals, best)
+        total = own_deficit.total_percent
+        error = total - deficit.total_percent
+        if is_normal_heart:
+            rows.append(Measurement("false deficit", error, "%", WALL_NAME, against))
         return [
             *rows,
             Measurement("total perfusion deficit", total, "%", WALL_NAME),
-            Measurement("total perfusion deficit error", total - deficit.total_percent, "%", WALL_NAME, against),
-            Measurement("summed score", float(shown.summed_score), "1", WALL_NAME),
+            Measurement("total perfusion deficit error", error, "%", WALL_NAME, against),
+            Measurement("summed score", float(own_deficit.summed_score), "1", WALL_NAME),
             Measurement(
-                "summed score error", float(shown.summed_score - deficit.summed_score), "1", WALL_NAME, against
+                "summed score error", float(own_deficit.summed_score - deficit.summed_score), "1", WALL_NAME, against
             ),
         ]
 
     return measure
 
 
+def _defects(
+    shown: npt.NDArray[np.float64],
+    expected: npt.NDArray[np.float64],
+    normal: npt.NDArray[np.bool_] | None,
+    defect: npt.NDArray[np.bool_] | None,
+    against: str,
+) -> list[Measurement]:
+    """What is left of a defect, and defects where there is none, of the scaled means of the 17 segments."""
+    difference, rows = 100.0 * (shown - expected), []
+    if normal is not None and normal.any():
+        n_false = int((difference[normal] <= -FALSE_POINTS).sum())
+        rows.append(Measurement("false defects", float(n_false), "1", NORMAL_WALL_NAME, against, n=int(normal.sum())))
+    if defect is None or not defect.any():
+        return rows
+    n, n_filled = int(defect.sum()), int((difference[defect] >= FALSE_POINTS).sum())
+    rows += [
+        Measurement("defect bias", float(np.nanmean(difference[defect])), "%", DEFECT_NAME, against, n=n),
+        Measurement("filled defects", float(n_filled), "1", DEFECT_NAME, against, n=n),
+    ]
+    if normal is None or not normal.any():
+        return rows
+    own, known = (1.0 - float(np.nanmean(v[defect])) / float(np.nanmean(v[normal])) for v in (shown, expected))
+    rows.append(Measurement("defect contrast", own, "1", DEFECT_NAME, n=n))
+    recovery = own / known if known > 0 else None
+    return [*rows, Measurement("defect contrast recovery", recovery, "1", DEFECT_NAME, against, n=n)]
+
+
 def _correction(
     reference: Volume, organs: dict[str, npt.NDArray[np.bool_]], body: npt.NDArray[np.bool_], against: str
 ) -> Measure:
     """Errors of organs, of the body, and of the brain's voxels."""
+    apart = organs_among(organs)
 
     def measure(image: Image) -> list[Measurement]:
         """Of one image."""
-        errors = [abs(error) for error in organ_errors(image, reference.array, organs).values()]
+        errors = [abs(error) for error in organ_errors(image, reference.array, apart).values()]
         where, n = f"{len(errors)} organs", len(errors)
+        high = float(np.percentile(errors, 95)) if errors else None
         rows = [
             Measurement("organ error, median", float(np.median(errors)) if errors else None, "1", where, against, n=n),
+            Measurement("organ error, 95th percentile", high, "1", where, against, n=n),
             Measurement("organ error, largest", max(errors, default=None), "1", where, against, n=n),
             Measurement("error over mean", error_over_mean(image, reference.array, body), "1", "body", against),
         ]
@@ -223,6 +333,48 @@ def _binding(
     return measure
 
 
+def _cerebellar(
+    reference: Volume, cortex: npt.NDArray[np.bool_], cerebellum: npt.NDArray[np.bool_], against: str
+) -> Measure:
+    """The cortex over the cerebellum."""
+
+    def ratio(image: Image) -> float | None:
+        """Of means; ``None`` where the cerebellum shows nothing."""
+        below = float(image[cerebellum].mean(dtype=np.float64)) if cerebellum.any() else 0.0
+        return float(image[cortex].mean(dtype=np.float64)) / below if below > 0 and cortex.any() else None
+
+    expected = ratio(reference.array)
+
+    def measure(image: Image) -> list[Measurement]:
+        """Ratio and its error."""
+        found = ratio(image)
+        error = None if found is None or not expected else found / expected - 1.0
+        return [
+            Measurement("cortex to cerebellum ratio", found, "1", CORTEX_NAME),
+            Measurement("cortex to cerebellum ratio error", error, "1", CORTEX_NAME, against),
+        ]
+
+    return measure
+
+
+def _biases(reference: Volume, regions: dict[str, npt.NDArray[np.bool_]], against: str) -> Measure:
+    """Bias of each region by itself, and its size over regions."""
+
+    def measure(image: Image) -> list[Measurement]:
+        """Of one image."""
+        biases = organ_errors(image, reference.array, regions)
+        sizes = [abs(bias) for bias in biases.values()]
+        where, n = f"{len(sizes)} regions", len(sizes)
+        mean = float(np.mean(sizes)) if sizes else None
+        return [
+            Measurement("regional error, mean", mean, "1", where, against, n=n),
+            Measurement("regional error, largest", max(sizes, default=None), "1", where, against, n=n),
+            *(Measurement("regional bias", bias, "1", name, against) for name, bias in biases.items()),
+        ]
+
+    return measure
+
+
 def _ratio(reference: Volume, regions: Mapping[str, npt.NDArray[np.bool_]], against: str) -> Measure:
     """Ratios of regions of the brain, and of composites of them."""
 
@@ -231,15 +383,19 @@ def _ratio(reference: Volume, regions: Mapping[str, npt.NDArray[np.bool_]], agai
         return {name: float(image[mask].mean(dtype=np.float64)) for name, mask in regions.items()}
 
     expected = means(reference.array)
+    brain = np.any(list(regions.values()), axis=0)
+    squares = float((reference.array[brain].astype(np.float64) ** 2).sum())
 
     def measure(image: Image) -> list[Measurement]:
-        """Errors over regions, their correlation, and composites with their errors."""
+        """Errors over regions and voxels, their correlation, and composites with their errors."""
         found = means(image)
+        lost = float(((image[brain].astype(np.float64) - reference.array[brain]) ** 2).sum())
         errors = [abs(found[name] - expected[name]) for name in regions]
         where, n, unit = f"{len(regions)} regions", len(regions), reference.unit.value
         rows = [
             Measurement("regional SUVR error, mean", float(np.mean(errors)), unit, where, against, n=n),
             Measurement("regional SUVR error, largest", max(errors), unit, where, against, n=n),
+            Measurement("NMSE", lost / squares if squares > 0 else None, "1", where, against, n=n),
         ]
         pair = np.array([[found[name], expected[name]] for name in regions])
         if n >= RATIO_REGIONS_LEAST and (pair.std(axis=0) > 0).all():

@@ -156,6 +156,10 @@ def _noise_definitions(s: EvaluationSettings) -> dict[str, str]:
             "without one, at 1.5 to 5 times the body's median; COV is SD over mean"
         ),
         "noise reduction": "1 - SD over the SD of the source, in the liver sphere",
+        "residual noise": (
+            "of SPECT against a noise-free reference: SD of the difference to it over its mean, in the region of the "
+            "noise autocorrelation; the Gaussian at equal noise is then the narrowest that leaves no more of it"
+        ),
         "noise autocorrelation": (
             "mean product of deviations from the region's mean, voxels apart, over the mean square; the region is "
             "connected to the sphere's centre within 60 mm and 15 % of its level in the 12 mm smoothed reference"

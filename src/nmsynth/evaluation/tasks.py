@@ -18,7 +18,12 @@ class TaskEvaluation:
     ``planar``: counts of views."""
     scaled: bool = False
     """Whether images of an unknown scale are brought to the reference's, by least squares where that is positive."""
-    regional: tuple[Literal["perfusion", "binding", "correction", "ratio", "tissues"], ...] = ()
+    noise: Literal["sphere", "residual"] = "sphere"
+    """What a Gaussian is made to equal: the spread in the liver sphere, or against a noise-free reference what differs
+    from it in the homogeneous region, which neither an organ's edge nor its slope adds to."""
+    regional: tuple[
+        Literal["perfusion", "binding", "cerebellar", "correction", "ratio", "regions", "tissues"], ...
+    ] = ()
     """What is measured besides where the masks of it are given."""
 
 
@@ -26,19 +31,19 @@ TASKS = {
     task.name: task
     for task in (
         TaskEvaluation("lowcount-pet", "activity"),
-        TaskEvaluation("lowcount-spect", "activity", regional=("binding",)),
-        TaskEvaluation("sparse-spect", "activity", regional=("binding",)),
-        TaskEvaluation("lowcount-mpi", "activity", regional=("perfusion",)),
+        TaskEvaluation("lowcount-spect", "activity", noise="residual", regional=("binding", "cerebellar")),
+        TaskEvaluation("sparse-spect", "activity", noise="residual", regional=("binding", "cerebellar")),
+        TaskEvaluation("lowcount-mpi", "activity", noise="residual", regional=("perfusion",)),
         TaskEvaluation("ac-spect", "activity", scaled=True, regional=("perfusion", "binding")),
-        TaskEvaluation("lowcount-planar", "planar"),
+        TaskEvaluation("lowcount-planar", "planar", noise="residual"),
         TaskEvaluation("nac-to-ac-pet", "activity", scaled=True, regional=("correction",)),
         TaskEvaluation("mr-to-ct", "ct"),
         TaskEvaluation("nac-to-ct", "ct"),
         TaskEvaluation("ct-to-pet", "activity", regional=("correction",)),
         TaskEvaluation("pet-to-ct", "ct"),
         TaskEvaluation("pet-to-mr", "activity", scaled=True, regional=("tissues",)),
-        TaskEvaluation("early-to-late", "activity", regional=("correction",)),
-        TaskEvaluation("early-to-influx", "activity", regional=("correction",)),
+        TaskEvaluation("early-to-late", "activity", regional=("regions",)),
+        TaskEvaluation("early-to-influx", "activity", regional=("regions",)),
         TaskEvaluation("mr-to-fdg", "activity", regional=("ratio",)),
         TaskEvaluation("mr-to-amyloid", "activity", regional=("ratio",)),
         TaskEvaluation("tracer-to-tracer", "activity", regional=("ratio",)),

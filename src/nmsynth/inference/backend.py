@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -110,6 +110,20 @@ def resolve_device(device: str) -> str:
     if int(index or 0) >= torch.cuda.device_count():
         raise InputError(f"The device {device!r} is not there: torch finds {torch.cuda.device_count()} GPUs. Use cpu.")
     return f"cuda:{int(index or 0)}"
+
+
+def fast_precision(device: str) -> Literal["fp32", "bf16"]:
+    """``bf16`` where a device multiplies matrices of bfloat16 faster than those of fp32, else ``fp32``.
+
+    GPUs do, and CPUs with Intel's advanced matrix extensions; those that compute bfloat16 by vectors alone gain little,
+    and others imitate it, slower than fp32. What it brings is measured by ``benchmarks/precision.py``.
+    """
+    import torch
+
+    if device != "cpu":
+        return "bf16"
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
+    return "bf16" if capabilities.get("amx_bf16") else "fp32"
 
 
 def available_threads() -> int:

@@ -16,6 +16,8 @@ SATURATED_SHARE = 1e-5
 SATURATED_VOXELS = 20
 NEGATIVE_SHARE = 0.05
 """Share of the absolute activity in negative values above which it is flagged."""
+MOSTLY_NEGATIVE_SHARE = 0.5
+"""Share of an MR's values other than zero that are negative above which it is no MR: CT has air below zero."""
 CONSERVATION_TOLERANCE = 0.01
 """Change of the activity in the body above which it is flagged."""
 OVERSHOOT = 1.5
@@ -44,7 +46,8 @@ def check_input(volume: Volume) -> InputState:
     EnvelopeError
         If the input is itself an output of a model.
     UnsafeInputError
-        If values are NaN or infinite, or none is positive (CT has a zero within its range, and may be negative).
+        If values are NaN or infinite, or none is positive (CT has a zero within its range, and may be negative), or
+        those of an MR are mostly negative.
     """
     if volume.provenance.synthetic:
         maker = volume.provenance.model or "a model"
@@ -65,6 +68,11 @@ def check_input(volume: Volume) -> InputState:
         return InputState((ALL_ZERO,), is_zero=True)
     if not signed and largest <= 0:
         raise UnsafeInputError("The input must have positive values; its largest is not. Check slope and unit.")
+    if volume.modality == "MR" and np.count_nonzero(array < 0) > MOSTLY_NEGATIVE_SHARE * np.count_nonzero(array):
+        raise UnsafeInputError(
+            "The values of an MR must be positive; most of this one's are negative, as of a CT. Check the modality "
+            "that is stated, and give the magnitude image."
+        )
     n_largest = int(np.count_nonzero(array == largest))
     if n_largest == array.size:
         flags.append("the input is the same everywhere")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,11 +22,15 @@ from nmsynth.inference.guard import check_input
 from nmsynth.inference.method_model import MethodModel
 from nmsynth.inference.settings import SynthesisSettings
 from nmsynth.inference.tiling import FloatImage
+from nmsynth.metrics.head_fluid import NAME as FLUID
+from nmsynth.metrics.head_fluid import head_fluid
 from nmsynth.metrics.typicality import Typical, image_numbers
 from nmsynth.models.card import TypicalCard
-from nmsynth.models.envelope import printable
+from nmsynth.models.envelope import Envelope, Tracer, printable
 from nmsynth.models.plan_envelope import planned_units, tracer_of
 
+_SHORTEST_NAME = 5
+"""Letters of a word of a condition that names a tracer on its own."""
 COVERED_SHARE = 0.99
 """Share of the first source's field of view that a further one must cover not to be flagged."""
 
@@ -85,9 +90,16 @@ def method_inputs(
     plan = model.plan
     volumes = _by_role(given, plan)
     first = volumes[plan.sources[0].name]
-    flags = list(model.envelope.check(first, tracer=settings.tracer, model=model.name))
+    flags = list(
+        model.envelope.check(
+            first,
+            tracer=settings.tracer,
+            attenuation_corrected=settings.attenuation_corrected,
+            model=model.name,
+        )
+    )
     facts = stated_conditions(plan, settings.conditions, first)
-    _check_told(plan, facts, first)
+    _check_told(plan, facts, first, model.envelope)
     condition = encode_conditions(plan, facts, dict.fromkeys(volumes, True))
     state = check_input(first)
     flags += state.flags
@@ -160,7 +172,7 @@ def stated_conditions(plan: Plan, conditions: Mapping[str, float | str], first: 
     return facts
 
 
-def _check_told(plan: Plan, facts: Mapping[str, str], first: Volume) -> None:
+def _check_told(plan: Plan, facts: Mapping[str, str], first: Volume, envelope: Envelope) -> None:
     """Refuse tracers of source and target that were not trained together, and one of the source that is not its own."""
     told = (facts.get(SOURCE_TRACER, ""), facts.get(TARGET_TRACER, ""))
     if plan.tracer_pairs and told not in plan.tracer_pairs:
@@ -170,25 +182,44 @@ def _check_told(plan: Plan, facts: Mapping[str, str], first: Volume) -> None:
             f"{printable(told[0])} to {printable(told[1])}. Ask for one of these."
         )
     agent, stated = first.acquisition.radiopharmaceutical, facts.get(SOURCE_TRACER)
-    if agent and stated is not None:
-        names = [name.lower() for name in tracer_of(first.acquisition.radionuclide or "", agent).agents]
-        if not any(name in stated.lower() for name in names):
-            raise EnvelopeError(
-                f"The condition {SOURCE_TRACER} must be the tracer of the scan; found '{printable(stated)}', and the "
-                f"scan states {printable(agent)}. Correct the condition."
-            )
+    if not agent or stated is None or _is_told(stated, first.acquisition.radionuclide, agent, envelope.tracers):
+        return
+    raise EnvelopeError(
+        f"The condition {SOURCE_TRACER} must be the tracer of the scan; found '{printable(stated)}', and the scan "
+        f"states {printable(agent)}. Correct the condition."
+    )
+
+
+def _is_told(stated: str, radionuclide: str | None, agent: str, tracers: Sequence[Tracer]) -> bool:
+    """Whether a condition names the tracer of a scan: by its name or agents in the card, or by a word of the scan's."""
+    known = [tracer for tracer in tracers if tracer.matches(radionuclide, agent)] or [
+        tracer_of(radionuclide or "", agent)
+    ]
+    told, found = stated.casefold(), agent.casefold()
+    if any(name.casefold() in told for tracer in known for name in (tracer.name, *tracer.agents)):
+        return True
+    return any(word in found for word in re.findall(rf"[a-z]{{{_SHORTEST_NAME},}}", told))
 
 
 def _unusual(source: Volume, normalised: FloatImage, card: TypicalCard) -> list[str]:
-    """A flag of a first source that is unlike those of the training."""
-    typical = Typical(card.mean, card.sd, card.limit)
-    distance, which = typical.distance(image_numbers(normalised, body_contour(source), source.spacing_mm))
-    if distance <= card.limit:
-        return []
-    return [
-        f"the source is unlike those of the training: its {which} lies {distance:.1f} standard deviations from theirs "
-        f"(limit {card.limit:.1f})"
-    ]
+    """Flags of a first source that is unlike those of the training."""
+    typical, body = Typical(card.mean, card.sd, card.limit), body_contour(source)
+    distance, which = typical.distance(image_numbers(normalised, body, source.spacing_mm))
+    flags = []
+    if distance > card.limit:
+        flags.append(
+            f"the source is unlike those of the training: its {which} lies {distance:.1f} standard deviations from "
+            f"theirs (limit {card.limit:.1f})"
+        )
+    fluid = head_fluid(normalised, body, source.spacing_mm) if card.fluid is not None else None
+    if card.fluid is not None and fluid is not None and not card.fluid[0] <= fluid <= card.fluid[1]:
+        low, high = (100 * share for share in card.fluid)
+        beyond = "; atrophy may be beyond that of the training" if fluid > card.fluid[1] else ""
+        flags.append(
+            f"the source is unlike those of the training: its {FLUID} is {100 * fluid:.0f} %, theirs {low:.0f} to "
+            f"{high:.0f} %{beyond}"
+        )
+    return flags
 
 
 def _check_alike(volume: Volume, image: ImagePlan, first: Volume) -> None:

@@ -90,7 +90,10 @@ def synthesize_with_method(
             else "the image has the model's grid, not that of the input"
         )
     provenance = _provenance(inputs, model, settings, run)
-    volumes = [in_unit(_placed(array, inputs, plan, provenance), settings.unit) for array in arrays]
+    volumes = [
+        in_unit(_placed(array, inputs, plan, provenance), settings.unit, energy_kev=settings.energy_kev)
+        for array in arrays
+    ]
     image = volumes[0] if len(volumes) == 1 else volumes[0].with_array(np.mean([v.array for v in volumes], axis=0))
     samples = tuple(volumes) if model.method.stochastic and not inputs.is_zero else ()
     found, numbers = _checked(image, first, plan, is_zero=inputs.is_zero)
@@ -207,15 +210,18 @@ def _placed(array: FloatImage, inputs: MethodInputs, plan: Plan, provenance: Pro
 
 
 def _stating_correction(image: Volume, plan: Plan) -> Volume:
-    """An image whose attenuation the model corrected, with the method; it counts as corrected where it has a unit."""
+    """An image whose attenuation the model corrected, with the method; it counts as corrected where it has a unit.
+
+    Counts that gains were applied to are none any more: they are relative.
+    """
     if plan.sources[0].attenuation_corrected is not False or not plan.target.attenuation_corrected:
         return image
     found = image.acquisition.corrections
     if not image.unit.has_unknown_scale:
         found = (*found, *(c for c in (ATTENUATION, SCATTER) if c not in found))
-    return replace(
-        image, acquisition=replace(image.acquisition, corrections=found, attenuation_correction=SYNTHETIC_CORRECTION)
-    )
+    stated = replace(image.acquisition, corrections=found, attenuation_correction=SYNTHETIC_CORRECTION)
+    unit = Unit.RELATIVE if image.unit is Unit.COUNTS else image.unit
+    return replace(image, acquisition=stated, unit=unit)
 
 
 def _factor(first: Volume, unit: Unit) -> float | npt.NDArray[np.float32]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nmsynth.core.errors import InputError
+from nmsynth.core.errors import EnvelopeError, InputError
 from nmsynth.core.volume import PLANAR_AXES, Volume
 from nmsynth.inference.card_model import Progress
 from nmsynth.inference.method_model import MethodModel
@@ -44,14 +44,17 @@ def synthesize_views(
     Raises
     ------
     InputError
-        If the model works on volumes, or takes several inputs.
-    EnvelopeError, UnsafeInputError, NumericalError
+        If several inputs are given.
+    EnvelopeError
+        If the model works on volumes, or as for one view.
+    UnsafeInputError, NumericalError
         As for one view.
     """
     first = given if isinstance(given, Volume) else given[model.plan.sources[0].name]
-    if model.plan.dimensions != "2d" or model.plan.patch[0] != 1:
-        raise InputError(
-            f"Planar views need a model of single slices (2d); {model.name} is {model.plan.dimensions}. Choose another."
+    if model.plan.dimensions != "2d" or model.plan.patch[0] != 1 or model.envelope.single_slices is False:
+        raise EnvelopeError(
+            f"Planar views need a model of planar views; found {model.name}, which takes volumes. Give it a "
+            "reconstructed volume (RECON TOMO), or choose a model of planar views, as that of lowcount-planar."
         )
     if not isinstance(given, Volume) and len(given) > 1:
         raise InputError(f"Planar views are the only input of a model; found {', '.join(given)}. Pass one image.")

@@ -41,9 +41,13 @@ class SynthesisSettings(BaseModel):
     max_tile_voxels: int | None = Field(default=None, ge=1)
     """Most voxels of a tile; by memory when unset. Does not change the result. A method has the windows of its plan."""
     unit: Unit | None = None
-    """Unit of the output; the source's when unset. Only an SUV can be asked for."""
+    """Unit of the output; the source's when unset. An SUV can be asked for, and 1/cm of a CT: its attenuation."""
+    energy_kev: float = Field(default=511.0, ge=80, le=600)
+    """Of the photons that an attenuation in 1/cm is of [keV]."""
     tracer: str | None = Field(default=None, max_length=64)
     """Radiopharmaceutical as you state it; used only where the source states none."""
+    attenuation_corrected: bool | None = None
+    """Whether the source is corrected for attenuation, as you state it; used only where the source does not."""
     heads: bool = False
     """Also return the network's ``mean``, ``contrast`` and ``evidence`` images; not of methods."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nmsynth.inference.predictor import Model
 
 RECORD_SCHEMA_VERSION = 1
+CT_KVP = 120
+"""Tube voltage by which synthetic CT numbers become an attenuation, as that of the simulated CTs [kVp]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,19 +90,50 @@ def described(volume: Volume) -> dict[str, Any]:
     }
 
 
-def in_unit(volume: Volume, unit: Unit | None) -> Volume:
+def in_unit(volume: Volume, unit: Unit | None, *, energy_kev: float = 511.0) -> Volume:
     """Volume in the unit of the output.
+
+    Of a CT the linear attenuation can be asked for, by the bilinear conversion of
+    :func:`~nmsynth.physics.materials.mu_from_hu` at 120 kVp; energy and conversion stand in its provenance.
+
+    Parameters
+    ----------
+    volume
+        What is given.
+    unit
+        An SUV, or 1/cm of CT numbers; that of the volume when ``None``.
+    energy_kev
+        Of the photons that an attenuation is of [keV].
 
     Raises
     ------
     InputError
-        If another unit than an SUV is asked for.
+        If another unit is asked for.
     """
     if unit is None or unit is volume.unit:
         return volume
+    if unit is Unit.PER_CENTIMETRE and volume.unit is Unit.HOUNSFIELD:
+        return _attenuation(volume, energy_kev)
     if not unit.is_suv:
-        raise InputError(f"The output's unit must be the source's ({volume.unit.value}) or an SUV; found {unit.value}.")
+        raise InputError(
+            f"The output's unit must be the source's ({volume.unit.value}), an SUV, or 1/cm of a model that gives CT "
+            f"numbers; found {unit.value}. Leave it out."
+        )
     return volume.to_suv(next(kind for kind in SuvKind if kind.unit is unit))
+
+
+def _attenuation(ct: Volume, energy_kev: float) -> Volume:
+    """The linear attenuation of CT numbers [1/cm]."""
+    from nmsynth.data.known_attenuation import MU_ENERGY
+    from nmsynth.physics.materials import mu_from_hu
+
+    mu = mu_from_hu(ct.array, energy_kev=energy_kev, kvp=CT_KVP)
+    told = {
+        MU_ENERGY: energy_kev,
+        "attenuation_from": f"HU, bilinear at {CT_KVP} kVp (Carney 2006), water and bone by NIST tables",
+    }
+    provenance = replace(ct.provenance, settings={**ct.provenance.settings, **told})
+    return ct.with_array(mu, unit=Unit.PER_CENTIMETRE, provenance=provenance)
 
 
 def nmsynth_version() -> str:

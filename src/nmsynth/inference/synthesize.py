@@ -85,7 +85,14 @@ def _with_network(
     if chosen.conditions:
         raise InputError(f"The model {loaded.name} is told no conditions; found {', '.join(chosen.conditions)}.")
     volume = _only_input(source, loaded.card.inputs)
-    flags = list(loaded.envelope.check(volume, tracer=chosen.tracer, model=loaded.name))
+    flags = list(
+        loaded.envelope.check(
+            volume,
+            tracer=chosen.tracer,
+            attenuation_corrected=chosen.attenuation_corrected,
+            model=loaded.name,
+        )
+    )
     state = check_input(volume)
     flags += state.flags
     wanted = in_unit(volume, chosen.unit)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from nmsynth.core.acquisition import ATTENUATION, Acquisition
+from nmsynth.core.acquisition import ATTENUATION, NOT_CORRECTED, Acquisition, names_correction
 from nmsynth.core.body_size import plausible_activity_bq, plausible_body_mass_kg
 from nmsynth.core.radionuclide import find_radionuclide
 from nmsynth.core.suv import SuvRule, resolve_suv
@@ -20,7 +19,6 @@ TIME_RULE = "bids"
 DAY = date(2000, 1, 1)
 """Of TimeZero, as BIDS has no dates."""
 _DECAY = "DECY"
-_UNCORRECTED = re.compile(r"(no|none|non|not|nac|without|uncorrected|false)\b", re.IGNORECASE)
 
 
 def with_injection(acquisition: Acquisition, record: Mapping[str, Any]) -> Acquisition:
@@ -55,6 +53,7 @@ def with_injection(acquisition: Acquisition, record: Mapping[str, Any]) -> Acqui
         reference_time=reference,
         decay_correction=decay,
         corrections=corrections,
+        attenuation_correction=_method(record, is_corrected=attenuation),
         acquisition_times=() if scan is None else (scan,),
     )
 
@@ -70,9 +69,15 @@ def is_attenuation_corrected(record: Mapping[str, Any]) -> bool | None:
     stated = record.get("AttenuationCorrection")
     if isinstance(stated, bool):
         return stated
-    if not isinstance(stated, str) or stated.strip().casefold() in ("", "n/a", "na", "unknown"):
-        return None
-    return _UNCORRECTED.match(stated.strip()) is None
+    return names_correction(stated) if isinstance(stated, str) else None
+
+
+def _method(record: Mapping[str, Any], *, is_corrected: bool | None) -> str | None:
+    """The method as it is stated; that there was none, so that no correction listed does not leave it open."""
+    stated = record.get("AttenuationCorrection")
+    if is_corrected is False:
+        return NOT_CORRECTED
+    return stated.strip() if is_corrected and isinstance(stated, str) else None
 
 
 def suv_rule_of(acquisition: Acquisition, record: Mapping[str, Any]) -> SuvRule:

@@ -29,15 +29,16 @@ _VECTORS = {
     0x00540100: "TimeSliceVector",
 }
 _REFUSED = {
-    "TOMO": "raw projections, not a volume; reconstruct them first",
+    "TOMO": "raw projections, not a volume; reconstruct them first, with 'nmsynth reconstruct'",
     "DYNAMIC": "a dynamic study; nmsynth does not read it",
     "GATED": "a gated study; nmsynth does not read it",
     "GATED TOMO": "gated raw projections; reconstruct them first",
     "RECON GATED TOMO": "a gated volume; nmsynth does not read it",
 }
-_MAPPED = {"bq/ml": Unit.BQML, "{counts}": Unit.COUNTS}
+_MAPPED = {"bq/ml": Unit.BQML, "{counts}": Unit.COUNTS, "1": Unit.RELATIVE}
 """Units of a real-world mapping, by their UCUM code in small letters."""
 _UNCALIBRATED = "NM pixels are counts, not calibrated; there is no SUV."
+_UNITLESS = "The pixels are mapped to values of no unit; they are read as relative, and there is no SUV."
 _RESCALED = "The pixels are rescaled by RescaleSlope and are not counts; the values are read as relative."
 _SINGLE = ("EnergyWindowVector", "PhaseVector", "RRIntervalVector", "TimeSlotVector", "TimeSliceVector")
 
@@ -65,11 +66,13 @@ def read_nm(header: Header) -> NmImage:
     layout = pixel_format(header)
     if kind not in ("STATIC", "WHOLE BODY", "RECON TOMO"):
         why = _REFUSED.get(kind, "of a kind that nmsynth does not read")
+        if kind == "TOMO":
+            why = f"of {layout.n_frames} views, {why}"
         raise UnsafeInputError(f"An NM image must be STATIC, WHOLE BODY or RECON TOMO; file {header.label} is {why}.")
     _check_vectors(header, layout)
     values = stored_values(header, layout).astype(np.float32)
     values, unit, warnings = _in_unit(header, values)
-    acquisition = _acquisition(header)
+    acquisition = nm_acquisition(header)
     if kind == "RECON TOMO":
         array, affine = _volume(header, values)
         return NmImage(array, ("z", "y", "x"), affine, unit, acquisition, warnings)
@@ -79,7 +82,7 @@ def read_nm(header: Header) -> NmImage:
     return NmImage(values, PLANAR_AXES, affine, unit, acquisition, warnings)
 
 
-def _acquisition(header: Header) -> Acquisition:
+def nm_acquisition(header: Header) -> Acquisition:
     """What the object states of tracer, patient and corrections; of several administrations none is the tracer's."""
     items = header.items("RadiopharmaceuticalInformationSequence")
     nuclides, agents = {nuclide_of(item) for item in items}, {agent_of(item) for item in items}
@@ -115,13 +118,14 @@ def _check_vectors(header: Header, layout: PixelFormat) -> None:
 
 
 def _in_unit(header: Header, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Unit, tuple[str, ...]]:
-    """Values and unit: counts, unless a real-world mapping says Bq/mL or scales the counts; relative if rescaled."""
+    """Values and unit: counts, unless a real-world mapping says Bq/mL, no unit or a scale; relative if rescaled."""
     for item in header.items("RealWorldValueMappingSequence"):
         codes = item.items("MeasurementUnitsCodeSequence")
         slope, intercept = item.number("RealWorldValueSlope"), item.number("RealWorldValueIntercept")
         unit = _MAPPED.get((codes[0].text("CodeValue") or "").lower()) if codes else None
         if unit is not None and slope and slope > 0.0 and not intercept:
-            return values * np.float32(slope), unit, () if unit is Unit.BQML else (_UNCALIBRATED,)
+            said = {Unit.BQML: (), Unit.COUNTS: (_UNCALIBRATED,)}.get(unit, (_UNITLESS,))
+            return values * np.float32(slope), unit, said
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept") or 0.0
     slope = 1.0 if slope is None else slope
     if slope == 1.0 and not intercept:

@@ -19,7 +19,7 @@ from nmsynth.core.volume import PLANAR_AXES, SPATIAL_AXES, Volume
 from nmsynth.io.atomic import check_finite
 from nmsynth.io.dicom_derived import copy_public, mark
 from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_number
-from nmsynth.io.dicom_marks import DERIVED_MARK, SYNTHETIC_MARK, Marks, code
+from nmsynth.io.dicom_marks import DERIVED_MARK, SYNTHETIC_MARK, Marks, code, plain
 from nmsynth.io.dicom_nm_module import (
     NM_IMAGE_STORAGE,
     one_slope,
@@ -40,6 +40,7 @@ _OF_THE_SOURCE = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleInterce
 _MAPPINGS = {
     Unit.COUNTS: ("{counts}", "Counts", "COUNTS"),
     Unit.BQML: ("Bq/ml", "Becquerels/milliliter", "BQML"),
+    Unit.RELATIVE: ("1", "no units", "RELATIVE"),
 }
 """UCUM code, its meaning and a label of the units that an NM object can be mapped to."""
 
@@ -149,13 +150,14 @@ def write_derived_tomogram(
 ) -> Path:
     """Write a reconstructed volume with the header of the NM object, ``RECON TOMO``, that it derives from.
 
-    Values as :func:`write_derived_planar` has them, or in Bq/mL by the same kind of mapping. Slices are written in the
-    order of the volume, whatever that of the source was.
+    Values as :func:`write_derived_planar` has them, or in Bq/mL, or of no unit where they are relative, by the same
+    kind of mapping. Slices are written in the order of the volume, whatever that of the source was. How attenuation was
+    corrected is stated where the source does not state it so; CorrectedImage then lists what the volume does.
 
     Parameters
     ----------
     volume
-        NM in counts or Bq/mL, axes ``(z, y, x)``, on the grid of the source.
+        NM in counts, Bq/mL or relative, axes ``(z, y, x)``, on the grid of the source.
     source
         NM series whose header is taken; ``None`` for the one the volume was read from.
     created
@@ -174,8 +176,8 @@ def write_derived_tomogram(
     check_finite(values)
     if volume.axes != SPATIAL_AXES or volume.modality != "NM" or volume.unit not in _MAPPINGS:
         raise InputError(
-            f"A tomogram is an NM volume in counts or Bq/mL with axes (z, y, x); found {volume.modality} in "
-            f"{volume.unit.value}, axes {volume.axes}. Write NIfTI instead."
+            "A tomogram is an NM volume in counts or Bq/mL, or relative, with axes (z, y, x); found "
+            f"{volume.modality} in {volume.unit.value}, axes {volume.axes}. Write NIfTI instead."
         )
     reference, header = _nm_source(volume, source, "A tomogram derives")
     original = read_dicom(reference.path, series_uid=reference.series_uid)
@@ -192,10 +194,21 @@ def write_derived_tomogram(
     set_slice_vector(dataset, len(values), volume.spacing_mm[0])
     for keyword, number in stated.items():
         setattr(dataset, keyword, number)
+    _state_attenuation(dataset, header, volume)
     detector = dataset.DetectorInformationSequence[0]
     detector.ImagePositionPatient = [decimal_string(v) for v in volume.affine[:3, 3]]
     _set_values(dataset, values, volume.unit)
     return write_object(dataset, directory, overwrite=overwrite)
+
+
+def _state_attenuation(dataset: Dataset, header: Dataset, volume: Volume) -> None:
+    """How attenuation was corrected, where the source does not say so, by an attribute of PET that extends NM."""
+    stated = volume.acquisition.attenuation_correction
+    if not stated or stated == str(header.get("AttenuationCorrectionMethod", "") or ""):
+        return
+    dataset.AttenuationCorrectionMethod = plain(stated, 64)
+    if volume.acquisition.corrections:
+        dataset.CorrectedImage = list(volume.acquisition.corrections)
 
 
 def _nm_source(volume: Volume, source: Path | str | Volume | None, what: str) -> tuple[SourceReference, Dataset]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.body_size import plausible_activity_bq, plausible_body_mass_kg, plausible_height_m
 from nmsynth.core.errors import UnsafeInputError
+from nmsynth.core.mr_sequence import image_kinds, scanning_sequences, sequence_words
 from nmsynth.core.radionuclide import Radionuclide, find_radionuclide
 from nmsynth.core.scan_times import ResolvedTime, TimeCandidates, resolve_injection_time, resolve_reference_time
 from nmsynth.core.suv import SuvRule, correction_reason, resolve_suv
@@ -115,11 +116,23 @@ def basic_acquisition(headers: Sequence[Header]) -> Acquisition:
 
 
 def anatomical_acquisition(headers: Sequence[Header]) -> Acquisition:
-    """What CT and MR state besides: echo time, contrast agent."""
+    """What CT and MR state besides: contrast agent, and of MR its times and what tells its weighting."""
     first = headers[0]
     agent = (first.label_text("ContrastBolusAgent") or "").strip()
     given = None if not agent else agent.upper() not in _NO_AGENT
-    return replace(basic_acquisition(headers), echo_time_ms=_soft_number(first, "EchoTime", []), contrast_agent=given)
+    known = replace(basic_acquisition(headers), contrast_agent=given)
+    if first.text("Modality") != "MR":
+        return known
+    names = ("SeriesDescription", "ProtocolName", "SequenceName")
+    return replace(
+        known,
+        echo_time_ms=_soft_number(first, "EchoTime", []),
+        repetition_time_ms=_soft_number(first, "RepetitionTime", []),
+        inversion_time_ms=_soft_number(first, "InversionTime", []),
+        scanning_sequence=scanning_sequences(first.texts("ScanningSequence")),
+        image_kinds=image_kinds(first.texts("ImageType")),
+        sequence_words=sequence_words(first.label_text(name) for name in names),
+    )
 
 
 def _patient_position(header: Header) -> str | None:

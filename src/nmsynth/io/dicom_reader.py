@@ -23,6 +23,7 @@ from nmsynth.io.dicom_identity import without_identity
 from nmsynth.io.dicom_marks import find_provenance
 from nmsynth.io.dicom_nm import read_nm
 from nmsynth.io.dicom_nm_counts import NmCounts, measured_counts
+from nmsynth.io.dicom_nm_projections import NmProjections, projections_of
 from nmsynth.io.dicom_parse import quiet_pydicom
 from nmsynth.io.dicom_pixels import PixelFormat, pixel_format, stored_values
 from nmsynth.io.dicom_quantity import Quantity, anatomical_acquisition, pet_quantity, same_text
@@ -159,6 +160,27 @@ def read_nm_counts(path: Path, series_uid: str | None = None) -> NmCounts:
             )
         provenance, fraction = _provenance(headers[0])
         return measured_counts(headers[0], provenance, fraction)
+
+
+def read_nm_projections(path: Path, series_uid: str | None = None) -> NmProjections:
+    """Raw projections of an NM object, its views ordered by angle.
+
+    Raises
+    ------
+    InputError
+        If there is no NM object, or several series and none is chosen.
+    UnsafeInputError
+        If its values are no measured counts of evenly spaced views.
+    """
+    found = scan(path)
+    with quiet_pydicom():
+        headers = found.series[choose(found, series_uid, _summaries(found))]
+        if _modality_of(headers) != "NM" or len(headers) != 1:
+            raise InputError(
+                f"Projections are read from one NM object; the series holds {len(headers)} {_modality_of(headers)} "
+                "files. Give raw projections."
+            )
+        return projections_of(headers[0], *_provenance(headers[0]))
 
 
 def read_quantity(path: Path, series_uid: str | None = None) -> Quantity:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nmsynth.core.body_size import plausible_activity_bq
 from nmsynth.core.errors import InputError
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import SPATIAL_AXES, Volume
@@ -22,6 +23,7 @@ from nmsynth.io.atomic import atomic_directory, check_finite, check_output
 from nmsynth.io.dicom_administration import on_clock_of
 from nmsynth.io.dicom_derived import copy_public, mark, set_pixels
 from nmsynth.io.dicom_encoding import encode_elements, encode_file, is_own_output, write_files
+from nmsynth.io.dicom_header import parse_datetime, parse_time
 from nmsynth.io.dicom_identifiers import checked_uid, new_uid, unused_series_number
 from nmsynth.io.dicom_marks import Marks, code, marks_of, plain, software_version
 from nmsynth.io.dicom_new import describe_geometry
@@ -131,6 +133,8 @@ def write_translated_series(
         for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
             checked_uid(first.get(keyword), keyword)
         source_uid = checked_uid(first.get("SeriesInstanceUID"), "SeriesInstanceUID")
+        if volume.modality == "PT":
+            notes = (*notes, *_administered(first))
         provenance = replace(volume.provenance, parents=volume.provenance.parents or (source_uid,))
         series_uid = new_uid()
         series = _Translated(
@@ -166,6 +170,30 @@ def _storable(volume: Volume) -> tuple[Volume, tuple[str, ...]]:
         array = array * np.float32(MR_LEVELS / largest)
         notes.append(f"Values were multiplied by {MR_LEVELS / largest:.6g}; MR has no unit.")
     return volume.with_array(array, source=volume.source), tuple(notes)
+
+
+def _administered(source: Dataset) -> tuple[str, ...]:
+    """What was given for the scan of the source, of this image nothing, in one sentence; none where nothing was."""
+    given = []
+    for item in source.get("RadiopharmaceuticalInformationSequence", None) or []:
+        codes = item.get("RadiopharmaceuticalCodeSequence", None) or []
+        agent = item.get("Radiopharmaceutical", None) or (codes[0].get("CodeMeaning", None) if codes else None)
+        try:
+            activity_bq, _ = plausible_activity_bq(float(item.get("RadionuclideTotalDose", None) or "nan"), None)
+        except (TypeError, ValueError):
+            activity_bq = None
+        moment, _ = parse_datetime(str(item.get("RadiopharmaceuticalStartDateTime", None) or ""))
+        clock = moment.time() if moment else parse_time(str(item.get("RadiopharmaceuticalStartTime", None) or ""))
+        # the day is left to the header, as one in a text is shifted by no de-identification
+        parts = [
+            plain(agent or "a tracer that is not named", 64),
+            "activity not stated" if activity_bq is None else f"{activity_bq / 1e6:.6g} MBq",
+            f"at {clock:%H:%M:%S}" if clock else "time not stated",
+        ]
+        given.append(", ".join(parts))
+    if not given:
+        return ()
+    return (f"Given for the scan of the source: {'; '.join(given)}. Nothing was given for this image.",)
 
 
 def _encoded(series: _Translated, source_images: dict[int, bytes]) -> list[bytes]:
@@ -243,11 +271,14 @@ def _describe_mr(dataset: Dataset) -> None:
     dataset.MRAcquisitionType = dataset.RepetitionTime = dataset.EchoTime = dataset.EchoTrainLength = None
 
 
+def may_be_imitated(unit: Unit) -> bool:
+    """Whether a PET of a tracer that was not injected may hold values of a unit: a ratio, an SUV, relative ones."""
+    return unit is Unit.SUVR or unit.is_suv or unit is Unit.RELATIVE
+
+
 def _check_imitated(volume: Volume) -> None:
     """Refuse PET whose tracer was injected, which derives from its own scan."""
-    if volume.axes != SPATIAL_AXES or not (
-        volume.unit is Unit.SUVR or volume.unit.is_suv or volume.unit is Unit.RELATIVE
-    ):
+    if volume.axes != SPATIAL_AXES or not may_be_imitated(volume.unit):
         raise InputError(
             f"A PET of a tracer that was not injected holds (z, y, x) as ratio, imitated SUV or relative values; found "
             f"{volume.axes} in {volume.unit.value}. Write NIfTI instead."

@@ -13,9 +13,11 @@ from nmsynth.core.errors import UnsafeInputError
 from nmsynth.core.provenance import Provenance
 
 _TIMES = ("injection_time", "reference_time", "series_time")
+_TEXT_LISTS = ("corrections", "scanning_sequence", "image_kinds", "sequence_words")
 _NUMBER_LISTS = ("frame_reference_times_s", "frame_durations_s")
 _NUMBERS = (
-    "half_life_s", "injected_activity_bq", "body_mass_kg", "height_m", "echo_time_ms", "simulated_count_fraction",
+    "half_life_s", "injected_activity_bq", "body_mass_kg", "height_m", "echo_time_ms", "repetition_time_ms",
+    "inversion_time_ms", "simulated_count_fraction",
 )  # fmt: skip
 
 
@@ -60,7 +62,7 @@ def _acquisition_value(name: str, value: Any) -> Any:
         return datetime.fromisoformat(value)
     if name == "acquisition_times":
         return tuple(datetime.fromisoformat(item) for item in value)
-    if name == "corrections":
+    if name in _TEXT_LISTS:
         return tuple(str(item) for item in value)
     if name == "contrast_agent":
         if not isinstance(value, bool):

@@ -66,7 +66,10 @@ def write_nifti(volume: Volume, path: Path | str, *, overwrite: bool = False) ->
     if not is_nifti(path):
         raise InputError(f"The name of a NIfTI image must end in .nii or .nii.gz; found {path.suffix!r}.")
     if volume.axes not in (SPATIAL_AXES, ("frame", *SPATIAL_AXES)):
-        raise InputError(f"A NIfTI image holds axes (z, y, x) or (frame, z, y, x); found {volume.axes}.")
+        raise InputError(
+            f"A NIfTI image holds axes (z, y, x) or (frame, z, y, x); found {volume.axes}. Name a folder without an "
+            "ending, for a DICOM output."
+        )
     check_finite(volume.array)
     sidecar = check_output(sidecar_path(path), overwrite=overwrite, is_directory=False)
     payload = _encode(volume)

@@ -13,6 +13,7 @@ import numpy as np
 from nmsynth.core.acquisition import Acquisition, Frame
 from nmsynth.core.errors import UnsafeInputError
 from nmsynth.core.geometry import FloatArray
+from nmsynth.core.mr_sequence import image_kinds, scanning_sequences, sequence_words
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.suv import SuvRule
 from nmsynth.core.units import Unit
@@ -41,6 +42,8 @@ _BIDS_UNITS: dict[str, tuple[Unit, float]] = {
     "hu": (Unit.HOUNSFIELD, 1.0),
     "counts": (Unit.COUNTS, 1.0),
 }
+_SEQUENCE_NAMES = ("SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName")
+"""Fields of an MR that say its weighting in words; of each only known words are kept."""
 _BECQUEREL = {"bq": 1.0, "kbq": 1e3, "mbq": 1e6, "gbq": 1e9}
 
 
@@ -228,7 +231,13 @@ def _from_bids(record: Mapping[str, Any]) -> Sidecar:
             manufacturer=_text(record.get("Manufacturer")),
             scanner=_text(record.get("ManufacturersModelName")),
             reconstruction=_text(record.get("ReconMethodName")),
+            body_part=_text(record.get("BodyPart")) or _text(record.get("BodyPartExamined")),
             echo_time_ms=_milliseconds(_number(record.get("EchoTime"))),
+            repetition_time_ms=_milliseconds(_number(record.get("RepetitionTime"))),
+            inversion_time_ms=_milliseconds(_number(record.get("InversionTime"))),
+            scanning_sequence=scanning_sequences(_texts(record.get("ScanningSequence"))),
+            image_kinds=image_kinds(_texts(record.get("ImageType"))),
+            sequence_words=sequence_words([_text(record.get(name)) for name in _SEQUENCE_NAMES]),
             contrast_agent=None if _text(record.get("ContrastBolusIngredient")) is None else True,
         ),
         record,
@@ -256,6 +265,11 @@ def _number(value: Any) -> float | None:
 def _milliseconds(seconds: float | None) -> float | None:
     """Seconds, as BIDS has times, in milliseconds."""
     return None if seconds is None else 1000.0 * seconds
+
+
+def _texts(value: Any) -> list[str]:
+    """Text, or each text of a list."""
+    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
 
 
 def _text(value: Any) -> str | None:

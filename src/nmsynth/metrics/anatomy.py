@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from nmsynth.metrics.image import bias, mae
 
@@ -18,6 +19,10 @@ TISSUES = {
 }
 """Range of the true CT, from and below [HU]."""
 
+ORGAN_REACH_MM = 10.0
+"""Around an organ, where its voxels are told from others [mm]."""
+LEAST_SHOWN = 0.7
+"""Overlap with which a reference must show an organ by one level."""
 Mask = npt.NDArray[np.bool_]
 
 
@@ -95,6 +100,55 @@ def bone_dice(image: npt.ArrayLike, reference: npt.ArrayLike, body: npt.ArrayLik
     """
     inside = np.asarray(body, dtype=bool)
     return overlap(inside & (np.asarray(image) >= level_hu), inside & (np.asarray(reference) >= level_hu))
+
+
+def organ_overlap(
+    image: npt.ArrayLike, reference: npt.ArrayLike, organ: npt.ArrayLike, spacing_mm: tuple[float, float, float]
+) -> float | None:
+    """Dice coefficient of an organ with what of an image is as bright as it, within 10 mm of it.
+
+    The level, and on which side of it the organ lies, are those by which the reference itself shows the organ best; it
+    is measured where it does so with a coefficient of 0.7 at least: a kidney in fat, not a spleen beside bowel.
+
+    Parameters
+    ----------
+    image, reference
+        Synthetic and true CT or MR on one scale, shape ``(z, y, x)``.
+    organ
+        Its voxels, same shape.
+    spacing_mm
+        Voxel size along ``(z, y, x)`` [mm].
+
+    Returns
+    -------
+        ``None`` where the organ is empty or the reference does not show it.
+
+    Examples
+    --------
+    >>> fat = np.full((1, 1, 9), -100.0)
+    >>> kidney = np.arange(9).reshape(1, 1, 9) // 3 == 1
+    >>> reference = np.where(kidney, 40.0, fat)
+    >>> organ_overlap(np.where(np.roll(kidney, 1), 40.0, fat), reference, kidney, (3.0, 3.0, 3.0))
+    0.6666666666666666
+    """
+    known = np.asarray(organ, dtype=bool)
+    if not known.any():
+        return None
+    reach = [int(np.ceil(ORGAN_REACH_MM / s)) + 1 for s in spacing_mm]
+    corners = [(np.flatnonzero(known.any(axis=tuple(a for a in range(3) if a != k)))) for k in range(3)]
+    box = tuple(slice(max(int(c[0]) - r, 0), int(c[-1]) + r + 1) for c, r in zip(corners, reach, strict=True))
+    near = ndimage.distance_transform_edt(~known[box], sampling=spacing_mm) <= ORGAN_REACH_MM
+    inside = known[box][near]
+    own, true = (np.asarray(a, dtype=np.float64)[box][near] for a in (image, reference))
+    if inside.all():
+        return None
+    best, level, above = 0.0, 0.0, True
+    for cut in np.unique(np.quantile(true, np.linspace(0.02, 0.98, 49))):
+        for side in (True, False):
+            shown = overlap((true > cut) == side, inside) or 0.0
+            if shown > best:
+                best, level, above = shown, float(cut), side
+    return overlap((own > level) == above, inside) if best >= LEAST_SHOWN else None
 
 
 def class_overlap(

@@ -36,6 +36,48 @@ def coefficient_of_variation(image: npt.ArrayLike, weights: npt.ArrayLike) -> fl
     return None if mean is None or deviation is None or mean <= 0 else deviation / mean
 
 
+def residual_noise(
+    image: npt.ArrayLike, reference: npt.ArrayLike, region: npt.ArrayLike, *, as_counts: bool = False
+) -> float | None:
+    """Noise of an image against a noise-free reference, over the mean of the reference, in a region.
+
+    Of the differences d to the reference r it is SD(d) / mean(r); what the region shows by itself is no noise. Of
+    counts, whose noise follows their number, it is SD(d / sqrt(r)) / sqrt(mean(r)), so that no bright part of the
+    region decides: 1 / sqrt(n) of Poisson counts of mean n. A bias of all of the region is no noise, but one that
+    varies is taken for some.
+
+    Parameters
+    ----------
+    image, reference
+        One shape and unit; the reference without noise.
+    region
+        Where it is measured, of that shape; of counts only where the reference is positive.
+    as_counts
+        Whether values are counts or proportional to them.
+
+    Returns
+    -------
+        ``None`` for fewer than two voxels, or a mean that is not positive.
+
+    Examples
+    --------
+    >>> counts = np.random.default_rng(0).poisson(25.0, (200, 200))
+    >>> round(residual_noise(counts, np.full((200, 200), 25.0), counts >= 0, as_counts=True), 2)
+    0.2
+    """
+    expected = np.asarray(reference, dtype=np.float64)
+    inside = np.asarray(region, dtype=bool)
+    if as_counts:
+        inside = inside & (expected > 0)
+    expected = expected[inside]
+    if expected.size < 2 or expected.mean() <= 0:
+        return None
+    difference = np.asarray(image)[inside].astype(np.float64) - expected
+    if as_counts:
+        return float((difference / np.sqrt(expected)).std(ddof=1) / math.sqrt(expected.mean()))
+    return float(difference.std(ddof=1) / expected.mean())
+
+
 def ensemble_cov(realisations: npt.ArrayLike, mask: npt.ArrayLike) -> float | None:
     """Noise over realisations: root of the mean over voxels of the variance, over the mean.
 

@@ -14,6 +14,9 @@ from nmsynth.models.method_spec import MethodSpec
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """Names of models: they become folder names."""
 
+CONCEPT = "Proof of concept"
+"""Beginning of the summary of a model that was proved on simulated correlation alone."""
+
 SIGNIFICANCE_LEVELS = ("low", "standard", "high")
 """Levels of evidence at which structure is kept; ``high`` keeps only what is most surely there."""
 
@@ -61,6 +64,10 @@ class Metric(_Part):
     """Which; of several the best."""
     verdict: Literal["", "better", "worse", "not told apart"] = ""
     """Whether the model is better than every baseline, or worse than one, by paired intervals over patients."""
+    ablation: float | None = None
+    """The same number for the same network without what is special to the task."""
+    ablation_verdict: Literal["", "better", "worse", "not told apart"] = ""
+    """Whether the model is better than that, or worse."""
 
 
 class IntervalCard(_Part):
@@ -93,6 +100,8 @@ class TypicalCard(_Part):
     limit: float = Field(gt=0)
     """Distance from which a source is called unusual [standard deviations]."""
     n_images: int = Field(ge=3)
+    fluid: tuple[float, float] | None = None
+    """Of MR of heads: the usual share of fluid within the skull; see :mod:`nmsynth.metrics.head_fluid`."""
 
 
 class Card(_Part):
@@ -104,6 +113,8 @@ class Card(_Part):
     task: str = "lowcount-pet"
     summary: str = ""
     """What the model does, in a sentence or two."""
+    verdict: str = ""
+    """Whether it beats its baselines, in a sentence, as its proof found it; said before all else."""
     licence: str = "Apache-2.0"
     """Licence of the weights."""
     sha256: str = ""
@@ -130,6 +141,8 @@ class Card(_Part):
     envelope: Envelope
     data: tuple[DataSource, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    findings: tuple[str, ...] = ()
+    """What was measured beside the proof of the task, a sentence each."""
     failures: tuple[str, ...] = ()
     """Known failures and limits, a sentence each."""
     intended_use: str = "Research only. Not for diagnosis or treatment."
@@ -170,9 +183,17 @@ class Card(_Part):
             raise ValueError("the inputs of a method are the sources of its plan, in their order")
         return self
 
+    @property
+    def introduction(self) -> str:
+        """Verdict and summary; that a model is a proof of concept is said even before its verdict."""
+        first, stop, rest = self.summary.partition(". ")
+        if not self.verdict or not first.startswith(CONCEPT):
+            return f"{self.verdict} {self.summary}".strip()
+        return f"{first.removesuffix('.')}. {self.verdict} {rest if stop else ''}".strip()
+
     def to_markdown(self) -> str:
         """Return the card as a page to read."""
-        lines = [f"# {self.name} {self.version}", "", self.summary, "", f"**{self.intended_use}**", ""]
+        lines = [f"# {self.name} {self.version}", "", self.introduction, "", f"**{self.intended_use}**", ""]
         lines += [f"- Task: {self.task}", f"- Licence of the weights: {self.licence}", *self._model_lines()]
         lines += [f"- sha256: `{self.sha256}`"]
         if self.plan is None:
@@ -190,10 +211,11 @@ class Card(_Part):
         lines += ["", "## Data", ""] + [f"- {d.use}: {d.name} ({d.licence}) {d.note}".rstrip() for d in self.data]
         lines += ["", "## Metrics", ""]
         lines += [
-            "| metric | condition | value | interval | baseline | against baselines |",
-            "|---|---|---|---|---|---|",
+            "| metric | condition | value | interval | baseline | against baselines | without the idea | against it |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         lines += [_metric_row(metric) for metric in self.metrics]
+        lines += ["", *(f"- {finding}" for finding in self.findings)] if self.findings else []
         lines += ["", "## Failures and limits", ""] + [f"- {failure}" for failure in self.failures]
         return "\n".join(lines) + "\n"
 
@@ -251,5 +273,7 @@ def _metric_row(metric: Metric) -> str:
         interval,
         baseline,
         metric.verdict,
+        "" if metric.ablation is None else f"{metric.ablation:.3g}",
+        metric.ablation_verdict,
     )
     return f"| {' | '.join(cells)} |"

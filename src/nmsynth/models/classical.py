@@ -41,6 +41,7 @@ __all__ = [
     "equal_noise_gaussian",
     "gaussian",
     "identity",
+    "narrowest_gaussian",
     "non_local_means",
     "normalised_error",
     "tune",
@@ -241,6 +242,48 @@ def equal_noise_gaussian(
     while high - low > 0.05:
         middle = (low + high) / 2.0
         low, high = (middle, high) if spread(middle) > deviation else (low, middle)
+    return Gaussian(high)
+
+
+def narrowest_gaussian(
+    image: npt.ArrayLike, spacing_mm: Spacing, noise: Callable[[FloatImage], float], wanted: float
+) -> Gaussian:
+    """Find the narrowest Gaussian that leaves no more noise than is wanted.
+
+    Where noise is measured against a reference, an image that is blurred too much differs from it, too: the noise falls
+    and then rises with the width. Where no Gaussian leaves as little as is wanted, it is the one that leaves least.
+
+    Parameters
+    ----------
+    image
+        Shape ``(z, y, x)``.
+    spacing_mm
+        Voxel size along ``(z, y, x)`` [mm].
+    noise
+        Of a smoothed image.
+    wanted
+        In its unit.
+
+    Returns
+    -------
+        To 0.05 mm; no smoothing where the image has no more noise than that.
+    """
+    array = np.asarray(image, dtype=np.float32)
+
+    def left(width: float) -> float:
+        return noise(Gaussian(width)(array, spacing_mm))
+
+    found: list[float] = []
+    for width in GAUSSIAN_GRID_MM:
+        found.append(left(width))
+        if found[-1] <= wanted or (len(found) > 2 and found[-1] > found[-2] > found[-3]):
+            break
+    if found[-1] > wanted:
+        return Gaussian(GAUSSIAN_GRID_MM[int(np.argmin(found))])
+    low, high = GAUSSIAN_GRID_MM[max(len(found) - 2, 0)], GAUSSIAN_GRID_MM[len(found) - 1]
+    while high - low > 0.05:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if left(middle) > wanted else (low, middle)
     return Gaussian(high)
 
 

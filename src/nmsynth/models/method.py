@@ -203,6 +203,9 @@ class Regression(Method):
     emphasis, above
         What a voxel counts more than others whose target lies above a value, normalised: bones in a CT are few, and an
         error over all voxels leaves them soft.
+    region_emphasis
+        What a voxel of a labelled region counts more than others, wherever its patch was centred. Where it is not clear
+        whether a lesion is there, the least error is a faint one; the more a lesion counts, the less it is faded.
     """
 
     def __init__(
@@ -214,10 +217,12 @@ class Regression(Method):
         plain: bool = False,
         emphasis: float = 0.0,
         above: float = 0.0,
+        region_emphasis: float = 0.0,
     ) -> None:
         super().__init__(setting)
         self.network = network
         self.emphasis, self.above = emphasis, above
+        self.region_emphasis = region_emphasis
         self.loss = chosen_loss(loss, setting)
         self.plain = plain
 
@@ -228,6 +233,9 @@ class Regression(Method):
         weight = batch["weight"]
         if self.emphasis:
             weight = weight * (1 + self.emphasis * (batch["target"] > self.above))
+        labels = batch.get("labels")
+        if self.region_emphasis and labels is not None:
+            weight = weight * (1 + self.region_emphasis * (labels > 0.5))
         return {"total": regression_loss(answer, batch["target"], weight, kind=self.loss)}
 
     def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:

@@ -27,7 +27,9 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
     """Envelope of the first source of a plan.
 
     Voxels may be half to twice the plan's, those of CT and MR down to a tenth; a grid may be a quarter of a patch. PET
-    must be corrected for attenuation, or must not be where no image of the dataset was.
+    must be corrected for attenuation, or must not be where no image of the dataset was; SPECT as all images of the
+    dataset state, and either way where they differ or do not state it. Images have one slice each, or several, where
+    all those of the dataset had.
 
     Parameters
     ----------
@@ -54,10 +56,20 @@ def envelope_from_plan(plan: Plan, *, tracers: Sequence[Tracer] = (), body_regio
         tracers=tuple(tracers) if active else (),
         any_tracer=active and not tracers,
         minimum_grid=(least[0], least[1], least[2]),
-        requires_attenuation_correction=first.modality == "PT" and first.attenuation_corrected is not False,
+        single_slices=_single_slices(plan),
+        requires_attenuation_correction=active
+        and (first.attenuation_corrected is True or (first.modality == "PT" and first.attenuation_corrected is None)),
         refuses_attenuation_correction=first.attenuation_corrected is False,
         body_regions=tuple(body_regions),
     )
+
+
+def _single_slices(plan: Plan) -> bool | None:
+    """Whether all images of the first source had one slice, or none had; ``None`` where that is not known."""
+    shapes = plan.fingerprint.get("sources", {}).get(plan.sources[0].name, {}).get("shapes")
+    if not shapes:
+        return None
+    return True if shapes["most"][0] == 1 else False if shapes["least"][0] > 1 else None
 
 
 def tracer_names(image: ImagePlan) -> tuple[str, ...]:

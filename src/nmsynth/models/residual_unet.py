@@ -287,8 +287,9 @@ class ResidualUNet(Regression):
         Residual blocks a level.
     loss
         ``auto``, ``l1``, ``l2``, ``huber`` or ``counts``; see :func:`nmsynth.models.method.chosen_loss`.
-    emphasis, above
-        What voxels count more whose target lies above a value; see :class:`nmsynth.models.method.Regression`.
+    emphasis, above, region_emphasis
+        What voxels count more whose target lies above a value, and those of labelled regions; see
+        :class:`nmsynth.models.method.Regression`.
     """
 
     def __init__(
@@ -300,6 +301,7 @@ class ResidualUNet(Regression):
         loss: str = "auto",
         emphasis: float = 0.0,
         above: float = 0.0,
+        region_emphasis: float = 0.0,
     ) -> None:
         network = unet_for(setting, setting.n_sources, 1, attention=attention, n_blocks=n_blocks)
-        super().__init__(setting, network, loss=loss, emphasis=emphasis, above=above)
+        super().__init__(setting, network, loss=loss, emphasis=emphasis, above=above, region_emphasis=region_emphasis)

@@ -31,7 +31,7 @@ _NUMBERS: dict[str, tuple[int, ...]] = {
     "amygdala": (18, 54),
     "accumbens": (26, 58),
     "blood": (30, 62, 502, 514),
-    "other": (507,),
+    "other": (507, 31, 63),
     "muscle": (508,),
     "mucosa": (509,),
     "skin": (511,),
@@ -44,7 +44,7 @@ REGION_OF_LABEL: dict[int, str] = {
 }
 """FreeSurfer number to region; 1000-2999 are parcels of cortex, 502-530 lie outside the brain (artery, eye, other
 tissue, eye muscles, mucosa, skin, spinal cord, vein, compact bone, spongy bone, optic nerve). Ventral diencephalon and
-spinal cord count as brainstem, vessels and sinuses as blood."""
+spinal cord count as brainstem, vessels and sinuses as blood, the choroid plexus (31, 63) as other tissue."""
 
 REGION_OF_ORGAN: dict[int, str] = {
     Organ.BRAIN_GREY: "cortex",

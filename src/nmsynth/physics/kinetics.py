@@ -281,6 +281,57 @@ def patlak_image(
     return np.asarray(np.tensordot(weights, _finite(frames[used]), axes=(0, 0)), dtype=np.float32)
 
 
+def patlak_extrapolation(
+    frames: npt.NDArray[np.float32],
+    frames_min: npt.ArrayLike,
+    plasma: npt.ArrayLike,
+    minutes: npt.ArrayLike,
+    *,
+    start_min: float,
+    window_min: tuple[float, float],
+) -> npt.NDArray[np.float32]:
+    """Mean over a later window of the line that a Patlak plot finds in every voxel, ``K * integral C_p + V * C_p``.
+
+    The scale of the plasma does not matter, only its course: the usual course of a population serves.
+
+    Parameters
+    ----------
+    frames
+        Dynamic image of what was seen, shape ``(frame, z, y, x)``, any unit.
+    frames_min
+        Start and end of each of them [min], shape ``(frame, 2)``.
+    plasma, minutes
+        Input and its times [min], shape ``(time,)``, to the end of the window.
+    start_min
+        Frames from here on are fitted.
+    window_min
+        Start and end of the window [min].
+
+    Returns
+    -------
+        Shape ``(z, y, x)``, unit of the frames.
+
+    Raises
+    ------
+    InputError
+        If fewer than two frames are left, there is not an image for every frame, or the input ends before the window.
+    """
+    ends = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)
+    u, t = np.asarray(plasma, dtype=np.float64), np.asarray(minutes, dtype=np.float64)
+    used = late_frames(ends, start_min)
+    if frames.shape[0] != used.size:
+        raise InputError(f"A Patlak image needs one image a frame; found {frames.shape[0]} for {used.size} frames.")
+    if t[-1] < window_min[1] - 1e-6:
+        raise InputError(f"An input must reach to the end of the window, {window_min[1]:g} min; it ends at {t[-1]:g}.")
+    level, stretched = _stretched(u, t, ends[used])
+    centred = stretched - stretched.mean()
+    slope = centred / (centred @ centred)
+    window = np.array([window_min])
+    area, late = frame_means(_area_to(u, t, t), t, window)[0], frame_means(u, t, window)[0]
+    weights = (slope * area + (1 / used.sum() - slope * stretched.mean()) * late) / level
+    return np.asarray(np.tensordot(weights.astype(np.float32), _finite(frames[used]), axes=(0, 0)), dtype=np.float32)
+
+
 def _stretched(plasma: npt.ArrayLike, minutes: npt.ArrayLike, frames: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Mean of plasma in each frame, and its integral to the frame's middle over it [min]."""
     u, t = np.asarray(plasma, dtype=np.float64), np.asarray(minutes, dtype=np.float64)

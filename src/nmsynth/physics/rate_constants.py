@@ -46,8 +46,15 @@ Rates = dict[str, RateConstants]
 """Rate constants by name of region; ``"other"`` stands for what is not named."""
 
 SPREAD = 0.1
-"""Relative spread of each rate constant between subjects (chosen; narrower than [Heiss1984]_, since each is drawn
-alone, while fitted constants of one subject go up and down together)."""
+"""Relative spread of delivery, free volume and release between subjects, of all tracers but FDG (chosen)."""
+FDG_SPREAD = (0.15, 0.12, 0.30, 0.10)
+"""Relative spread of ``k1`` to ``k4`` of FDG between subjects: of the first three that of [Heiss1984]_; the last
+chosen."""
+FDG_COMMON = 0.5
+"""Share of that variance which all regions of a subject have in common (chosen)."""
+_FDG_CORRELATION = ((1.0, 0.7, 0.0, 0.0), (0.7, 1.0, 0.5, 0.0), (0.0, 0.5, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+"""Between ``k1`` to ``k4`` of one region, as fitted constants go up and down together (chosen, so that the influx of
+cortex varies by 19 %)."""
 
 _BLOOD = RateConstants(0.0, 1.0, 0.0, 0.0, 1.0)
 _AIR = RateConstants(0.0, 1.0)
@@ -227,11 +234,20 @@ def dopa_rates(severity: float) -> Rates:
     }  # fmt: skip
 
 
-def varied(rates: RateConstants, rng: np.random.Generator, spread: float = SPREAD) -> RateConstants:
-    """Rate constants of one subject, each log-normal about its mean."""
-    mean = np.array([rates.k1, rates.k2, rates.k3, rates.k4])
-    k1, k2, k3, k4 = mean * np.exp(spread * rng.standard_normal(4))
-    return replace(rates, k1=float(k1), k2=float(k2), k3=float(k3), k4=float(k4))
+def metabolic_rates(rates: Rates, rng: np.random.Generator) -> Rates:
+    """Rate constants of FDG of one subject, log-normal about their means.
+
+    Each varies by :data:`FDG_SPREAD`; half of the variance is the same in all regions of the subject, so that one is
+    more or less active as a whole, the other half is each region's own.
+    """
+    spread, root = np.array(FDG_SPREAD), np.linalg.cholesky(np.array(_FDG_CORRELATION))
+    common = np.sqrt(FDG_COMMON) * root @ rng.standard_normal(4)
+    found = {}
+    for region, r in rates.items():
+        own = np.sqrt(1 - FDG_COMMON) * root @ rng.standard_normal(4)
+        k1, k2, k3, k4 = np.array([r.k1, r.k2, r.k3, r.k4]) * np.exp(spread * (common + own))
+        found[region] = replace(r, k1=float(k1), k2=float(k2), k3=float(k3), k4=float(k4))
+    return found
 
 
 def subject_rates(rates: Rates, rng: np.random.Generator) -> Rates:

@@ -151,7 +151,7 @@ class Painter:
             panel_rows(rows, max_height=430),
             f"Axial, coronal and sagittal planes through {self.scene.point_name}, {self._window_text()}; the ticks at "
             f"the edges point at it. Compare {_look_at(self.scene)}.",
-            "Three planes through one point, every image",
+            f"Three planes through one point of {', '.join(self.images)}",
         )
 
     def _cropped(self, point: tuple[int, int, int]) -> tuple[int, int, int]:

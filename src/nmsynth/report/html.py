@@ -24,8 +24,8 @@ from nmsynth.report.tradeoff import trade_off
 TEMPLATES = Path(__file__).parent / "templates"
 
 CARD_ORDER = (
-    *("name", "version", "task", "summary", "intended_use", "licence", "sha256"),
-    *("envelope", "data", "failures", "metrics", "negative_values"),
+    *("name", "version", "task", "verdict", "summary", "intended_use", "licence", "sha256"),
+    *("envelope", "data", "failures", "metrics", "findings", "negative_values"),
 )
 """Keys of a model card that are shown first."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from nmsynth.core.volume import ACTIVITY_MODALITIES
 from nmsynth.evaluation.league_measures import MEASURES
 from nmsynth.io.atomic import atomic_file
 from nmsynth.report.html import TEMPLATES
@@ -20,6 +21,10 @@ from nmsynth.report.text import MISSING, number, printable
 FIRST_COLUMNS = ("mae", "region_error", "recovery", "bone_mae_150", "bone_mae_300", "bone_dice_150", "bone_dice_300")
 """Measures that stand first, where they were measured."""
 LAST_COLUMNS = ("bias", "nrmse", "ssim", "sample_mae", "spread")
+UPTAKE_COLUMNS = ("region_bias", "region_mean", "region_truth")
+"""Measures of regions that stand after their error where an uptake is made from another kind of image."""
+INPUT = "input"
+"""Baseline that stands where source and target are one kind of image."""
 
 Row = Mapping[str, Any]
 
@@ -71,6 +76,17 @@ def ordered(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda r: (r["rank"] is None, r["rank"] or 0, r["kind"] != "model"))
 
 
+def columns_of(task: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
+    """Measures of the table of a task, in their order: those that some row has."""
+    found = {name for row in rows for name, value in row["metrics"].items() if value is not None}
+    is_made = task["modality"] in ACTIVITY_MODALITIES and all(row["method"] != INPUT for row in rows)
+    first = list(dict.fromkeys((task["score"], *FIRST_COLUMNS)))
+    if is_made:
+        after = first.index("region_error") + 1
+        first[after:after] = UPTAKE_COLUMNS
+    return [name for name in (*first, *LAST_COLUMNS) if name in found]
+
+
 def _facts(table: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What stands below the heading."""
     suite = table["suite"]
@@ -92,8 +108,7 @@ def _task(
     """What the page shows of a task."""
     rows = ordered([r for r in table["rows"] if r["task"] == task["name"]])
     found = {name for row in rows for name, value in row["metrics"].items() if value is not None}
-    first = dict.fromkeys((task["score"], *FIRST_COLUMNS))
-    columns = [name for name in (*first, *LAST_COLUMNS) if name in found]
+    columns = columns_of(task, rows)
     unit = (task["unit"] or "").partition(" [")[0]
     slices = {row["method"]: examples[task["name"], row["method"]] for row in rows
               if (task["name"], row["method"]) in examples}  # fmt: skip
@@ -105,6 +120,7 @@ def _task(
         "heads": [_head(name, unit, task) for name in columns],
         "lines": [_line(row, columns) for row in rows],
         "levels": _levels(rows, task["score"]),
+        "patients": _patients(task, rows),
         "differences": _embedded(difference_picture(rows, unit=unit), "Paired differences to the best baseline."),
         "example": _embedded(
             example_picture(slices, modality=task["modality"] or "", unit=unit),
@@ -186,6 +202,16 @@ def _levels(rows: Sequence[Row], score: str) -> dict[str, Any] | None:
         cells = {level["level"]: _cell(level["metrics"].get(score)) for level in row["by_level"]}
         lines.append((row["method"], [cells.get(name, (MISSING, "")) for name in names]))
     return {"names": names, "lines": lines, "label": MEASURES[score][0]}
+
+
+def _patients(task: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any] | None:
+    """True and predicted means of the regions of each patient; ``None`` where they are not known."""
+    known = task.get("region_means") or []
+    names = [row["method"] for row in rows if any(row["method"] in patient["methods"] for patient in known)]
+    if not names:
+        return None
+    lines = [(p["subject"], [number(p["truth"]), *(number(p["methods"].get(name)) for name in names)]) for p in known]
+    return {"names": ["true", *names], "lines": lines}
 
 
 def _embedded(png: bytes | None, text: str) -> dict[str, Any] | None:

@@ -50,11 +50,14 @@ def measure_speed(spec: MethodSpec, plan: Plan, *, device: str = "cpu", threads:
     method = build_method(spec, plan, allow_import=True).to(device)
     batch = random_batch(plan, device=device)
     stage = method.stages[-1]
+    where = torch.device(device).type
 
     def step() -> None:
-        """Gradients of every group."""
+        """Gradients of every group, in the plan's precision."""
         for group in method.groups(stage):
-            torch.autograd.backward(method.losses(batch, group, stage)["total"])
+            with torch.autocast(where, torch.bfloat16, enabled=plan.schedule.precision == "bf16"):
+                loss = method.losses(batch, group, stage)["total"]
+            torch.autograd.backward(loss)
 
     def answer() -> None:
         """As many patches as a prediction computes at once."""

@@ -12,6 +12,12 @@ import numpy.typing as npt
 from nmsynth.core.errors import InputError
 from nmsynth.core.plan import TARGET_TRACER
 from nmsynth.workflows.benchmark_scale import answer_scale, is_one_kind, measured_scale, source_on_scale
+from nmsynth.workflows.brain_baselines import FITTED as BRAIN
+from nmsynth.workflows.brain_baselines import fit_brain_baseline
+from nmsynth.workflows.early_baselines import FITTED as EARLY
+from nmsynth.workflows.early_baselines import fit_early_baseline
+from nmsynth.workflows.heart_baselines import FITTED as HEART
+from nmsynth.workflows.heart_baselines import fit_heart_baseline
 
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
@@ -82,6 +88,12 @@ def fit_baseline(name: str, plan: Plan, training: Sequence[Presented], tested: S
         return _constant(plan, training)
     if name == "population-mean":
         return _population_mean(plan, training)
+    if name in BRAIN:
+        return fit_brain_baseline(name, plan, training)
+    if name in EARLY:
+        return fit_early_baseline(name, plan, training)
+    if name in HEART:
+        return fit_heart_baseline(name, plan, training)
     return _lookup(plan, training, by_depth=name.endswith("-depth"))
 
 
@@ -133,7 +145,7 @@ def _filter(name: str, plan: Plan, training: Sequence[Presented], labels: Sequen
         cases = [
             TuningCase(_source(plan, t), target_of(plan, t.case), body_of(t.case), t.case.spacing_mm) for t in images
         ]
-        chosen[label] = tune(candidates, cases, _absolute_error).baseline
+        chosen[label] = tune(candidates, cases, absolute_error).baseline
 
     def predict(shown: Presented) -> FloatImage:
         """The filtered source."""
@@ -148,7 +160,7 @@ def _source(plan: Plan, shown: Presented) -> FloatImage:
     return source_on_scale(plan, shown.case, shown.level)
 
 
-def _absolute_error(filtered: FloatImage, case: object) -> float:
+def absolute_error(filtered: FloatImage, case: object) -> float:
     """Mean absolute error in the body, what tasks are ranked by."""
     return float(np.abs(filtered - case.reference)[case.mask].mean())  # type: ignore[attr-defined]
 

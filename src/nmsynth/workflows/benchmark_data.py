@@ -186,7 +186,8 @@ def _task_folder(suite: Suite, task: TaskSettings, dataset: Path, folder: Path, 
     path = folder / PLAN_FILE
     if not path.is_file():
         temporary = path.with_name(f".{path.name}")
-        plan = plan_dataset(dataset, device="cpu", overrides=task.plan)
+        # what is fastest here would be another training elsewhere
+        plan = plan_dataset(dataset, device="cpu", overrides={"schedule.precision": "fp32", **task.plan})
         temporary.write_text(plan_to_toml(plan), encoding="utf-8")
         temporary.replace(path)
     made = TaskFolder(task, dataset, folder, read_plan(path), _data_digest(rows), splits)

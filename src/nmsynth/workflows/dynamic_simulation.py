@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from nmsynth.core.volume import Volume
     from nmsynth.data.dynamic_scan import ScannedDynamic
 
+DRAWN_MM = 2.0
+"""Voxels of a drawn head [mm], half of those of its scan."""
 _STATED = ("image", "window_min", "reference_region", "fit_start_min")
 """What the record repeats of an image's provenance."""
 
@@ -29,6 +31,9 @@ class SimulateDynamicSettings(BaseModel):
     """Of disease: plaques for a tracer of amyloid, loss of striatal influx for FDOPA; FDG has none."""
     labels: Path | None = None
     """A NIfTI map of FreeSurfer numbers instead of a procedural head."""
+    head: Literal["patient", "drawn"] = "patient"
+    """Without such a map: the head of a procedural patient, whose brain is grey and white matter, or one that is drawn
+    with the regions of a brain."""
     frames_s: tuple[float, ...] | None = None
     """Lengths of the frames from the injection on [s]; the tracer's own when unset."""
     voxel_mm: float = Field(default=3.0, ge=2.0, le=8.0)
@@ -48,7 +53,8 @@ class SimulateDynamicSettings(BaseModel):
     def unused(self) -> set[str]:
         """Fields that are left out of records while nothing is asked for by them."""
         empty = {name for name in ("parts_min", "seen_min", "repeat") if not getattr(self, name)}
-        return empty | ({"count_fraction"} if self.count_fraction == 1 else set())
+        usual = {name for name, value in (("count_fraction", 1), ("head", "patient")) if getattr(self, name) == value}
+        return empty | usual
 
 
 def simulate_dynamic(
@@ -66,7 +72,8 @@ def simulate_dynamic(
         and, by tracer, ``patlak`` (FDG), ``patlak_reference`` (FDOPA) or ``r1``, ``bp`` and ``dvr`` (amyloid). Its
         folder ``reference`` gets ``noise_free`` (T1) and ``truth`` (T0) by frame; ``early``, ``late`` and ``suvr`` of
         the truth (T0) and, with ``_noise_free``, of T1, with parts also the parametric images; ``ki_true``,
-        ``ki_reference_true`` or ``dvr_true`` and ``bp_true``; ``organs`` and ``regions``; and ``simulation.json``.
+        ``ki_reference_true`` or ``dvr_true`` and ``bp_true``; ``organs``, ``regions`` and ``brain_regions``, which are
+        those of the brain alone by the same numbers; and ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
 
@@ -113,6 +120,7 @@ def simulate_dynamic(
         static = known["ki_true"] if "ki_true" in known else next(v for n, v in known.items() if n.endswith("_true"))
         write_mask(study.organ_labels, static, folder / "organs.nii.gz")
         write_mask(study.head.labels, static, folder / "regions.nii.gz")
+        write_mask(study.head.brain_labels, static, folder / "brain_regions.nii.gz")
         record = {
             "schema_version": SCHEMA_VERSION,
             "settings": settings.model_dump(mode="json", exclude={"labels", *settings.unused}),
@@ -132,10 +140,13 @@ def simulate_dynamic(
 
 def dynamic_study(settings: SimulateDynamicSettings, *, progress: Progress = silent) -> ScannedDynamic:
     """Scan the head of the settings, in memory."""
+    import numpy as np
+
     from nmsynth.data.dynamic_scan import scan_head_dynamic, scan_labels_dynamic
     from nmsynth.data.families import read_upright
     from nmsynth.data.scan import ReferenceScan
     from nmsynth.physics.phantom import LesionPlan, WholeBodySettings, whole_body_patient
+    from nmsynth.physics.phantom.head_map import head_map
 
     shared: dict[str, Any] = {
         "tracer": settings.tracer,
@@ -153,6 +164,10 @@ def dynamic_study(settings: SimulateDynamicSettings, *, progress: Progress = sil
     if settings.labels is not None:
         labels, spacing = read_upright(settings.labels, unit="1", modality="MR")
         return scan_labels_dynamic(labels, spacing, **shared)
+    if settings.head == "drawn":
+        labels, spacing = head_map(settings.seed, spacing_mm=DRAWN_MM)
+        mass_kg = np.random.default_rng((settings.seed, 59)).normal(75.0, 12.0)
+        return scan_labels_dynamic(labels, spacing, body_mass_kg=float(np.clip(mass_kg, 45.0, 120.0)), **shared)
     patient = whole_body_patient(settings.seed, lesions=LesionPlan(count=0), settings=WholeBodySettings(arms="down"))
     return scan_head_dynamic(patient, **shared)
 

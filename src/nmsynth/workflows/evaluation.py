@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ def evaluate_study(
     """
     from nmsynth.evaluation.evaluate import evaluate
     from nmsynth.evaluation.tasks import task_evaluation
+    from nmsynth.workflows.normal_limits import misfits
 
     task_evaluation(task)
     if output is not None:
@@ -91,6 +93,10 @@ def evaluate_study(
         normals=normals,
         settings=settings,
     )
+    if normals_path is not None:
+        wrong = misfits(json.loads(Path(normals_path).read_text(encoding="utf-8")), images["reference"])
+        told = (f"The normal limits do not fit this heart: {'; '.join(wrong)}.",) if wrong else ()
+        metrics = replace(metrics, warnings=(*metrics.warnings, *told))
     if output is not None:
         write_metrics(metrics, Path(output), overwrite=overwrite)
     return metrics

@@ -61,6 +61,8 @@ USUAL_REGION = {
     "MDP": "whole-body", "MAA": "lungs", "MAA-SHUNT": "lungs", "DMSA": "kidneys", "PERTECHNETATE": "neck",
 }  # fmt: skip
 """Region that a tracer is imaged in."""
+DEFECTIVE = {"MAA": "LUNG", "MAA-SHUNT": "LUNG", "DMSA": "KIDNEY"}
+"""Organ whose defects are looked for with a tracer."""
 
 
 class SimulatePlanarSettings(BaseModel):
@@ -88,6 +90,9 @@ class SimulatePlanarSettings(BaseModel):
     """Counts of further scans of the study, written as ``scan_1`` and so on, in NIfTI."""
     lesions: int | None = Field(default=None, ge=0, le=60)
     """Lesions in bone, for MDP only; drawn for a procedural patient when unset."""
+    defects: int | None = Field(default=None, ge=0, le=8)
+    """Places of less uptake: in the lungs, for MAA, or the cortex of the kidneys, for DMSA; none to three are drawn for
+    a procedural patient when unset."""
     seed: int = Field(default=0, ge=0)
     file_format: Literal["dicom", "nifti"] = "dicom"
     """One NM object, or one NIfTI image a view."""
@@ -98,6 +103,11 @@ class SimulatePlanarSettings(BaseModel):
     def imaged(self) -> str:
         """Region of a patient that is imaged."""
         return self.region or USUAL_REGION[self.tracer]
+
+    @property
+    def unused(self) -> set[str]:
+        """Fields that are left out of records and UIDs while nothing is asked for by them."""
+        return {"defects"} if self.defects is None else set()
 
 
 def simulate_planar(
@@ -118,7 +128,8 @@ def simulate_planar(
         ``posterior.nii.gz``, each an image of one slice as the camera sees it, and at further fractions
         ``scan_1_anterior.nii.gz`` and so on. The folder ``reference`` gets in NIfTI,
         for each view, ``full_count``, ``noise_free`` (T1), ``primaries``, ``activity`` (T0, Bq under each pixel),
-        ``lesions`` and ``body``, such as ``noise_free_anterior.nii.gz``; and ``simulation.json``.
+        ``lesions``, which holds defects too, ``body``, and of lungs with MAA and kidneys with DMSA ``organ``, such as
+        ``noise_free_anterior.nii.gz``; and ``simulation.json``.
     overwrite
         Whether an existing output is replaced.
 
@@ -141,12 +152,13 @@ def simulate_planar(
             "activity": scanned.activity,
             "lesions": _mask(scanned, scanned.lesion_labels),
             "body": _mask(scanned, scanned.body),
+            **({"organ": _mask(scanned, scanned.organ)} if study.organ is not None else {}),
         }
         for name, image in known.items():
             _write_views(image, study.views, folder, prefix=f"{name}_")
         record = {
             "schema_version": SCHEMA_VERSION,
-            "settings": settings.model_dump(mode="json"),
+            "settings": settings.model_dump(mode="json", exclude=settings.unused),
             "reference": "known truth: T0 activity, T1 noise_free, T2 full_count",
             "region": settings.imaged if settings.phantom == "whole-body" else None,
             "scan": scanned.facts,
@@ -168,6 +180,11 @@ def scan_planar_study(
         raise InputError(
             f"Lesions are put into the bones of a patient with MDP; found {settings.tracer} in {settings.phantom}. "
             "Leave them out."
+        )
+    if settings.defects and (settings.tracer not in DEFECTIVE or settings.phantom != "whole-body"):
+        raise InputError(
+            "Defects are put into the lungs of a patient with MAA or the kidneys with DMSA; found "
+            f"{settings.tracer} in {settings.phantom}. Leave them out."
         )
     study = study_of(settings)
     subject = _subject(settings, study)
@@ -202,7 +219,11 @@ def _subject(settings: SimulatePlanarSettings, study: PlanarStudy) -> ScanSubjec
         middle = patient.frame.z(SPOTS[settings.imaged].height)
         half = min(along, (study.n_rows or 256) * study.pixel_mm) / 2
         planes = (middle - half, middle + half)
-    return of_patient(patient, z_range_mm=planes, field_mm=across, render=_bounded(patient))
+    render = _bounded(patient)
+    if settings.tracer in DEFECTIVE:
+        host = phantoms.Organ[DEFECTIVE[settings.tracer]]
+        render = phantoms.with_defects(render, host, seed=settings.seed, count=settings.defects, extent_mm=planes)
+    return of_patient(patient, z_range_mm=planes, field_mm=across, render=render)
 
 
 def _bounded(patient: WholeBodyPatient) -> Callable[[Grid], Phantom]:
@@ -226,6 +247,7 @@ def study_of(settings: SimulatePlanarSettings) -> PlanarStudy:
     from nmsynth.physics.energy_window import EnergyWindow
     from nmsynth.physics.gamma_camera import GammaCamera
     from nmsynth.physics.materials import PHOTON_KEV
+    from nmsynth.physics.phantom import Organ
     from nmsynth.physics.phantom.tracers import tracer_named
 
     tracer = tracer_named(settings.tracer)
@@ -248,6 +270,7 @@ def study_of(settings: SimulatePlanarSettings) -> PlanarStudy:
         seconds=FIELD_MM[0] / speed if speed else settings.seconds or (spot.seconds if spot else 180.0),
         scan_speed_mm_s=speed,
         gaps_mm=(settings.gap_mm, 50.0),
+        organ=Organ[DEFECTIVE[settings.tracer]] if settings.tracer in DEFECTIVE else None,
     )
 
 
@@ -279,7 +302,8 @@ def _write_scan(settings: SimulatePlanarSettings, study: PlanarStudy, scanned: S
     from nmsynth.io.dicom_nm_module import NmCamera
     from nmsynth.io.dicom_nm_new import NewSeries, Sweep, write_new_planar
 
-    of_study = settings.model_dump_json(exclude={"timestamp", "count_fraction", "further_fractions", "file_format"})
+    unused = {"timestamp", "count_fraction", "further_fractions", "file_format", *settings.unused}
+    of_study = settings.model_dump_json(exclude=unused)
     study_seed = f"nmsynth simulate planar {of_study}"
     low, high = scanned.facts["z_range_mm"]
     shown = settings.imaged if settings.phantom == "whole-body" else settings.phantom

@@ -68,6 +68,7 @@ def plan_dataset(
     from nmsynth.data.manifest import read_manifest
     from nmsynth.data.manifest_cohort import cases_of
     from nmsynth.data.plan_rules import plan_from_fingerprint
+    from nmsynth.inference.backend import fast_precision
 
     if steps is not None and minutes is not None:
         raise InputError("A training is as long as its steps or its minutes say; both are given. Leave one out.")
@@ -82,6 +83,7 @@ def plan_dataset(
         dimensions=dimensions or _dimensions_of(overrides or {}),
         steps=steps or _steps_of(overrides or {}),
         same_calibration=(overrides or {}).get("same_calibration") is True,
+        precision=fast_precision(kind),
     )
     plan = plan.model_copy(
         update={"fingerprint": {**plan.fingerprint, "device": kind, "memory_gb": round((memory or 0) / 2**30, 1)}}

@@ -45,6 +45,7 @@ def report_study(
     reference_kind: str = "T2",
     masks: Mapping[str, Path] | None = None,
     baselines: Mapping[str, Path] | None = None,
+    samples: Path | None = None,
     model: str | None = None,
     record: Path | None = None,
     task: str | None = None,
@@ -73,6 +74,9 @@ def report_study(
         Masks by name; those whose name begins with ``lesion`` hold lesions.
     baselines
         Other images to show and to measure, by name.
+    samples
+        Folder with the samples of a model that draws them: the first three and half of the interval are shown beside
+        the image, and each mask gets the interval of its mean, where the model's card has one.
     model
         Name of the model whose card is shown; by default the one that the prediction names, if it is installed.
     record
@@ -104,13 +108,16 @@ def report_study(
     from nmsynth.evaluation.tasks import task_evaluation
     from nmsynth.io.atomic import check_output
     from nmsynth.report.html import write_report
+    from nmsynth.workflows.shown_samples import apart, sample_paths
 
     paths = _paths(prediction, source, reference, full_counts, baselines or {})
     check_output(Path(output), overwrite=overwrite, is_directory=False)
     shown_record = None if record is None else _read_record(Path(record))
     kind = reference_kind if reference is not None else None
     progress("reading", 0.0)
-    images, regions = _load(paths, masks or {}, unit=unit, modality=modality, resample=resample)
+    paths |= {} if samples is None else sample_paths(samples)
+    loaded, regions = _load(paths, masks or {}, unit=unit, modality=modality, resample=resample)
+    images, drawn = apart(loaded)
     card = _card(model, images["synthetic"])
     if images["synthetic"].axes == PLANAR_AXES or task_evaluation(task).images == "planar":
         return _planar(
@@ -119,7 +126,7 @@ def report_study(
         )  # fmt: skip
     return write_report(
         output,
-        images=images,
+        images=images | drawn.shown(),
         card=card,
         record=shown_record,
         title=title or f"Synthetic {_kind_of(images)} beside its " + ("source" if reference is None else "reference"),
@@ -129,6 +136,7 @@ def report_study(
         **_measure(
             images, regions, kind, card, model, claim, with_curves=with_curves, progress=progress,
             how=_Measuring(task or _TASKS.get(images["synthetic"].modality), normals),
+            added=drawn.measurements(regions, card),
         ),
     )  # fmt: skip
 
@@ -190,6 +198,7 @@ def _measure(
     with_curves: bool,
     progress: Progress,
     how: _Measuring,
+    added: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """What the page shows besides the images: numbers, lesions, curves, notes, and the sentence that closes it."""
     from nmsynth.report.scene import is_comparable
@@ -202,6 +211,8 @@ def _measure(
     curves, notes = _curves(alike, regions, kind, card, model) if drawn else (None, ())
     progress("drawing the page", 0.8)
     own = None if kind is None or not metrics else _claim({"synthetic": metrics}, images["synthetic"], kind)
+    if added:
+        metrics = {**metrics, "measurements": [*metrics.get("measurements", ()), *added]}
     return {
         "metrics": {"synthetic": metrics} if metrics else None,
         "claim": claim or own or NO_CLAIM,

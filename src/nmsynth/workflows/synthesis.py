@@ -97,7 +97,7 @@ def synthesize_study(
         sources = {role: _read_further(path, role, card, (input_units or {}).get(role)) for role, path in roles.items()}
         _check_one_patient({card.inputs[0]: source_path, **{role: Path(path) for role, path in roles.items()}})
         loaded, chosen = preparing.result()
-    _check_format(source, output, card)
+    _check_format(source, output, card, chosen)
     if folder is not None and not getattr(loaded, "is_stochastic", False):
         raise InputError(f"The model {card.name} draws no samples: a scan has one answer. Leave out their folder.")
     read_s = time.perf_counter() - started
@@ -330,16 +330,28 @@ def _synthesize(
     return synthesize(volumes, model, settings=settings, progress=progress)
 
 
-def _check_format(source: Volume, output: Path, card: Card) -> None:
+def _check_format(source: Volume, output: Path, card: Card, settings: SynthesisSettings) -> None:
     """Refuse DICOM that cannot be written, before anything is computed."""
+    from nmsynth.core.units import Unit
     from nmsynth.core.volume import ACTIVITY_MODALITIES
     from nmsynth.inference.imitation import imitation_of
+    from nmsynth.io.dicom_translated import may_be_imitated
 
     if is_nifti(output):
         return
+    if settings.unit is Unit.PER_CENTIMETRE:
+        raise InputError(
+            "A DICOM CT holds HU, which every reader of one expects; an attenuation in 1/cm was asked for. Name an "
+            "output that ends in .nii.gz, or leave the unit out."
+        )
     plan = card.plan
     has_headers = source.source is not None and source.source.format == "dicom"
     imitates = plan is not None and plan.target.modality == "PT" and imitation_of(plan, {}) is not None
+    if plan is not None and imitates and not may_be_imitated(plan.target.unit):
+        raise InputError(
+            "A DICOM of PET that nobody injected or scanned holds a ratio, an imitated SUV or relative values; "
+            f"{card.name} gives {plan.target.unit.value}. Name an output that ends in .nii.gz."
+        )
     if plan is not None and (plan.target.modality in ("CT", "MR") or imitates) and has_headers:
         return  # a new series in the study of the input
     if plan is not None and (

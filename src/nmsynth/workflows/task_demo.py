@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
 from nmsynth.workflows.dataset_simulation import KEPT_SEEDS
-from nmsynth.workflows.region_intervals import RegionInterval, region_intervals, shown_beside
+from nmsynth.workflows.region_intervals import RegionInterval, intervals_of_study, shown_beside, with_intervals
 from nmsynth.workflows.task_study import (
     evaluate_task_study,
     of_one_calibration,
+    on_grid_of_target,
     plan_task_studies,
     simulate_task_study,
-    study_masks,
     synthesize_task_study,
 )
 from nmsynth.workflows.tasks import TaskSpec
@@ -128,7 +128,6 @@ def _run(
     task: TaskSpec, work: Path, model: str, seed: int, changes: Mapping[str, Any], progress: Progress
 ) -> tuple[Metrics, list[RegionInterval]]:
     """All steps, written below a folder."""
-    from nmsynth.models.registry import show_model
     from nmsynth.workflows.evaluation import write_metrics
 
     progress("simulating a study", 0.0)
@@ -137,9 +136,9 @@ def _run(
     progress("synthesising", 0.5)
     synthesis, source = synthesize_task_study(study, model, work / "synthetic.nii.gz")
     progress("evaluating", 0.7)
-    metrics = evaluate_task_study(study, {"prediction": synthesis.image}, source)
+    intervals = intervals_of_study(study, synthesis, model)
+    metrics = with_intervals(evaluate_task_study(study, {"prediction": synthesis.image}, source), intervals)
     write_metrics(metrics, work / "metrics.json")
-    intervals = region_intervals(synthesis.samples, study.target, study_masks(study), show_model(model).interval)
     progress("writing the report", 0.85)
     _write_report(task, work, model, metrics, synthesis, study.target, source, intervals)
     record: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "task": task.name, "model": model, "seed": seed}
@@ -175,7 +174,10 @@ def _write_report(
     if task.same_calibration:
         images = {name: of_one_calibration(image, target) for name, image in images.items()}
     elif task_evaluation(task.name).scaled:
-        images, scaled = on_scale_of(images, target)
+        # a source of another modality has no scale in common, and a grid of its own
+        alike = {n: on_grid_of_target(v, target) for n, v in images.items() if v.modality == target.modality}
+        on_scale, scaled = on_scale_of(alike, target)
+        images = {name: on_scale.get(name, image) for name, image in images.items()}
         notes = (*notes, *scaled)
     documents = {"synthetic": metrics.to_json()}
     claim = claim_sentence(

@@ -14,7 +14,9 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.planning import PLAN_FILE
+from nmsynth.workflows.region_intervals import intervals_of_study, with_intervals
 from nmsynth.workflows.task_study import (
+    NOISE,
     TaskStudy,
     at_counts,
     evaluate_task_study,
@@ -23,26 +25,25 @@ from nmsynth.workflows.task_study import (
     simulate_task_study,
     synthesize_task_study,
 )
-from nmsynth.workflows.tasks import TaskSpec, load_task
+from nmsynth.workflows.task_verdict import BETTER, NOT_TOLD, TOO_FEW, WORSE, Judgement, judge
+from nmsynth.workflows.tasks import Proof, TaskSpec, load_task
 
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
     from nmsynth.core.volume import Volume
     from nmsynth.data.manifest import ManifestRow
-    from nmsynth.evaluation.proof import ProofSummary
+    from nmsynth.evaluation.proof import ProofSummary, Wanted
     from nmsynth.workflows.benchmark_baselines import FittedBaseline
     from nmsynth.workflows.study_recipe import StudyPlan
 
-SCHEMA_VERSION = 2
-"""Of what is kept of a patient, and so what is measured; 1 had no scaled Gaussian and other full counts."""
+SCHEMA_VERSION = 3
+"""Of what is kept of a patient, and so what is measured; 1 had no scaled Gaussian and other full counts, 2 no noise."""
 SEED = 9000
 """Of the studies of proofs; those of datasets and of demonstrations are others."""
 COUNTS = "draws.count_fraction"
 """Key of the recipe of studies at whose levels one study is scanned, and not several."""
 DATASET = "dataset"
 """Folder of a run with the patients that it simulated."""
-NOT_TOLD, TOO_FEW = "not told apart", "not told apart: too few"
-"""Verdicts where nothing is proved: by enough patients, and by fewer than a verdict needs."""
 ABLATION = "without the idea"
 """Arm of the same network without what is special to the task."""
 
@@ -94,13 +95,22 @@ class TaskProof:
     fitted: tuple[str, ...] = field(default=())
     """Baselines that were fitted to the training patients."""
 
-    def baselines(self, level: LevelProof) -> list[str]:
-        """Arms that the model must beat: all but controls, which have more counts or the model's own noise."""
-        from nmsynth.evaluation.evaluate import EQUAL_NOISE_GAUSSIAN, PREDICTION, REFERENCE
-        from nmsynth.evaluation.preparation import BEST_FULL_GAUSSIAN, FULL_COUNTS
+    def baselines(self, level: LevelProof, proof: Proof | None = None) -> list[str]:
+        """Arms that the model must beat, of a number; in what is not judged at equal noise when unset.
+
+        These are all but controls, which have more counts or the model's own noise. At equal noise they are the
+        Gaussian that leaves as much as the model, and those others of which the patients do not tell that they leave
+        more.
+        """
+        from nmsynth.evaluation.evaluate import PREDICTION, REFERENCE
+        from nmsynth.evaluation.preparation import BEST_FULL_GAUSSIAN, EQUAL_NOISE_GAUSSIAN, FULL_COUNTS
 
         controls = (REFERENCE, FULL_COUNTS, BEST_FULL_GAUSSIAN, EQUAL_NOISE_GAUSSIAN, ABLATION)
-        return [arm for arm in level.summary.arms if arm not in (PREDICTION, *controls)]
+        arms = [arm for arm in level.summary.arms if arm not in (PREDICTION, *controls)]
+        if proof is None or not proof.at_equal_noise:
+            return arms
+        equal = [arm for arm in level.summary.arms if arm == EQUAL_NOISE_GAUSSIAN]
+        return [*equal, *(arm for arm in arms if not level.summary.is_better(NOISE, [arm]))]
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a test, level and arm: each number over patients with its interval, and of how many if not of all."""
@@ -108,29 +118,40 @@ class TaskProof:
         for level in self.levels:
             for arm, numbers in level.summary.arms.items():
                 row: dict[str, Any] = {"test": level.test, "level": level.level, "method": arm}
-                for proof in self.task.proof:
-                    found = numbers.get(proof.heading)
+                for heading in self.headings:
+                    found = numbers.get(heading)
                     of = "" if found is None or found.n == level.n_subjects else f", n = {found.n}"
-                    row[proof.heading] = (
+                    row[heading] = (
                         "–" if found is None else f"{found.value:.3g} ({found.lower:.3g} to {found.upper:.3g}{of})"
                     )
                 table.append(row)
         return table
 
     def verdicts(self) -> list[dict[str, Any]]:
-        """One row a test, level and number: whether the model is better or worse than every or any baseline."""
+        """One row a test, level and number: whether the model is better or worse than every or any baseline.
+
+        With an ablation each has a second verdict, against that alone.
+        """
         table = []
         for level in self.levels:
-            against = self.baselines(level)
             for proof in self.task.proof:
-                if proof.heading not in level.summary.arms.get("prediction", {}):
+                if proof.wanted == "told" or proof.heading not in level.summary.arms.get("prediction", {}):
                     continue
-                better = level.summary.is_better(proof.heading, against)
-                worse = level.summary.is_worse(proof.heading, against)
-                few = level.summary.has_too_few(proof.heading, against)
-                verdict = "better than all" if better else "worse than one" if worse else TOO_FEW if few else NOT_TOLD
-                table.append({"test": level.test, "level": level.level, "number": proof.heading, "verdict": verdict})
+                row = {"test": level.test, "level": level.level, "number": proof.heading}
+                row["verdict"] = _verdict(level.summary, proof.heading, self.baselines(level, proof))
+                if self.ablation:
+                    row[ABLATION] = _verdict(level.summary, proof.heading, [ABLATION])
+                table.append(row)
         return table
+
+    @property
+    def headings(self) -> list[str]:
+        """Of the numbers, and of the noise where some are judged at equal noise."""
+        return [*(proof.heading for proof in self.task.proof), *([NOISE] if self.task.is_at_equal_noise else [])]
+
+    def judgement(self) -> Judgement:
+        """Whether the model beats its baselines, by the task's primary numbers."""
+        return judge(self.task, self.verdicts())
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as JSON values."""
@@ -140,19 +161,45 @@ class TaskProof:
             "model": self.model,
             "ablation": self.ablation,
             "fitted_baselines": list(self.fitted),
-            "numbers": {p.heading: {"wanted": p.wanted, "unit": p.unit, "summary": p.summary} for p in self.task.proof},
+            "numbers": {
+                p.heading: p.model_dump(include={"wanted", "unit", "summary", "primary", "at_equal_noise"})
+                for p in self.task.proof
+            }
+            | ({NOISE: _noise_facts(self.task)} if self.task.is_at_equal_noise else {}),
             "levels": [
                 {
                     "test": level.test,
                     "level": level.level,
                     "n_subjects": level.n_subjects,
                     "baselines": self.baselines(level),
+                    "baselines_at_equal_noise": {
+                        p.heading: self.baselines(level, p) for p in self.task.proof if p.at_equal_noise
+                    },
                     **level.summary.to_json(),
                 }
                 for level in self.levels
             ],
             "verdicts": self.verdicts(),
+            "judgement": self.judgement().to_json(),
         }
+
+
+def _noise_facts(task: TaskSpec) -> dict[str, Any]:
+    """What the noise of an arm is, as of the other numbers."""
+    from nmsynth.evaluation.evaluate import noise_measure
+    from nmsynth.evaluation.preparation import RESIDUAL_NOISE
+
+    relative = noise_measure(task.name, task.reference_kind) == RESIDUAL_NOISE
+    return {"wanted": "lower", "unit": "1" if relative else "unit of the image", "summary": "median"}
+
+
+def _verdict(summary: ProofSummary, number: str, against: Sequence[str]) -> str:
+    """Whether the model is better than all of some arms in a number, worse than one, or neither is told."""
+    if summary.is_better(number, against):
+        return BETTER
+    if summary.is_worse(number, against):
+        return WORSE
+    return TOO_FEW if summary.has_too_few(number, against) else NOT_TOLD
 
 
 def prove_task(
@@ -191,15 +238,20 @@ def prove_task(
     folder.mkdir(parents=True, exist_ok=True)
     run_jobs(_prove_one, missing, workers=workers, stage="proving", done=len(jobs) - len(missing), progress=progress)
     levels = []
-    wanted = {proof.heading: proof.wanted for proof in task.proof}
-    means = [proof.heading for proof in task.proof if proof.summary == "mean"]
+    wanted: dict[str, Wanted] = {proof.heading: proof.wanted for proof in task.proof}
+    if task.is_at_equal_noise:
+        wanted[NOISE] = "lower"
+    means, correlations = (
+        [proof.heading for proof in task.proof if proof.summary == kind] for kind in ("mean", "correlation")
+    )
     places: dict[tuple[str, str], list[Path]] = {}
     for job in jobs:
         for level, _, place in job.levels:
             places.setdefault((job.test, level), []).append(place)
     for (test, level), own in places.items():
         patients = [json.loads(place.read_text(encoding="utf-8"))["arms"] for place in own]
-        levels.append(LevelProof(test, level, summarise_proof(patients, wanted, means=means), len(patients)))
+        summary = summarise_proof(patients, wanted, means=means, correlations=correlations)
+        levels.append(LevelProof(test, level, summary, len(patients)))
     return TaskProof(task, model, ablation, tuple(levels), task.baselines)
 
 
@@ -217,7 +269,8 @@ def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
     """All patients in all tests at all levels; one is the same at every level, and scanned once for all counts."""
     jobs = []
     measured = {
-        "proof": [proof.model_dump(mode="json") for proof in task.proof],
+        "proof": [[proof.measure, proof.mask, proof.heading] for proof in task.proof],
+        "noise": task.is_at_equal_noise,
         "baselines": list(task.baselines) if options.run is not None else [],
         "measured_against": [task.measured_against, task.reference_kind, SCHEMA_VERSION],
         "plan": "" if options.run is None else (options.run / PLAN_FILE).read_text(encoding="utf-8"),
@@ -268,8 +321,9 @@ def _measure(job: _Job, case: TaskStudy, work: Path) -> dict[str, dict[str, floa
         other, _ = synthesize_task_study(case, options.ablation, work / f"{case.case}-other.nii.gz")
         arms[ABLATION] = other.image
     if options.run is not None:
-        arms |= {name: _baseline(options.run, name, case, source, work) for name in task.baselines}
-    return numbers_of(task, evaluate_task_study(case, arms, source))
+        arms |= {name: fitted_image(options.run, name, case, source, work) for name in task.baselines}
+    metrics = evaluate_task_study(case, arms, source)
+    return numbers_of(task, with_intervals(metrics, intervals_of_study(case, synthesis, options.model)))
 
 
 def _mean_over(cases: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:
@@ -283,17 +337,34 @@ def _mean_over(cases: Sequence[dict[str, dict[str, float | None]]]) -> dict[str,
     return found
 
 
-def _baseline(run: Path, name: str, case: TaskStudy, source: Volume, work: Path) -> Volume:
+def fitted_image(run: Path, name: str, case: TaskStudy, source: Volume, work: Path) -> Volume:
     """What a baseline that was fitted to the training patients of a run makes of a case, on the grid of its plan.
 
     A filter comes at the counts of the source, as a synthesis does, and says so.
+
+    Parameters
+    ----------
+    run
+        Folder of the training.
+    name
+        Of the baseline.
+    case
+        With its rows.
+    source
+        That the image is compared with.
+    work
+        Folder for the prepared case.
     """
     import numpy as np
 
     from nmsynth.core.volume import Volume
     from nmsynth.data.prepared import open_prepared, prepare_case
     from nmsynth.workflows.benchmark_baselines import FILTER_FAMILIES, Presented
+    from nmsynth.workflows.early_baselines import PATLAK, patlak_of_study
+    from nmsynth.workflows.heart_baselines import FITTED as HEART
 
+    if name == PATLAK:
+        return patlak_of_study(case)
     plan = _plan_of(run)
     folder = work / "prepared"
     if not (folder / f"{case.case}.json").is_file():
@@ -302,7 +373,9 @@ def _baseline(run: Path, name: str, case: TaskStudy, source: Volume, work: Path)
     label = _counts_of(case.rows, plan)[0] if name in FILTER_FAMILIES else ""
     image = _fitted(run, name, label).predict(Presented(prepared, 0, label))
     affine = np.asarray(prepared.record["affine"], dtype=np.float64)
-    found = Volume(image, affine, plan.target.unit, plan.target.modality)
+    # gains of attenuation leave the scale of the source, so that their level is judged as that of a synthesis
+    unit = source.unit if name in HEART else plan.target.unit
+    found = Volume(image, affine, unit, plan.target.modality)
     return replace(found, acquisition=source.acquisition) if name in FILTER_FAMILIES else found
 
 

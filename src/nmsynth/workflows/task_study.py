@@ -28,6 +28,12 @@ LEAST_REGION_VOXELS = 30
 """Of a region of the brain."""
 MOST_TURNS, WIDTH_STAYS_MM = 6, 0.1
 """Of the search of a Gaussian and a factor."""
+DOME_MM = 25.0
+"""How far below the lung the dome of the liver reaches [mm]."""
+NOISE = "noise"
+"""Heading of the noise of an arm, where some number is judged at equal noise."""
+NORMAL_LOSS, DEFECT_LOSS = 0.03, 0.1
+"""Share of a heart's segment lost to defects, up to which it is normal, and from which it has one."""
 FULL_COUNTS = "full_count"
 """Name of the scan at full counts among what is known of a study."""
 
@@ -143,11 +149,14 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
     source
         That they were made from.
     """
+    from nmsynth.evaluation.beyond_anatomy import measure_beyond_anatomy
     from nmsynth.evaluation.evaluate import evaluate_arms
     from nmsynth.evaluation.preparation import BEST_SCALED_GAUSSIAN
     from nmsynth.evaluation.tasks import task_evaluation
     from nmsynth.io import read
     from nmsynth.report.scene import is_comparable
+    from nmsynth.workflows.brain_baselines import POPULATION_UPTAKE
+    from nmsynth.workflows.normal_limits import fitting_limits
 
     task, target = study.task, study.target
     kind = task_evaluation(task.name)
@@ -158,6 +167,7 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
     shown = {name: on_grid_of_target(image, target) for name, image in arms.items()}
     masks = study_masks(study)
     further: list[Measurement] = []
+    normals, told = fitting_limits(task.normals, target) if task.normals else (None, ())
     if task.same_calibration and alike:
         shown[BEST_SCALED_GAUSSIAN], further = _best_scaled_gaussian(source, target, masks.get("body"))
     metrics = evaluate_arms(
@@ -167,9 +177,15 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
         full_counts=full if full is not None and alike and _is_control(full, target) else None,
         masks=masks,
         task=task.name,
+        normals=normals,
         settings={"reference_kind": task.reference_kind},
     )
-    return replace(metrics, measurements=(*metrics.measurements, *further))
+    if task.ratios and POPULATION_UPTAKE in shown:
+        images = {name: image.array for name, image in shown.items()}
+        further += measure_beyond_anatomy(
+            images, target.array, images[POPULATION_UPTAKE], masks, unit=target.unit.value, against=task.reference_kind
+        )
+    return replace(metrics, measurements=(*metrics.measurements, *further), warnings=(*metrics.warnings, *told))
 
 
 def _is_control(full: Volume, target: Volume) -> bool:
@@ -217,10 +233,16 @@ def _best_scaled_gaussian(source: Volume, target: Volume, body: Any | None) -> t
 
 
 def numbers_of(task: TaskSpec, metrics: Metrics) -> dict[str, dict[str, float | None]]:
-    """Numbers that judge a task, by arm and heading; ``None`` where one is not defined."""
-    return {
+    """Numbers that judge a task, by arm and heading, and the noise of each arm; ``None`` where one is not defined."""
+    from nmsynth.evaluation.evaluate import noise_measure
+
+    found = {
         arm: {p.heading: metrics.value(p.measure, mask=p.mask, arm=arm) for p in task.proof} for arm in metrics.arms
     }
+    if task.is_at_equal_noise:
+        measure = noise_measure(task.name, task.reference_kind)
+        found = {arm: {**numbers, NOISE: metrics.value(measure, arm=arm)} for arm, numbers in found.items()}
+    return found
 
 
 def of_one_calibration(image: Volume, target: Volume) -> Volume:
@@ -249,12 +271,12 @@ def study_masks(study: TaskStudy) -> dict[str, npt.NDArray[np.int32] | npt.NDArr
     import numpy as np
 
     from nmsynth.data.resampling import resample
-    from nmsynth.physics.phantom import Organ
-    from nmsynth.physics.phantom.brain_regions import RIGHT, STRIATUM, BrainRegion
+    from nmsynth.physics.phantom.brain_regions import CORTEX, RIGHT, STRIATUM, BrainRegion
     from nmsynth.workflows.evaluation import read_mask
 
     task, target = study.task, study.target
-    paths = {row.name: study.folder / row.path for row in study.rows if row.role == "mask"}
+    # a recipe may keep a mask from a training, whose labels are all masks, by calling it a reference
+    paths = {row.name: study.folder / row.path for row in study.rows if row.role in ("mask", "reference")}
 
     def labels(name: str) -> npt.NDArray[np.int32]:
         """Labels of an image of the study on the grid of the target."""
@@ -262,22 +284,82 @@ def study_masks(study: TaskStudy) -> dict[str, npt.NDArray[np.int32] | npt.NDArr
         return np.rint(found.array).astype(np.int32)
 
     masks: dict[str, Any] = {name: labels(known) for name, known in task.masks.items() if known in paths}
+    if task.masks.get("wall") in paths:
+        masks |= _perfused(masks["wall"], paths[task.masks["wall"]])
     if task.organs and "organs" in paths:
-        numbers = labels("organs")
-        for organ in Organ:
-            inside = numbers == organ
-            if organ is not Organ.OUTSIDE and inside.sum() >= LEAST_VOXELS:
-                masks.setdefault(organ.name.lower(), inside)
+        masks = organ_masks(labels("organs"), target) | masks
     if task.ratios and "regions" in paths:
         numbers = labels("regions") % RIGHT
         for region in BrainRegion:
             inside = numbers == region
             if region is not BrainRegion.OUTSIDE and inside.sum() >= LEAST_REGION_VOXELS:
                 masks.setdefault(region.words, inside)
-    if task.binding and "regions" in paths and _binds_in_striatum(paths["regions"]):
-        numbers = labels("regions")
-        masks |= {name: np.isin(numbers % RIGHT, regions) for name, regions in STRIATUM.items()}
+    if task.named_regions and "brain_regions" in paths:
+        numbers = labels("brain_regions")
+        for name, number in _names_of_regions(paths["brain_regions"]).items():
+            inside = numbers == number
+            if inside.sum() >= LEAST_REGION_VOXELS:
+                masks.setdefault(name, inside)
+    if task.binding and "regions" in paths:
+        numbers = labels("regions") % RIGHT
+        ratio = {"cerebral_cortex": CORTEX, "cerebellar_cortex": (BrainRegion.CEREBELLAR_CORTEX,)}
+        named = STRIATUM if _binds_in_striatum(paths["regions"]) else ratio
+        masks |= {name: np.isin(numbers, regions) for name, regions in named.items()}
     return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+def organ_masks(labels: npt.NDArray[np.int32], like: Volume) -> dict[str, npt.NDArray[np.bool_]]:
+    """Masks of the organs of a phantom, of brain and skeleton as a whole, and of the dome of the liver.
+
+    The dome is liver with lung at most 25 mm above it, where a breath between CT and PET does the most harm. Masks of
+    fewer than 100 voxels are left out, as are air, urine, the site of the injection and clutter, which are no organs.
+
+    Parameters
+    ----------
+    labels
+        Numbers of :class:`~nmsynth.physics.phantom.Organ`, shape ``(z, y, x)``.
+    like
+        Image on whose grid they are.
+    """
+    import numpy as np
+
+    from nmsynth.physics.phantom import Organ
+    from nmsynth.physics.phantom.organs import BRAIN, NO_ORGANS, SKELETON
+
+    masks = {organ.name.lower(): labels == organ for organ in Organ if organ not in NO_ORGANS}
+    masks |= {"brain": np.isin(labels, BRAIN), "skeleton": np.isin(labels, SKELETON)}
+    masks["liver_dome"] = masks["liver"] & _below(labels == Organ.LUNG, like)
+    return {name: mask for name, mask in masks.items() if mask.sum() >= LEAST_VOXELS}
+
+
+def _below(mask: npt.NDArray[np.bool_], like: Volume) -> npt.NDArray[np.bool_]:
+    """Voxels that have some of a mask at most 25 mm above them, along the first axis of an image."""
+    import numpy as np
+
+    downwards = like.affine[2, 0] < 0
+    found, upright = np.zeros_like(mask), mask[::-1] if downwards else mask
+    for step in range(1, min(int(DOME_MM / like.spacing_mm[0]), len(mask) - 1) + 1):
+        found[:-step] |= upright[step:]
+    return np.asarray(found[::-1] if downwards else found)
+
+
+def _perfused(segments: npt.NDArray[np.int32], path: Path) -> dict[str, npt.NDArray[np.bool_]]:
+    """Segments of a simulated heart that are normal, and those with a defect, of those that it is known of."""
+    import numpy as np
+
+    record = json.loads((path.parent / "simulation.json").read_text(encoding="utf-8"))
+    lost = {s["number"]: s.get("lost_to_defects") for s in record.get("heart", {}).get("segments", ())}
+    known = {number: share for number, share in lost.items() if share is not None}
+    return {
+        "normal_wall": np.isin(segments, [n for n, share in known.items() if share <= NORMAL_LOSS]),
+        "defect": np.isin(segments, [n for n, share in known.items() if share >= DEFECT_LOSS]),
+    }
+
+
+def _names_of_regions(regions: Path) -> dict[str, int]:
+    """Numbers by name of the regions of a dynamic study."""
+    record = json.loads((regions.parent / "simulation.json").read_text(encoding="utf-8"))
+    return {name: int(number) for number, name in record["regions"].items()}
 
 
 def _binds_in_striatum(regions: Path) -> bool:

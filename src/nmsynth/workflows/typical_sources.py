@@ -18,15 +18,19 @@ def typical_sources(cases: Sequence[PreparedCase], plan: Plan) -> TypicalCard | 
     """Numbers of the first source of each case at every level; ``None`` of too few cases."""
     from nmsynth.data.body import body_contour
     from nmsynth.data.prepared import source_volume
+    from nmsynth.metrics.head_fluid import head_fluid, usual_fluid
     from nmsynth.metrics.typicality import image_numbers, typical_of
     from nmsynth.models.card import TypicalCard
 
     if len(cases) < LEAST_CASES:
         return None
     numbers = []
+    fluid: list[float | None] = []
     for case in cases:
         for level in range(len(case.levels)):
             body = body_contour(source_volume(case, plan, level))
-            numbers.append(image_numbers(case.source(level)[0], body, case.spacing_mm))
+            image = case.source(level)[0]
+            numbers.append(image_numbers(image, body, case.spacing_mm))
+            fluid.append(head_fluid(image, body, case.spacing_mm) if plan.sources[0].modality == "MR" else None)
     found = typical_of(numbers)
-    return TypicalCard(mean=found.mean, sd=found.sd, limit=found.limit, n_images=len(numbers))
+    return TypicalCard(mean=found.mean, sd=found.sd, limit=found.limit, n_images=len(numbers), fluid=usual_fluid(fluid))

@@ -146,6 +146,10 @@ def normals(
     output: Annotated[Path, typer.Argument(help="JSON file of the limits.")],
     image: Annotated[str, typer.Option("--image", help="Role or name of the image that is measured.")] = "target",
     wall: Annotated[str, typer.Option("--wall", help="Name of the mask of the wall.")] = "segments",
+    scaled_in: Annotated[
+        str,
+        typer.Option("--scaled-in", help="Role or name of the image that the maps are scaled by; the measured one."),
+    ] = "",
     overwrite: options.Overwrite = False,
     as_json: options.Json = False,
 ) -> None:
@@ -154,7 +158,9 @@ def normals(
 
     terminal = terminal_of(context)
     with terminal.progress() as progress:
-        result = make_normal_limits(manifest, output, image=image, wall=wall, overwrite=overwrite, progress=progress)
+        result = make_normal_limits(
+            manifest, output, image=image, wall=wall, scaled_in=scaled_in, overwrite=overwrite, progress=progress
+        )
     if as_json:
         terminal.print_json(result)
         return

@@ -21,6 +21,7 @@ from nmsynth.apps.cli import (
     models,
     plan,
     recipes,
+    reconstruct,
     report,
     simulate,
     synthesize,
@@ -52,6 +53,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(recipes.app, name="recipes")
 app.command("plan")(plan.plan)
 app.command("train")(train.train)
+app.command("reconstruct")(reconstruct.reconstruct)
 app.command("synthesize")(synthesize.synthesize)
 app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(benchmark.benchmark)

@@ -29,8 +29,10 @@ class ExportFormat(StrEnum):
 def list_(context: typer.Context, as_json: options.Json = False) -> None:
     """List the models that are installed."""
     from nmsynth.models.registry import list_models
+    from nmsynth.workflows.tasks import defaults
 
     terminal = terminal_of(context)
+    of_task = defaults()
     found: list[dict[str, Any]] = [
         {
             "name": entry.name,
@@ -40,6 +42,8 @@ def list_(context: typer.Context, as_json: options.Json = False) -> None:
             "size_bytes": entry.size_bytes,
             "licence": entry.card.licence if entry.card else None,
             "shipped": entry.shipped,
+            "default": entry.name in of_task.values(),
+            "verdict": entry.card.verdict if entry.card else None,
             "summary": entry.card.summary if entry.card else None,
             "problem": entry.problem,
         }
@@ -49,10 +53,13 @@ def list_(context: typer.Context, as_json: options.Json = False) -> None:
         terminal.print_json({"schema_version": 1, "models": found})
     elif found:
         rows = [
-            [r["name"], r["version"], r["task"], f"{r['size_bytes'] / 1e6:.1f}", r["problem"] or r["summary"]]
+            [
+                *(r["name"], r["version"], r["task"], "yes" if r["default"] else None, f"{r['size_bytes'] / 1e6:.1f}"),
+                r["problem"] or f"{r['verdict']} {r['summary']}".strip(),
+            ]
             for r in found
         ]
-        terminal.print_table(("name", "version", "task", "MB", "summary"), rows)
+        terminal.print_table(("name", "version", "task", "default", "MB", "summary"), rows)
     else:
         terminal.print_line("No model is installed.")
 

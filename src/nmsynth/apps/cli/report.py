@@ -23,6 +23,13 @@ def report(
     baselines: Annotated[
         list[str] | None, typer.Option("--baseline", metavar="NAME=PATH", help="Another image to show and measure.")
     ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Samples that 'synthesize --write-samples' wrote: three are shown, and each mask gets its interval.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model whose card is shown.")] = None,
     record: Annotated[Path | None, typer.Option(help="JSON record of the synthesis.")] = None,
     task: Annotated[
@@ -59,6 +66,7 @@ def report(
             reference_kind=reference_kind.value,
             masks=options.named_paths(masks, option="--mask"),
             baselines=options.named_paths(baselines, option="--baseline"),
+            samples=samples,
             model=model,
             record=record,
             task=task,

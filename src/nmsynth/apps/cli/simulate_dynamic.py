@@ -23,6 +23,9 @@ def dynamic(
         Path | None,
         typer.Option(metavar="MAP", help="NIfTI map of FreeSurfer numbers instead of a procedural head."),
     ] = None,
+    drawn: Annotated[
+        bool, typer.Option("--drawn-head", help="A drawn head with the regions of a brain, not grey and white matter.")
+    ] = False,
     severity: Annotated[
         float,
         typer.Option(
@@ -54,7 +57,7 @@ def dynamic(
 
     values = {
         "tracer": tracer, "severity": severity, "labels": labels, "frames_s": _frames(frames), "voxel_mm": voxel_mm,
-        "length_mm": length_mm, "seed": seed,
+        "length_mm": length_mm, "seed": seed, "head": "drawn" if drawn else None,
     }  # fmt: skip
     settings = resolve(SimulateDynamicSettings, {k: v for k, v in values.items() if v is not None}, where="the options")
     terminal = terminal_of(context)

@@ -126,6 +126,16 @@ def planar(
         int | None,
         typer.Option(min=0, max=60, rich_help_panel=_SCAN, help="Bone lesions, MDP only.", show_default="drawn"),
     ] = None,
+    defects: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=8,
+            rich_help_panel=_SCAN,
+            help="Cold defects of lungs (MAA) or kidneys (DMSA).",
+            show_default="drawn",
+        ),
+    ] = None,
     image_format: Annotated[
         options.OutputFormat | None,
         typer.Option("--format", rich_help_panel=_SCAN, help="Format of the scan.", show_default="dicom"),
@@ -161,6 +171,7 @@ def planar(
         "seconds": seconds,
         "gap_mm": gap_mm,
         "lesions": lesions,
+        "defects": defects,
         "file_format": image_format,
     }
     given = {name: value for name, value in given.items() if value is not None}

@@ -18,7 +18,11 @@ def tasks(context: typer.Context, as_json: options.Json = False) -> None:
         terminal.print_json({"schema_version": 1, "tasks": [task.model_dump(mode="json") for task in found]})
         return
     rows = [
-        (task.name, task.title, task.model or None, ", ".join(proof.heading for proof in task.proof)) for task in found
+        (
+            *(task.name, task.title, f"{task.model} (a baseline)" if task.default_is_baseline else task.model or None),
+            ", ".join(proof.heading for proof in task.proof),
+        )
+        for task in found
     ]
     terminal.print_table(("task", "what it does", "model", "judged by"), rows)
     if any(not task.model for task in found):

@@ -1,5 +1,6 @@
 """Phantoms with known truth: procedural patients, label maps and quality objects."""
 
+from nmsynth.physics.phantom.cold_defects import ColdDefect, with_defects
 from nmsynth.physics.phantom.grid import Grid, Lesion, Phantom
 from nmsynth.physics.phantom.heart import Heart, HeartSettings
 from nmsynth.physics.phantom.labels import from_brain_labels, from_organ_labels
@@ -11,6 +12,7 @@ from nmsynth.physics.phantom.rods import derenzo, jaszczak
 from nmsynth.physics.phantom.whole_body import WholeBodyPatient, WholeBodySettings, whole_body_patient
 
 __all__ = [
+    "ColdDefect",
     "Grid",
     "Heart",
     "HeartSettings",
@@ -28,4 +30,5 @@ __all__ = [
     "jaszczak",
     "uniform_cylinder",
     "whole_body_patient",
+    "with_defects",
 ]

@@ -229,6 +229,11 @@ class Heart:
         -------
             Mean uptake over the normal one, and share of the wall's volume, each ``(17,)``; texture is in the uptake.
         """
+        mean, share, _ = self._by_segment(spacing_mm)
+        return mean, share
+
+    def _by_segment(self, spacing_mm: float = 1.5) -> tuple[NDArray[np.float64], ...]:
+        """Uptake and share of the wall of each segment, and the share of its uptake that defects take."""
         pose = self.ventricle.pose()
         reach = max(pose.outer_length_mm, pose.outer_radius_mm) + spacing_mm
         axis = np.arange(-reach, reach + spacing_mm, spacing_mm, dtype=np.float32)
@@ -237,14 +242,17 @@ class Heart:
         weight = _filled(points, spacing_mm)
         inside = weight > 0
         uptake = self.relative_uptake(pose, points)[inside]
+        kept = uptake
         if self.texture_field is not None and self.texture:
             place = np.stack([v[inside] for v in local], axis=-1) @ self.ventricle.axes
             place += np.array(self.ventricle.middle_mm(pose))
             uptake = uptake * (1 + self.texture * np.clip(self.texture_field.at(*place.T), -2.5, 2.5))
         segment, weight = points.segment[inside], weight[inside]
         volume = np.bincount(segment, weight, minlength=18)[1:]
-        mean = np.bincount(segment, weight * uptake, minlength=18)[1:] / np.maximum(volume, 1e-9)
-        return mean, volume / volume.sum()
+        mean, left = (
+            np.bincount(segment, weight * v, minlength=18)[1:] / np.maximum(volume, 1e-9) for v in (uptake, kept)
+        )
+        return mean, volume / volume.sum(), 1.0 - left
 
     def covers(self, layer: Layer) -> bool:
         """Whether the middle of any shape of a layer lies in the heart, or within 3 mm of it."""
@@ -259,7 +267,7 @@ class Heart:
 
     def to_json(self) -> dict[str, Any]:
         """The truth of the heart: geometry, defects, uptake by segment. JSON values."""
-        pose, (mean, share) = self.ventricle.pose(), self.segment_uptake()
+        pose, (mean, share, lost) = self.ventricle.pose(), self._by_segment()
         v = self.ventricle
         return {
             "state": "rest" if self.settings.rest else "stress",
@@ -288,8 +296,14 @@ class Heart:
                 for d in self.defects
             ],
             "segments": [
-                {"number": i + 1, "name": SEGMENTS[i], "relative_uptake": float(m), "share_of_wall": float(s)}
-                for i, (m, s) in enumerate(zip(mean, share, strict=True))
+                {
+                    "number": i + 1,
+                    "name": SEGMENTS[i],
+                    "relative_uptake": float(m),
+                    "share_of_wall": float(s),
+                    "lost_to_defects": round(float(gone), 6),
+                }
+                for i, (m, s, gone) in enumerate(zip(mean, share, lost, strict=True))
             ],
         }
 

@@ -59,6 +59,13 @@ class Organ(IntEnum):
     CLUTTER = 31
 
 
+NO_ORGANS = (Organ.OUTSIDE, Organ.AIR, Organ.URINE, Organ.INJECTION_SITE, Organ.CLUTTER)
+"""What is no organ whose mean would be read."""
+BRAIN = (Organ.BRAIN_GREY, Organ.BRAIN_WHITE, Organ.CEREBELLUM)
+SKELETON = (Organ.BONE, Organ.MARROW)
+"""Organs that are read as one, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Uptake:
     """Log-normal uptake: median [g/mL], spread (standard deviation of the logarithm) and hard limits [g/mL]."""

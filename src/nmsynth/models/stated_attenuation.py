@@ -1,0 +1,75 @@
+"""What a source states of attenuation correction, against what a model needs."""
+
+from __future__ import annotations
+
+import re
+
+from nmsynth.core.acquisition import ATTENUATION, Acquisition, names_correction
+
+_CORRECTED_WORD = re.compile(r"(CT|IR)?AC(AC|SC|RR|CT)*")
+"""Such as AC, CTAC, IRAC, IRACAC, IRACRR."""
+_UNCORRECTED_WORD = re.compile(r"NAC|NOAC|NONAC|UNCORRECTED|IRNC(RR)?")
+_NEGATIONS = ("NO", "NON", "NOT", "WITHOUT", "O", "OHNE", "SANS")
+HOW_TO_STATE = (
+    "state it: CorrectedImage of DICOM, AttenuationCorrection of a sidecar, or the setting attenuation_corrected (on "
+    "the command line --set attenuation_corrected=false)"
+)
+
+
+def series_says_corrected(description: str | None) -> bool | None:
+    """Whether words of a description of a series say that it is corrected; ``None`` where they do not, or say both.
+
+    Examples
+    --------
+    >>> [series_says_corrected(text) for text in ("Stress IRACAC", "Rest no AC", "Rest NAC", "STRESS", None)]
+    [True, False, False, None, None]
+    """
+    words = re.findall(r"[A-Z0-9]+", (description or "").upper())
+    said = set()
+    for before, word in zip(["", *words], words, strict=False):
+        if _CORRECTED_WORD.fullmatch(word):
+            said.add(before not in _NEGATIONS)
+        elif _UNCORRECTED_WORD.fullmatch(word):
+            said.add(False)
+    return next(iter(said)) if len(said) == 1 else None
+
+
+def attenuation_statements(acquisition: Acquisition, *, modality: str, stated: bool | None = None) -> frozenset[bool]:
+    """Whether a source is said to be corrected for attenuation: none, one or two that disagree.
+
+    Of NM, whose headers mostly have no CorrectedImage, the words of the series count too.
+
+    Parameters
+    ----------
+    acquisition, modality
+        Of the source.
+    stated
+        As the caller states it, used only where the source states nothing.
+    """
+    found = set(acquisition.attenuation_statements)
+    in_words = series_says_corrected(acquisition.series_description) if modality == "NM" else None
+    found |= set() if in_words is None else {in_words}
+    return frozenset(found or ([] if stated is None else [stated]))
+
+
+def found_attenuation(acquisition: Acquisition, *, modality: str, stated: bool | None, corrected: bool) -> str:
+    """In words of the source, where it says that it is corrected for attenuation, or that it is not.
+
+    Parameters
+    ----------
+    acquisition, modality, stated
+        As in :func:`attenuation_statements`, which must say so.
+    corrected
+        Which of the two is looked for.
+    """
+    places = []
+    listed, method = acquisition.corrections, acquisition.attenuation_correction
+    if listed and (ATTENUATION in listed) is corrected:
+        places.append("it among the corrections" if corrected else ", ".join(listed))
+    if names_correction(method) is corrected:
+        places.append(f"the method {method}")
+    if modality == "NM" and series_says_corrected(acquisition.series_description) is corrected:
+        places.append("words of the series that say so")
+    if not places and stated is corrected:
+        places.append("it stated so by the settings")
+    return " and ".join(places)
