@@ -53,7 +53,7 @@ same, for orientation alone.
 """
 OF_MODEL = {"mr-to-fdg": "fdg_116_controls", "mr-to-amyloid": "Template_FBP_neg"}
 """Group average that the answers of a task's model stand beside, as its MR are of healthy subjects."""
-SEED = SEEDS_FROM + 4000
+SEED = SEEDS_FROM + 4500
 """Of the studies that a model answers."""
 BY_MOMENTS = ("fdg_116_controls",)
 STEP_MM = 3.0

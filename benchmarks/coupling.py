@@ -69,7 +69,7 @@ FALLS = ("metabolic cortex",)
 """Composites that disease lowers."""
 NO_COUPLING = "none"
 WITHHELD = "nothing told"
-FIRST_SEED = SEEDS_FROM + 2000
+FIRST_SEED = SEEDS_FROM + 2500
 """Seeds of these subjects; those of demonstrations and closed loops are smaller."""
 SCHEMA_VERSION = 2
 """Of the JSON and of what is kept of a subject; 1 had neither the anatomy's mean nor a biomarker."""

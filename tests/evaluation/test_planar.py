@@ -93,6 +93,10 @@ def test_a_filled_defect_is_told_by_its_cold_contrast():
     assert found.value("cold contrast recovery") == pytest.approx(0.25)  # 15 below the organ instead of 60
     assert found.value("contrast recovery") is None
     assert found.value("lesion counts") == pytest.approx(85 / 40 - 1)
+    # where the organ is thick a defect may outshine its ring: nothing is told of it, and it is no hot lesion
+    thick = volume_of(np.where(defect > 0, 120.0, expected))
+    told = evaluate(thick, thick, masks=masks, **TASK)
+    assert (told.value("cold contrast recovery"), told.value("contrast recovery")) == (None, None)
     # without the organ the ring holds background, and the defect is hardly one
     bare = evaluate(volume_of(filled), volume_of(expected), masks={"body": organ + 1, "lesions": defect}, **TASK)
     assert bare.value("cold contrast recovery") != pytest.approx(0.25, abs=0.05)

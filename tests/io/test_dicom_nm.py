@@ -409,6 +409,17 @@ def test_mapped_and_negative_values_are_no_counts(tmp_path):
         read_nm_counts(save_series(make_series(), tmp_path / "p"))
 
 
+def test_of_several_mappings_that_to_activity_counts(tmp_path):
+    mapped = make_nm(kind="RECON TOMO")
+    mapped.RealWorldValueMappingSequence = [
+        real_world_item(slope=slope, signed=False, code_value=code, meaning=code, label="X")
+        for slope, code in ((2.0, "1"), (3.0, "Bq/ml"))
+    ]
+    volume = read(save_series([mapped], tmp_path))
+    assert volume.unit is Unit.BQML
+    assert volume.array.max() == pytest.approx(3.0 * mapped.pixel_array.max())
+
+
 def test_counts_that_contradict_the_header_are_reported(tmp_path):
     (warning,) = read_nm_counts(save_series([raw(CountsAccumulated=12)], tmp_path / "s")).warnings
     assert warning.startswith("The header states 12 counts; the pixels hold")

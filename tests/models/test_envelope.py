@@ -1,6 +1,8 @@
 """A model refuses what it was not tested for, and says every reason at once."""
 
+import tomllib
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
@@ -136,3 +138,23 @@ def test_text_of_a_file_cannot_break_the_line_or_colour_the_terminal():
 def test_a_range_must_rise():
     with pytest.raises(ValueError, match="0 < low <= high"):
         Envelope(axial_voxel_mm=(6.0, 1.0), in_plane_voxel_mm=(1.0, 6.0), tracers=ENVELOPE.tracers)
+
+
+def test_doubtful_body_parts_are_those_of_the_tracer_that_names_its_own():
+    own = Tracer(
+        name="FDG", radionuclide="F-18", agents=("fluorodeoxyglucose",), body_regions=("HEAD",),
+        doubtful_body_regions=("NECK",),
+    )  # fmt: skip
+    strict = ENVELOPE.model_copy(
+        update={"tracers": (own,), "doubtful_body_regions": ("ABDOMEN",), "refuses_other_body_regions": True}
+    )
+    assert any("body part" in flag for flag in strict.check(make_pet(acquisition=replace(FDG, body_part="NECK"))))
+    with pytest.raises(EnvelopeError, match="ABDOMEN"):
+        strict.check(make_pet(acquisition=replace(FDG, body_part="ABDOMEN")))
+
+
+@pytest.mark.parametrize("name", ["nac-to-ac-pet", "nac-to-ct", "pet-to-ct", "pet-to-mr", "ct-to-pet", "mr-to-ct"])
+def test_whole_body_models_take_parts_as_scanners_name_them(name):
+    text = (files("nmsynth.recipes") / "cards" / f"{name}.toml").read_text(encoding="utf-8")
+    envelope = tomllib.loads(text)["envelope"]
+    assert {"CHESTABDPELVIS", "NECKCHESTABDPELV"} <= {*envelope["body_regions"], *envelope["doubtful_body_regions"]}

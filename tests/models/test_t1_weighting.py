@@ -32,6 +32,11 @@ def test_usual_t1_sequences_are_taken_without_a_doubt(acquisition):
             {"inversion_time_ms": 160.0, "repetition_time_ms": 4000.0, "scanning_sequence": ("SE", "IR")},
             "at least 250 ms, found 160 ms, as of STIR",
         ),
+        (
+            # some write 0 where nothing is inverted
+            {"inversion_time_ms": 0.0, "repetition_time_ms": 4500.0, "scanning_sequence": ("SE",)},
+            "repetition time without inversion must be at most 1500 ms",
+        ),
         ({"scanning_sequence": ("EP",)}, "found an echo-planar one"),
         ({"image_kinds": ("fat",)}, "found an ImageType of fat"),
     ],

@@ -10,8 +10,15 @@ ATTENUATION, SCATTER = "ATTN", "SCAT"
 """DICOM CorrectedImage values."""
 NOT_CORRECTED = "none"
 """Method of what is stated not to be corrected for attenuation."""
-_UNCORRECTED = re.compile(r"(no|none|non|not|nac|without|uncorrected|false)\b", re.IGNORECASE)
-_UNSAID = ("", "n/a", "na", "unk", "unknown")
+_UNCORRECTED = re.compile(
+    r"(?!non[- ]?uniform)((no|none|non|not|nac|without|uncorrected|false|off|n|0)(?![a-z0-9.])|no[ _-]?ac\b)"
+    r"|.*[:,=]\s*(none|off|no)\s*$",
+    re.IGNORECASE,
+)
+"""What begins so, or ends in it; a correction of a non-uniform body is one."""
+_UNSAID = re.compile(
+    r"(|-|n\.?/?a\.?|unk|unknown|not[ _](applicable|stated|available|specified|known).*)", re.IGNORECASE
+)
 
 
 def names_correction(method: str | None) -> bool | None:
@@ -21,9 +28,11 @@ def names_correction(method: str | None) -> bool | None:
     --------
     >>> names_correction("measured, 0.096 cm-1"), names_correction("none"), names_correction("n/a")
     (True, False, None)
+    >>> names_correction("Non-uniform (CT)"), names_correction("AC: none"), names_correction("not stated")
+    (True, False, None)
     """
     stated = (method or "").strip()
-    return None if stated.casefold() in _UNSAID else _UNCORRECTED.match(stated) is None
+    return None if _UNSAID.fullmatch(stated) else _UNCORRECTED.match(stated) is None
 
 
 @dataclass(frozen=True, slots=True)

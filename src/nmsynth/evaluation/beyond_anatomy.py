@@ -74,9 +74,10 @@ def measure_beyond_anatomy(
         found = means(image)
         if arm != REFERENCE:
             pair = np.stack([[found[name] - usual[name] for name in regions], own_pattern])
-            varies = bool((pair.std(axis=1) > 1e-6).all())
-            correlation = float(np.corrcoef(pair)[0, 1]) if varies else None
-            reason = None if varies else "nothing is said beyond the anatomy"
+            own, expects = (bool(spread > 1e-6) for spread in pair.std(axis=1))
+            # what says nothing beyond the anatomy tells nothing of the pattern
+            correlation = (float(np.corrcoef(pair)[0, 1]) if own else 0.0) if expects else None
+            reason = None if expects else "the reference is what the anatomy says"
             where = f"{len(regions)} regions"
             rows.append(Measurement(PATTERN, correlation, "1", where, against, n=len(regions), reason=reason, arm=arm))
         for name in COMPOSITES:

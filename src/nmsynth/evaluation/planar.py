@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -47,8 +47,8 @@ DEFINITIONS = {
     "total counts": "relative difference of the sum over the body",
     "contrast recovery": "(lesion - ring) over that of the reference, of means; median and quartiles over lesions",
     "cold contrast recovery": (
-        f"the same of lesions below their ring, which lies in the mask '{ORGAN_NAME}' where there is one; below 1 "
-        "where a defect was filled"
+        f"the same of lesions below their ring; below 1 where a defect was filled. Lesions in the mask '{ORGAN_NAME}' "
+        "are taken for defects: their ring lies in it, and of those that show no less than their ring nothing is told"
     ),
     "lesion counts": "relative difference of the sum over the lesion; median and quartiles over lesions",
     "residual noise": (
@@ -147,7 +147,7 @@ def evaluate_planar(
             *_voxelwise(array, expected, body, body_name, reference.unit.value, settings),
             *_noise(array, expected, quiet, settings.reference_kind),
             *_counts(array, expected, {body_name: body, **regions}, settings.reference_kind),
-            *_of_lesions(array, expected, lesions, settings.reference_kind),
+            *_of_lesions(array, expected, lesions, hosts, settings.reference_kind),
             *_of_hot_spots(array, expected_spots, body, pixel_mm, settings.reference_kind),
         ]
         found += [replace(item, arm=name) for item in own]
@@ -288,7 +288,7 @@ def _lesions(
             if not alone.any():
                 continue
             for mask in numbered_lesions(alone).values():
-                host = next((h for h in hosts[:-1] if 2 * (mask & h).sum() > mask.sum()), hosts[-1])
+                host = next((h for h in hosts[:-1] if _lies_in(mask, h)), hosts[-1])
                 ring = ring_mask(
                     mask,
                     spacing_mm,
@@ -299,6 +299,11 @@ def _lesions(
                 )
                 found.append((mask, ring))
     return found
+
+
+def _lies_in(lesion: Mask, organ: Mask) -> bool:
+    """Whether most of a lesion lies in an organ."""
+    return bool(2 * (lesion & organ).sum() > lesion.sum())
 
 
 def _voxelwise(
@@ -331,8 +336,10 @@ def _counts(image: Image, expected: Image, regions: Mapping[str, Mask], kind: st
     ]
 
 
-def _of_lesions(image: Image, expected: Image, lesions: list[tuple[Mask, Mask]], kind: str) -> list[Measurement]:
-    """Contrast and counts of lesions."""
+def _of_lesions(
+    image: Image, expected: Image, lesions: list[tuple[Mask, Mask]], organs: Sequence[Mask], kind: str
+) -> list[Measurement]:
+    """Contrast and counts of lesions; in an organ they are defects, which may outshine their ring where it is thick."""
     recovered: list[float] = []
     filled: list[float] = []
     counted: list[float] = []
@@ -340,7 +347,9 @@ def _of_lesions(image: Image, expected: Image, lesions: list[tuple[Mask, Mask]],
         true = contrast(expected, mask, ring)
         level = float(expected[ring].mean()) if ring.any() else 0.0
         measured = contrast(image, mask, ring)
-        if true is not None and measured is not None and abs(true) > LEAST_REFERENCE_CONTRAST * level:
+        is_defect = any(_lies_in(mask, organ) for organ in organs)
+        is_told = true is not None and abs(true) > LEAST_REFERENCE_CONTRAST * level and (true < 0 or not is_defect)
+        if true is not None and measured is not None and is_told:
             (recovered if true > 0 else filled).append(measured / true)
         counts = image_measures.relative_bias(image, expected, mask)
         if counts is not None:

@@ -36,7 +36,7 @@ _REFUSED = {
     "RECON GATED TOMO": "a gated volume; nmsynth does not read it",
 }
 _MAPPED = {"bq/ml": Unit.BQML, "{counts}": Unit.COUNTS, "1": Unit.RELATIVE}
-"""Units of a real-world mapping, by their UCUM code in small letters."""
+"""Units of a real-world mapping, by their UCUM code in small letters; the first that is there counts."""
 _UNCALIBRATED = "NM pixels are counts, not calibrated; there is no SUV."
 _UNITLESS = "The pixels are mapped to values of no unit; they are read as relative, and there is no SUV."
 _RESCALED = "The pixels are rescaled by RescaleSlope and are not counts; the values are read as relative."
@@ -119,13 +119,16 @@ def _check_vectors(header: Header, layout: PixelFormat) -> None:
 
 def _in_unit(header: Header, values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], Unit, tuple[str, ...]]:
     """Values and unit: counts, unless a real-world mapping says Bq/mL, no unit or a scale; relative if rescaled."""
+    mapped: dict[Unit, float] = {}
     for item in header.items("RealWorldValueMappingSequence"):
         codes = item.items("MeasurementUnitsCodeSequence")
         slope, intercept = item.number("RealWorldValueSlope"), item.number("RealWorldValueIntercept")
         unit = _MAPPED.get((codes[0].text("CodeValue") or "").lower()) if codes else None
         if unit is not None and slope and slope > 0.0 and not intercept:
-            said = {Unit.BQML: (), Unit.COUNTS: (_UNCALIBRATED,)}.get(unit, (_UNITLESS,))
-            return values * np.float32(slope), unit, said
+            mapped.setdefault(unit, slope)
+    for unit in (unit for unit in _MAPPED.values() if unit in mapped):  # the one that says most
+        said = {Unit.BQML: (), Unit.COUNTS: (_UNCALIBRATED,)}.get(unit, (_UNITLESS,))
+        return values * np.float32(mapped[unit]), unit, said
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept") or 0.0
     slope = 1.0 if slope is None else slope
     if slope == 1.0 and not intercept:

@@ -46,10 +46,14 @@ def projections_of(header: Header, provenance: Provenance, count_fraction: float
         If it is of another kind, holds no measured counts, has several energy windows, or its views do not lie evenly
         on one orbit.
     """
-    kind = (*header.texts("ImageType"), "", "", "")[2]
+    kind, source = (*header.texts("ImageType"), "", "", "", "")[2:4]
     if kind != "TOMO":
         raise UnsafeInputError(
             f"Raw projections are of the kind TOMO; file {header.label} is {kind or 'of no stated kind'}. Give another."
+        )
+    if source == "TRANSMISSION":
+        raise UnsafeInputError(
+            f"Projections must be of the emission; file {header.label} holds a transmission. Give the emission."
         )
     if len(set(header.values("EnergyWindowVector"))) > 1:
         raise UnsafeInputError(f"File {header.label} must have one energy window; it has several. Separate them.")

@@ -187,7 +187,7 @@ def _administered(source: Dataset) -> tuple[str, ...]:
         # the day is left to the header, as one in a text is shifted by no de-identification
         parts = [
             plain(agent or "a tracer that is not named", 64),
-            "activity not stated" if activity_bq is None else f"{activity_bq / 1e6:.6g} MBq",
+            f"{activity_bq / 1e6:.6g} MBq" if activity_bq and np.isfinite(activity_bq) else "activity not stated",
             f"at {clock:%H:%M:%S}" if clock else "time not stated",
         ]
         given.append(", ".join(parts))

@@ -19,6 +19,8 @@ _CELLS = re.compile(
 )
 """Words of cells, which go elsewhere than the agent that labels them."""
 _LABELLED = re.compile(r"labell?ed")
+_NUCLIDE_ALONE = re.compile(r"(with|by)?([0-9]+m?[a-z]{1,2}|[a-z]{1,2}[0-9]+m?)")
+"""Bare text after "labelled" that names no more than what labels."""
 
 
 class Tracer(BaseModel):
@@ -33,7 +35,9 @@ class Tracer(BaseModel):
     agents: tuple[str, ...] = Field(min_length=1)
     """Words, any of which in the radiopharmaceutical's name means this tracer; case and punctuation are ignored."""
     body_regions: tuple[str, ...] = ()
-    """DICOM body parts that were tested with this tracer; those of the envelope when empty."""
+    """DICOM body parts that were tested with this tracer; those of the envelope, with its doubtful ones, when empty."""
+    doubtful_body_regions: tuple[str, ...] = ()
+    """Further ones, as of an envelope, of a tracer that names its own."""
 
     def matches(self, radionuclide: str | None, radiopharmaceutical: str | None) -> bool:
         """Whether a stated administration belongs to this class.
@@ -48,6 +52,8 @@ class Tracer(BaseModel):
         (True, False, False)
         >>> fdg.matches("F-18", "FDG-labelled leukocytes"), fdg.matches("F-18", "F-18 labelled FDG")
         (False, True)
+        >>> fdg.matches("F-18", "FDG labelled with F-18"), fdg.matches("F-18", "FDG-labelled nanoparticles")
+        (True, False)
         """
         if not radiopharmaceutical:
             return False
@@ -56,8 +62,9 @@ class Tracer(BaseModel):
         stated, agents = _bare(radiopharmaceutical), [_bare(agent) for agent in self.agents]
         if _CELLS.search(stated) and not any(map(_CELLS.search, agents)):
             return False
-        # what stands before "labelled" labels what stands after it
-        named = _LABELLED.split(stated)[-1]
+        # what stands before "labelled" labels what stands after it, unless that is no more than a nuclide
+        *before, after = _LABELLED.split(stated)
+        named = before[-1] if before and _NUCLIDE_ALONE.fullmatch(after) else after
         return any(agent in named for agent in agents)
 
 
@@ -144,8 +151,8 @@ class Envelope(BaseModel):
         found += self._tracer_violations(volume, tracer)
         found += self._attenuation_violations(volume, attenuation_corrected)
         found += self._sequence_violations(volume)
-        regions = self._regions(volume, tracer)
-        taken = (*regions, *self.doubtful_body_regions) if regions else ()
+        regions, doubtful = self._regions(volume, tracer)
+        taken = (*regions, *doubtful) if regions else ()
         if self.refuses_other_body_regions and _is_elsewhere(volume, taken):
             found.append(f"body part must be {_any(regions)}, found {printable(volume.acquisition.body_part)}")
         return tuple(found)
@@ -159,12 +166,18 @@ class Envelope(BaseModel):
             found.append("no contrast agent must have been given, found one stated")
         return found
 
-    def _regions(self, volume: Volume, tracer: str | None) -> tuple[str, ...]:
-        """Body parts that were tested with the tracer of a volume."""
+    def _regions(self, volume: Volume, tracer: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Body parts that were tested with the tracer of a volume, and those that are doubtful."""
         stated = volume.acquisition
         agent = stated.radiopharmaceutical or tracer
-        of_tracer = [t.body_regions for t in self.tracers if t.body_regions and t.matches(stated.radionuclide, agent)]
-        return tuple(dict.fromkeys(part for parts in of_tracer for part in parts)) or self.body_regions
+        own = [t for t in self.tracers if t.body_regions and t.matches(stated.radionuclide, agent)]
+        if not own:
+            return self.body_regions, self.doubtful_body_regions
+        parts = (
+            [part for t in own for part in t.body_regions],
+            [part for t in own for part in t.doubtful_body_regions],
+        )
+        return tuple(dict.fromkeys(parts[0])), tuple(dict.fromkeys(parts[1]))
 
     def _grid_violations(self, volume: Volume) -> list[str]:
         """Bounds of the grid that a volume breaks."""
@@ -228,7 +241,7 @@ class Envelope(BaseModel):
             flags.append("the source does not state whether a contrast agent was given; none must have been")
         if self.any_tracer:
             flags.append("it is not stated for which tracers the model was trained")
-        regions, part = self._regions(volume, tracer), volume.acquisition.body_part
+        (regions, _), part = self._regions(volume, tracer), volume.acquisition.body_part
         if _is_elsewhere(volume, regions):
             flags.append(f"body part {printable(part)} is not among those tested: {', '.join(regions)}")
         elif self.refuses_other_body_regions and regions and not part:

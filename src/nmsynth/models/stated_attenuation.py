@@ -6,10 +6,15 @@ import re
 
 from nmsynth.core.acquisition import ATTENUATION, Acquisition, names_correction
 
-_CORRECTED_WORD = re.compile(r"(CT|IR)?AC(AC|SC|RR|CT)*")
-"""Such as AC, CTAC, IRAC, IRACAC, IRACRR."""
-_UNCORRECTED_WORD = re.compile(r"NAC|NOAC|NONAC|UNCORRECTED|IRNC(RR)?")
+_CORRECTED_WORD = re.compile(r"(CT|IR|SC|RR|SPECT|TOMO)*AC(AC|SC|RR|CT)*")
+"""Such as AC, CTAC, IRAC, IRACAC, IRACRR, SCAC."""
+_UNCORRECTED_WORD = re.compile(r"NAC|NOAC|NONAC|UNAC|UNCORRECTED|IRNC(RR)?")
 _NEGATIONS = ("NO", "NON", "NOT", "WITHOUT", "O", "OHNE", "SANS")
+_AFTERWARDS = ("OFF", "NO", "NONE")
+"""What says the same behind the word, as in ``AC: NO``."""
+_IN_FULL = re.compile(r"\bATT?ENUATION[ -]CORRECTED\b|\bATT?ENUATION[ -]CORRECTION\b")
+_JOINT = re.compile(r"\bAC[ -]JOINTS?\b")
+"""The acromioclavicular one."""
 HOW_TO_STATE = (
     "state it: CorrectedImage of DICOM, AttenuationCorrection of a sidecar, or the setting attenuation_corrected (on "
     "the command line --set attenuation_corrected=false)"
@@ -23,12 +28,15 @@ def series_says_corrected(description: str | None) -> bool | None:
     --------
     >>> [series_says_corrected(text) for text in ("Stress IRACAC", "Rest no AC", "Rest NAC", "STRESS", None)]
     [True, False, False, None, None]
+    >>> [series_says_corrected(text) for text in ("Attenuation corrected", "AC: off", "SPECT AC joints")]
+    [True, False, None]
     """
-    words = re.findall(r"[A-Z0-9]+", (description or "").upper())
+    text = _IN_FULL.sub("AC", _JOINT.sub("", (description or "").upper()))
+    words = re.findall(r"[A-Z0-9]+", text)
     said = set()
-    for before, word in zip(["", *words], words, strict=False):
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
         if _CORRECTED_WORD.fullmatch(word):
-            said.add(before not in _NEGATIONS)
+            said.add(before not in _NEGATIONS and after not in _AFTERWARDS)
         elif _UNCORRECTED_WORD.fullmatch(word):
             said.add(False)
     return next(iter(said)) if len(said) == 1 else None

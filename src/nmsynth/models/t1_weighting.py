@@ -40,7 +40,8 @@ def t1_contradictions(acquisition: Acquisition, *, largest_echo_time_ms: float) 
 def _of_times(acquisition: Acquisition) -> list[str]:
     """What repetition and inversion times contradict."""
     repetition, inversion = acquisition.repetition_time_ms, acquisition.inversion_time_ms
-    inverts = inversion is not None or "IR" in acquisition.scanning_sequence
+    inversion = None if inversion is not None and inversion <= 0 else inversion  # some write 0 where there is none
+    inverts = "IR" in acquisition.scanning_sequence or (inversion is not None and not acquisition.scanning_sequence)
     if repetition is not None and not inverts:
         longest = LONG_REPETITION_MS if acquisition.scanning_sequence else LONGEST_REPETITION_MS
         if repetition > longest:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -56,11 +58,29 @@ def chang_gains(
             "A correction for attenuation needs a coefficient of at least 0 /cm and a view; found "
             f"{mu_per_cm} and {n_views}. Correct them."
         )
+    coefficients = (mu_per_cm,)
+    return gains_of_coefficients(body, spacing_mm, coefficients, first_deg=first_deg, arc_deg=arc_deg, n_views=n_views)[
+        0
+    ]
+
+
+def gains_of_coefficients(
+    body: npt.ArrayLike,
+    spacing_mm: tuple[float, float, float],
+    mu_per_cm: Sequence[float],
+    *,
+    first_deg: float = 0.0,
+    arc_deg: float = 360.0,
+    n_views: int = 32,
+) -> list[npt.NDArray[np.float32]]:
+    """:func:`chang_gains` of several coefficients, for which the ways are found once."""
     inside = (np.asarray(body) > 0.5).astype(np.float32)
-    survival = np.zeros(inside.shape, dtype=np.float64)
+    survivals = [np.zeros(inside.shape, dtype=np.float64) for _ in mu_per_cm]
     for angle_deg in first_deg + arc_deg * (np.arange(n_views) + 0.5) / n_views:
-        survival += np.exp(-mu_per_cm / 10.0 * _way_mm(inside, spacing_mm, float(angle_deg)))
-    return np.asarray(n_views / survival, dtype=np.float32)
+        way_mm = _way_mm(inside, spacing_mm, float(angle_deg))
+        for survival, mu in zip(survivals, mu_per_cm, strict=True):
+            survival += np.exp(np.float32(-mu / 10.0) * way_mm)
+    return [np.asarray(n_views / survival, dtype=np.float32) for survival in survivals]
 
 
 def _way_mm(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +42,7 @@ LARGEST_LOG = 3.0
 """Bound of the logarithm of a ratio."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _Example:
     """A training patient: source and target on one scale, outline of the source's body, and where errors count."""
 
@@ -68,7 +70,7 @@ def fit_heart_baseline(name: str, plan: Plan, training: Sequence[Presented]) -> 
     if not training:
         raise InputError("Gains are fitted to training patients; found none. Give some.")
     if name == CHANG:
-        gains: dict[str, Callable[[_Example], FloatImage]] = {f"{mu:g} /cm": _chang(mu) for mu in MU_PER_CM}
+        gains = _chang(MU_PER_CM)
     else:
         gains = {"mean gain": _population_gain([_example(plan, t) for t in training])}
     tuning = [_example(plan, t) for t in training[:TUNING_IMAGES]]
@@ -108,17 +110,21 @@ def _example(plan: Plan, shown: Presented) -> _Example:
     )
 
 
-def _chang(mu_per_cm: float) -> Callable[[_Example], FloatImage]:
-    """Gains of an even body."""
-    from nmsynth.physics.chang import chang_gains
+def _chang(mu_per_cm: Sequence[float]) -> dict[str, Callable[[_Example], FloatImage]]:
+    """Gains of an even body of each coefficient; of one patient all are found at once, and kept while it is there."""
+    from nmsynth.physics.chang import gains_of_coefficients
 
-    def gain(example: _Example) -> FloatImage:
+    kept: WeakKeyDictionary[_Example, list[FloatImage]] = WeakKeyDictionary()
+
+    def gain(example: _Example, number: int) -> FloatImage:
         """Of one patient."""
-        return chang_gains(
-            example.body, example.spacing_mm, mu_per_cm=mu_per_cm, first_deg=ARC_DEG[0], arc_deg=ARC_DEG[1]
-        )
+        if example not in kept:
+            kept[example] = gains_of_coefficients(
+                example.body, example.spacing_mm, mu_per_cm, first_deg=ARC_DEG[0], arc_deg=ARC_DEG[1]
+            )
+        return kept[example][number]
 
-    return gain
+    return {f"{mu:g} /cm": partial(gain, number=k) for k, mu in enumerate(mu_per_cm)}
 
 
 def _population_gain(examples: Sequence[_Example]) -> Callable[[_Example], FloatImage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -95,7 +96,8 @@ def misfits(document: Mapping[str, Any], image: Volume) -> list[str]:
     if sexes and about.sex and sexes != {about.sex}:
         found.append(f"they are of sex {' and '.join(sorted(sexes))}, the heart is of sex {about.sex}")
     corrected = document.get("attenuation_corrected")
-    if corrected is not None and about.corrections and bool(corrected) != _is_corrected(image):
+    own = about.is_attenuation_corrected
+    if corrected is not None and own is not None and bool(corrected) != own:
         words = ("not corrected for attenuation", "corrected for attenuation")
         found.append(f"they are {words[bool(corrected)]}, the heart is {words[_is_corrected(image)]}")
     for fact in ("scanner", "reconstruction"):
@@ -107,7 +109,12 @@ def misfits(document: Mapping[str, Any], image: Volume) -> list[str]:
 
 def _is_corrected(image: Volume) -> bool:
     """Whether an image states that attenuation was corrected."""
-    return "ATTN" in image.acquisition.corrections
+    return image.acquisition.is_attenuation_corrected is True
+
+
+def normals_digest(names: Sequence[str]) -> str:
+    """Hash of what the limits of some names say."""
+    return hashlib.sha256(json.dumps([_bundled(name) for name in names], sort_keys=True).encode()).hexdigest()
 
 
 def _bundled(name: str) -> dict[str, Any]:
@@ -179,7 +186,7 @@ def make_normal_limits(
         shown = read_image(of_scale, path.parent).resample_to(volume) if scaled_in else volume
         parts.append(best_part(rays.map_of(shown.array)))
         sexes[volume.acquisition.sex or "not stated"] += 1
-        corrected.add("ATTN" in volume.acquisition.corrections)
+        corrected.add(_is_corrected(volume))
         progress("measuring", (number + 1) / len(chosen))
     if len(corrected) > 1:
         raise InputError(

@@ -87,6 +87,7 @@ def region_intervals(
     import numpy as np
 
     from nmsynth.evaluation.preparation import named_lesions
+    from nmsynth.evaluation.regional import organs_among
     from nmsynth.metrics.intervals import Widening
     from nmsynth.workflows.task_study import on_grid_of_target
 
@@ -99,6 +100,7 @@ def region_intervals(
     found = []
     known = {name: np.asarray(mask) for name, mask in masks.items()}
     regions = {name: mask > 0 for name, mask in known.items() if not name.startswith((NO_REGION, LESION))}
+    regions = organs_among(regions)
     for name, inside in {**regions, **dict(named_lesions(known))}.items():
         if not inside.any():
             continue

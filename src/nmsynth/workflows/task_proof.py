@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
 from nmsynth.workflows.jobs import run_jobs
+from nmsynth.workflows.normal_limits import normals_digest
 from nmsynth.workflows.planning import PLAN_FILE
 from nmsynth.workflows.region_intervals import intervals_of_study, with_intervals
 from nmsynth.workflows.task_study import (
@@ -44,6 +45,8 @@ COUNTS = "draws.count_fraction"
 """Key of the recipe of studies at whose levels one study is scanned, and not several."""
 DATASET = "dataset"
 """Folder of a run with the patients that it simulated."""
+_DECIDING = ("masks", "organs", "binding", "ratios", "named_regions", "same_calibration", "compared_source")
+"""What of a task, besides its numbers, decides what is measured of a patient."""
 ABLATION = "without the idea"
 """Arm of the same network without what is special to the task."""
 
@@ -141,6 +144,8 @@ class TaskProof:
                 row["verdict"] = _verdict(level.summary, proof.heading, self.baselines(level, proof))
                 if self.ablation:
                     row[ABLATION] = _verdict(level.summary, proof.heading, [ABLATION])
+                    if proof.at_equal_noise and row[ABLATION] == BETTER and level.summary.is_worse(NOISE, [ABLATION]):
+                        row[ABLATION] = NOT_TOLD  # it left more noise
                 table.append(row)
         return table
 
@@ -273,6 +278,8 @@ def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
         "noise": task.is_at_equal_noise,
         "baselines": list(task.baselines) if options.run is not None else [],
         "measured_against": [task.measured_against, task.reference_kind, SCHEMA_VERSION],
+        "task": task.model_dump(mode="json", include=set(_DECIDING)),
+        "normals": normals_digest(task.normals),
         "plan": "" if options.run is None else (options.run / PLAN_FILE).read_text(encoding="utf-8"),
     }
     for test in task.tests:
@@ -315,10 +322,12 @@ def _prove_one(job: _Job) -> None:
 def _measure(job: _Job, case: TaskStudy, work: Path) -> dict[str, dict[str, float | None]]:
     """Numbers of every arm of one case."""
     options, task = job.options, case.task
-    synthesis, source = synthesize_task_study(case, options.model, work / f"{case.case}-synthetic.nii.gz")
+    # noise of its own for each patient: what one draw has in common would count as the model's
+    seed = int(job.plan.settings["seed"])
+    synthesis, source = synthesize_task_study(case, options.model, work / f"{case.case}-synthetic.nii.gz", seed=seed)
     arms: dict[str, Volume] = {"prediction": synthesis.image}
     if options.ablation:
-        other, _ = synthesize_task_study(case, options.ablation, work / f"{case.case}-other.nii.gz")
+        other, _ = synthesize_task_study(case, options.ablation, work / f"{case.case}-other.nii.gz", seed=seed)
         arms[ABLATION] = other.image
     if options.run is not None:
         arms |= {name: fitted_image(options.run, name, case, source, work) for name in task.baselines}

@@ -112,8 +112,15 @@ def reconstructed(projections: NmProjections, settings: ReconstructionSettings) 
         affine=affine_from_axes(spacing_mm=(plane_mm, bin_mm, bin_mm), origin_mm=(edge, edge, 0.0)),
         unit=Unit.RELATIVE,
         modality="NM",
+        # the place is arbitrary, so that nothing is aligned with it; words of the raw series may tell of corrections
         acquisition=replace(
-            projections.acquisition, reconstruction=told, corrections=(), attenuation_correction=NOT_CORRECTED
+            projections.acquisition,
+            reconstruction=told,
+            corrections=(),
+            attenuation_correction=NOT_CORRECTED,
+            series_description=None,
+            series_uid=None,
+            frame_of_reference_uid=None,
         ),
         provenance=projections.provenance,
         warnings=projections.warnings,
