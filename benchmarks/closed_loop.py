@@ -41,6 +41,7 @@ from nmsynth.data.body_contours import find_body, on_grid
 from nmsynth.data.lookup import depth_below_skin
 from nmsynth.data.manifest import ManifestRow
 from nmsynth.data.resampling import resample
+from nmsynth.evaluation.ambiguity import to_json
 from nmsynth.evaluation.proof import LEAST_PAIRS
 from nmsynth.evaluation.regional import organs_among
 from nmsynth.io import read
@@ -209,11 +210,6 @@ def judged(found: Interval | None, aim: float) -> str:
     return "met" if found.upper <= aim else "missed" if found.lower > aim else "not told"
 
 
-def _rounded(found: Interval | None) -> list[float] | None:
-    """An interval as it is written."""
-    return None if found is None else found.rounded()
-
-
 def _mean(values: np.ndarray[Any, Any]) -> float:
     """Mean of a sample."""
     return float(np.mean(values))
@@ -265,16 +261,18 @@ def summary(subjects: list[dict[str, Any]]) -> dict[str, Any]:
         shares = [r["brain_voxels_beyond"] for r in rows if r["brain_voxels_beyond"]]
         found[arm] = {
             "n_subjects": len(rows),
-            **{name: _rounded(interval) for name, interval in told.items()},
+            **to_json(told),
             "error_over_mean_largest": max(over_mean, default=None),
             "aims": {f"{name} <= {aim:g}": judged(told[name], aim) for name, aim in AIMS.items()},
-            "of_subjects": {name: _rounded(interval) for name, interval in own.items()},
+            "of_subjects": to_json(own),
             "worst_subject": worst_of(subjects, arm),
             "organs": {**_medians(rows, "organs"), **_medians(rows, "parts")},
-            "brain_voxels_beyond": {
-                key: _rounded(bootstrap_interval([share[key] for share in shares], statistic=_mean))
-                for key in (shares[0] if shares else {})
-            },
+            "brain_voxels_beyond": to_json(
+                {
+                    key: bootstrap_interval([share[key] for share in shares], statistic=_mean)
+                    for key in (shares[0] if shares else {})
+                }
+            ),
         }
     return found
 

@@ -20,9 +20,10 @@ other scanners, the tests of the task that are not as trained, are measured for 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,17 +36,18 @@ from nmsynth.apps.cli.options import named_paths
 from nmsynth.core.volume import Volume
 from nmsynth.data.prepared import PreparedCase, open_prepared
 from nmsynth.evaluation.ambiguity import DEFINITIONS, RegionAnswers, summarise_ambiguity, to_json
-from nmsynth.inference import load_model
 from nmsynth.io import read
 from nmsynth.io.atomic import atomic_file
 from nmsynth.metrics.intervals import Widening
 from nmsynth.metrics.suvr import COMPOSITES, composite_ratio
+from nmsynth.models.registry import show_model
 from nmsynth.physics.phantom.brain_disease import PATHOLOGY
 from nmsynth.physics.phantom.brain_regions import BrainRegion
 from nmsynth.workflows.brain_baselines import POPULATION_UPTAKE, told_tracers
 from nmsynth.workflows.calibration import regions_of
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.method_training import PACKAGE, PREPARED
+from nmsynth.workflows.study_output import REFERENCE_FOLDER, read_record
 from nmsynth.workflows.study_recipe import StudyPlan
 from nmsynth.workflows.task_demo import SEEDS_FROM
 from nmsynth.workflows.task_proof import fitted_image
@@ -60,6 +62,7 @@ from nmsynth.workflows.tasks import TaskSpec, TaskTest, load_task
 
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
+    from nmsynth.models.card import IntervalCard
 
 TRACER_OF = {"mr-to-fdg": "FDG", "mr-to-amyloid": "florbetapir", "tracer-to-tracer": ""}
 """Tracer that each task imitates; named by its tests where it is empty."""
@@ -132,32 +135,23 @@ def arms_of(task: TaskSpec, coupling: str, optional: tuple[str, ...], *, shifts:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One subject to be answered."""
+    """One subject to be answered, in the arms of one test."""
 
-    arm: Arm
     plan: StudyPlan
     model: Path
     run: Path
-    place: Path
+    answers: tuple[tuple[Arm, Path], ...]
+    """Arms, which differ in what is withheld, and the place of each answer."""
 
 
 def answer(subject: Subject) -> None:
     """Simulate, synthesise, and keep the means of regions in truth, image, samples and the anatomy's mean."""
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
-        study = simulate_task_study(subject.arm.task, subject.plan, work)[0]
-        record = json.loads((work / "study" / "reference" / "simulation.json").read_text(encoding="utf-8"))
+        study = simulate_task_study(subject.answers[0][0].task, subject.plan, work)[0]
+        record = read_record(work / "study" / REFERENCE_FOLDER)
         source = read(next(iter(study.sources.values())))
         anatomy = fitted_image(subject.run, POPULATION_UPTAKE, study, source, work)
-        kept = [
-            replace(row, conditions=tuple(c for c in row.conditions if c[0] not in subject.arm.withheld))
-            for row in study.rows
-        ]
-        # other samples for every subject: what one set of codes has in common would count as the model's
-        made, _ = synthesize_task_study(
-            replace(study, rows=tuple(kept)), str(subject.model), work / "synthetic.nii.gz",
-            seed=subject.plan.settings["seed"],
-        )  # fmt: skip
         masks = study_masks(study)
 
         def means(image: Volume) -> dict[str, float]:
@@ -165,17 +159,26 @@ def answer(subject: Subject) -> None:
             array = on_grid_of_target(image, study.target).array
             return {name: float(array[np.asarray(mask)].mean(dtype=np.float64)) for name, mask in masks.items()}
 
-        result = {
+        known = {
             "severity": record.get("target_brain", record["brain"])["severity"],
             "atrophy": record["brain"]["atrophy"],
             "biomarker": record["told"]["biomarker"],
             "truth": means(study.target),
             "anatomy": means(anatomy),
-            "image": means(made.image),
-            "samples": [means(sample) for sample in made.samples],
         }
-    with atomic_file(subject.place) as temporary:
-        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
+        for number, (arm, place) in enumerate(subject.answers):
+            rows = [
+                replace(row, conditions=tuple(c for c in row.conditions if c[0] not in arm.withheld))
+                for row in study.rows
+            ]
+            # other samples for every subject: what one set of codes has in common would count as the model's
+            made, _ = synthesize_task_study(
+                replace(study, rows=tuple(rows)), str(subject.model), work / f"synthetic-{number}.nii.gz",
+                seed=subject.plan.settings["seed"],
+            )  # fmt: skip
+            result = {**known, "image": means(made.image), "samples": [means(sample) for sample in made.samples]}
+            with atomic_file(place) as temporary:
+                temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
 
 
 def population(cases: list[PreparedCase]) -> dict[str, float]:
@@ -254,26 +257,35 @@ def verdicts_of(found: Table, nominal: float, arm: Arm) -> dict[str, str]:
     return said
 
 
+def answered(arms: Sequence[Arm], run: Path, subjects: int, scratch: Path, workers: int) -> list[list[Path]]:
+    """Places of the answers of the arms of one test, of each arm those of all subjects; missing ones are made."""
+    package, _ = package_of(run)
+    interval_of(package, run, arms[0].coupling)  # before any time is lost
+    digest = show_model(package).sha256[:12]
+    folders = [scratch / f"{digest}{'-withheld' if arm.withheld else ''}" for arm in arms]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    changes = {**arms[0].test.changes, "settings.coupling": arms[0].coupling}
+    plans = plan_task_studies(arms[0].task, subjects, FIRST_SEED, changes)
+    places = [[folder / f"{plan.key(schema=SCHEMA_VERSION)}.json" for plan in plans] for folder in folders]
+    jobs = []
+    for plan, *own in zip(plans, *places, strict=True):
+        missing = tuple((arm, place) for arm, place in zip(arms, own, strict=True) if not place.is_file())
+        jobs += [Subject(plan, package, run, missing)] if missing else []
+    run_jobs(answer, jobs, workers=workers)
+    return places
+
+
 def measure(arm: Arm, run: Path, subjects: int, scratch: Path, workers: int) -> Table:
     """Numbers of one row."""
     package, plan = package_of(run)
-    model = load_model(package)
-    interval = model.card.interval
-    if interval is None or interval.region_factor is None:
-        raise SystemExit(
-            f"The model of {arm.coupling} has no calibrated intervals; run: nmsynth models calibrate {run}"
-        )
-    folder = scratch / f"{model.sha256[:12]}{'-withheld' if arm.withheld else ''}"
-    folder.mkdir(parents=True, exist_ok=True)
-    changes = {**arm.test.changes, "settings.coupling": arm.coupling}
-    plans = plan_task_studies(arm.task, subjects, FIRST_SEED, changes)
-    jobs = [Subject(arm, p, package, run, folder / f"{p.key(schema=SCHEMA_VERSION)}.json") for p in plans]
-    run_jobs(answer, [job for job in jobs if not job.place.is_file()], workers=workers)
-    results = [json.loads(job.place.read_text(encoding="utf-8")) for job in jobs]
+    model = show_model(package)
+    interval, widening = interval_of(package, run, arm.coupling)
+    (places,) = answered((arm,), run, subjects, scratch, workers)
+    results = [json.loads(place.read_text(encoding="utf-8")) for place in places]
     cases = [case for case in open_prepared(run / PREPARED) if case.split == "train"]
     # a model of several tracers is compared with those of the same pair
     own = [case for case in cases if told_tracers(plan, case, 0) in ((), arm.tracers)]
-    widening = Widening(interval.region_factor, interval.region_floor)
     answers = gather(results, population(own), widening, arm.composite)
     found = to_json(summarise_ambiguity(answers))
     if found["threshold"] is not None and sign_of(arm.composite) < 0:
@@ -286,12 +298,20 @@ def measure(arm: Arm, run: Path, subjects: int, scratch: Path, workers: int) -> 
     }  # fmt: skip
 
 
+def interval_of(package: Path, run: Path, coupling: str) -> tuple[IntervalCard, Widening]:
+    """How a model's samples become intervals, and intervals of regions; refused where they are not calibrated."""
+    interval = show_model(package).interval
+    if interval is None or interval.region_factor is None:
+        raise SystemExit(f"The model of {coupling} has no calibrated intervals; run: nmsynth models calibrate {run}")
+    return interval, Widening(interval.region_factor, interval.region_floor)
+
+
 def package_of(run: Path) -> tuple[Path, Plan]:
     """Package of a training, and its plan."""
     packages = sorted(path.parent for path in (run / PACKAGE).glob("*/card.json"))
     if len(packages) != 1:
         raise SystemExit(f"A run must have one model; found {len(packages)} in {run}. Train it first.")
-    plan = load_model(packages[0]).card.plan
+    plan = show_model(packages[0]).plan
     if plan is None:
         raise SystemExit("Couplings are measured of methods with a plan; the model has none. Train one of the task.")
     return packages[0], plan
@@ -351,8 +371,12 @@ def compare(
     for coupling, run in runs.items():
         _, plan = package_of(run)
         optional = tuple(condition.name for condition in plan.conditions if condition.optional)
-        for arm in arms_of(task, coupling, optional, shifts=coupling in shifts):
-            found[arm.name] = measure(arm, run, subjects, scratch, workers)
+        arms = arms_of(task, coupling, optional, shifts=coupling in shifts)
+        for _, own in itertools.groupby(arms, key=lambda arm: arm.test.name):
+            of_test = tuple(own)
+            answered(of_test, run, subjects, scratch, workers)  # each subject once for all of them
+            for arm in of_test:
+                found[arm.name] = measure(arm, run, subjects, scratch, workers)
     return found
 
 

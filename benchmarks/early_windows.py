@@ -30,10 +30,11 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.dynamic_scan import ScannedDynamic
 from nmsynth.data.parametric import parametric_images, part_images, plasma_integral, static_images
 from nmsynth.data.prepared import open_prepared
+from nmsynth.evaluation.ambiguity import to_json
 from nmsynth.inference import load_model, synthesize
 from nmsynth.inference.method_model import MethodModel
 from nmsynth.io.atomic import atomic_file
-from nmsynth.metrics.agreement import Interval, bootstrap_interval, paired_difference
+from nmsynth.metrics.agreement import bootstrap_interval, paired_difference
 from nmsynth.metrics.correction import organ_errors
 from nmsynth.models.registry import show_model
 from nmsynth.physics.kinetic_regions import BRAIN
@@ -171,7 +172,7 @@ def summary(subjects: list[dict[str, Any]]) -> dict[str, Any]:
             told = {arm: _of_arm(pairs) for arm, pairs in own.items()}
             for arm in arms:
                 if arm != MODEL:
-                    told[arm]["model less direct"] = _rounded(paired_difference(sizes[MODEL], sizes[arm]))
+                    told[arm] |= to_json({"model less direct": paired_difference(sizes[MODEL], sizes[arm])})
             found.setdefault(f"{fraction} of the counts", {})[window] = told
     return found
 
@@ -181,26 +182,18 @@ def _of_arm(pairs: list[tuple[Errors, Errors]]) -> dict[str, Any]:
     regions = list(dict.fromkeys(name for test, _ in pairs for name in test))
     largest = [max(abs(error) for error in test.values()) for test, _ in pairs]
     apart = [[test[n] - retest[n] for n in test if n in retest] for test, retest in pairs]
-    return {
-        "bias": {
-            name: _rounded(bootstrap_interval([test[name] for test, _ in pairs if name in test])) for name in regions
-        },
-        "error, mean": _rounded(bootstrap_interval([_mean_size(test) for test, _ in pairs])),
-        "error, largest": _rounded(bootstrap_interval(largest)),
-        "counting repeatability": _rounded(
-            bootstrap_interval([float(np.sqrt(np.mean(np.square(v)) / 2)) for v in apart])
-        ),
+    bias = {name: bootstrap_interval([test[name] for test, _ in pairs if name in test]) for name in regions}
+    found = {
+        "error, mean": bootstrap_interval([_mean_size(test) for test, _ in pairs]),
+        "error, largest": bootstrap_interval(largest),
+        "counting repeatability": bootstrap_interval([float(np.sqrt(np.mean(np.square(v)) / 2)) for v in apart]),
     }
+    return {"bias": to_json(bias), **to_json(found)}
 
 
 def _mean_size(errors: Errors) -> float:
     """Mean over regions of the size of their errors, so that grey and white matter do not cancel."""
     return float(np.mean(np.abs(list(errors.values()))))
-
-
-def _rounded(interval: Interval | None) -> list[float] | None:
-    """Value, lower and upper bound, as JSON."""
-    return None if interval is None else interval.rounded()
 
 
 def fitted_factors(run: Path, task: str) -> PartFactors:

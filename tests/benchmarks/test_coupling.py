@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from benchmarks.card_findings import kind_of
-from benchmarks.coupling import WITHHELD, Arm, arms_of, gather, measure, rows_of, verdicts_of, write_table
+from benchmarks.coupling import WITHHELD, Arm, answered, arms_of, gather, measure, rows_of, verdicts_of, write_table
 from benchmarks.coupling_models import trainings_of
 
 from benchmarks import brain_templates, closed_loop, coupling, early_windows, registration_error
@@ -21,7 +21,7 @@ from nmsynth.workflows import task_proof
 from nmsynth.workflows.planning import PLAN_FILE, write_plan
 from nmsynth.workflows.study_recipe import load_study_recipe, simulate_study
 from nmsynth.workflows.task_demo import SEEDS_FROM
-from nmsynth.workflows.task_study import plan_task_studies
+from nmsynth.workflows.task_study import plan_task_studies, simulate_task_study
 from nmsynth.workflows.tasks import TaskTest, load_task
 from tests.models.method_packages import make_method_card, make_plan, tiny_method
 from tests.workflows.test_task_demos import MR, ratio
@@ -169,7 +169,7 @@ def test_a_test_without_tracers_is_of_the_task():
     assert Arm(FDG, "none", TaskTest(name="any")).tracers == ("", "FDG")
 
 
-def test_a_row_is_measured_of_a_model_and_its_training(tmp_path):
+def test_a_row_is_measured_of_a_model_and_its_training(monkeypatch, tmp_path):
     """An untrained network that may be told age and biomarker; everything from the study to the verdict."""
     conditions = tuple(
         ConditionPlan(name=name, kind=kind, scale=scale, optional=True)
@@ -194,6 +194,9 @@ def test_a_row_is_measured_of_a_model_and_its_training(tmp_path):
         rows, _ = simulate_study(study, tmp_path / "patient", file_format="nifti")
         prepare_case(study.case_id, rows, tmp_path / "patient", plan, run / "prepared")
     arm = Arm(AMYLOID, "none", TaskTest(name="coarse", changes=coarse), withheld=("age", "biomarker"), has_options=True)
+    simulated = []
+    monkeypatch.setattr(coupling, "simulate_task_study", lambda *a: simulated.append(a) or simulate_task_study(*a))
+    answered((replace(arm, withheld=()), arm), run, 1, tmp_path / "scratch", 1)
     found = measure(arm, run, 1, tmp_path / "scratch", 1)
     assert (found["model"]["name"], found["told"], found["nominal coverage"]) == ("tiny-method", WITHHELD, 0.9)
     assert found["error"][0] > 0
@@ -204,6 +207,7 @@ def test_a_row_is_measured_of_a_model_and_its_training(tmp_path):
     assert len(kept[0]["samples"]) == 4
     told = measure(replace(arm, withheld=()), run, 1, tmp_path / "scratch", 1)
     assert told["error"] != found["error"]  # what was withheld was not told
+    assert len(simulated) == 1  # the subject is the same with and without
 
 
 def test_no_two_measurements_share_their_subjects():

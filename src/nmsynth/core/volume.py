@@ -105,6 +105,13 @@ class Volume:
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000.0
 
     @property
+    def decay_correction(self) -> str | None:
+        """DecayCorrection of the values; an SUV computed from an image without one is corrected to the injection."""
+        stated = self.acquisition.decay_correction
+        is_computed = self.unit.is_suv and self.suv_rule is not None and self.suv_rule.decay_rule == "NONE"
+        return "ADMIN" if stated == "NONE" and is_computed else stated
+
+    @property
     def sha256(self) -> str:
         """Hash of shape, values and affine, in hexadecimal."""
         digest = hashlib.sha256(str(self.array.shape).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,14 +74,16 @@ class DynamicHead:
 
     def mask_of(self, region: str) -> npt.NDArray[np.bool_]:
         """Voxels of the reconstruction in a region or reference region, shape ``(z, y, x)``."""
-        parts = REFERENCE_REGIONS.get(region, (region,))
-        return np.isin(self.labels, [k for k, name in enumerate(self.names) if name in parts])
+        return self._of(REFERENCE_REGIONS.get(region, (region,)))
 
     @property
     def brain_labels(self) -> npt.NDArray[np.uint8]:
         """The labels of regions of the brain, 0 for any other, shape ``(z, y, x)``."""
-        inside = np.isin(self.labels, [k for k, name in enumerate(self.names) if name in BRAIN])
-        return np.where(inside, self.labels, 0).astype(np.uint8)
+        return np.where(self._of(BRAIN), self.labels, 0).astype(np.uint8)
+
+    def _of(self, regions: Collection[str]) -> npt.NDArray[np.bool_]:
+        """Where one of some regions is, shape ``(z, y, x)``."""
+        return np.isin(self.labels, [k for k, name in enumerate(self.names) if name in regions])
 
     def reference(self, regions: tuple[str, ...], voxel_volume_ml: float) -> str | None:
         """The first reference region of which enough was scanned to bear a ratio; None if there is none.

@@ -159,8 +159,7 @@ def true_images(study: ScannedDynamic) -> Images:
         for r, name in zip(study.rates, study.head.names, strict=True)
     ]
     volume = study.by_region(ratios)
-    brain = np.isin(study.head.labels, [k for k, name in enumerate(study.head.names) if name in BRAIN])
-    binding = np.where(brain, volume - 1, 0.0)
+    binding = np.where(study.head.brain_labels > 0, volume - 1, 0.0)
     return {
         "dvr_true": study.image(volume, "true DVR", Unit.UNITLESS, **stated),
         "bp_true": study.image(binding, "true BP", Unit.UNITLESS, **stated),

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nmsynth.core.errors import InputError
-from nmsynth.metrics.regions import FWHM_PER_SIGMA
+from nmsynth.metrics.regions import FWHM_PER_SIGMA, smooth
 
 FloatImage = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
@@ -109,13 +109,12 @@ class PopulationUptake:
             raise InputError(
                 "An uptake of regions is fitted to the means of regions; found none. Give cases with a mask of regions."
             )
-        few = shown[:CASES_FOR_WIDTH]
-        left = []
-        for width in fwhm_mm if len(fwhm_mm) > 1 else ():
-            parts = [_transfer(numbers, spacing_mm, tissues, width) for numbers, spacing_mm, _ in few]
-            left.append(_solved(parts, means[: len(few)])[1])
-        chosen = float(fwhm_mm[int(np.argmin(left))] if left else fwhm_mm[0])
-        parts = [_transfer(numbers, spacing_mm, tissues, chosen) for numbers, spacing_mm, _ in shown]
+        few, others = shown[:CASES_FOR_WIDTH], shown[CASES_FOR_WIDTH:]
+        tried = [[_transfer(numbers, size, tissues, width) for numbers, size, _ in few] for width in fwhm_mm]
+        left = [_solved(parts, means[: len(few)])[1] for parts in tried] if len(tried) > 1 else [0.0]
+        best = int(np.argmin(left))
+        chosen = float(fwhm_mm[best])
+        parts = tried[best] + [_transfer(numbers, size, tissues, chosen) for numbers, size, _ in others]
         found, _ = _solved(parts, means)
         return cls(dict(zip(tissues, found.tolist(), strict=True)), chosen)
 
@@ -125,7 +124,7 @@ class PopulationUptake:
         level = np.zeros(numbers.shape, dtype=np.float32)
         for tissue, uptake in self.uptake.items():
             level[numbers == tissue] = uptake
-        return _blurred(level, anatomy.spacing_mm, self.fwhm_mm)
+        return smooth(level, self.fwhm_mm, anatomy.spacing_mm)
 
 
 _AIR = -2
@@ -138,12 +137,6 @@ def _tissues(anatomy: Anatomy) -> Labels:
     away = ndimage.distance_transform_edt(labels == 0, sampling=anatomy.spacing_mm)
     other = np.where(away <= NEAR_MM, 0, np.where(anatomy.body, -1, _AIR))
     return np.where(labels > 0, labels, other).astype(np.int32)
-
-
-def _blurred(image: FloatImage, spacing_mm: Spacing, fwhm_mm: float) -> FloatImage:
-    """An image through a Gaussian."""
-    sigma = fwhm_mm / FWHM_PER_SIGMA / np.asarray(spacing_mm)
-    return np.asarray(ndimage.gaussian_filter(image, sigma, mode="nearest"), dtype=np.float32)
 
 
 def _cropped(anatomy: Anatomy) -> tuple[Labels, Spacing, tuple[slice, ...]]:
@@ -184,7 +177,7 @@ def _transfer(numbers: Labels, spacing_mm: Spacing, tissues: Sequence[int], fwhm
             continue
         near = tuple(slice(max(s.start - m, 0), s.stop + m) for s, m in zip(box, margins, strict=True))
         there = places[near]
-        image = _blurred((there == column).astype(np.float32), spacing_mm, fwhm_mm)
+        image = smooth(there == column, fwhm_mm, spacing_mm)
         found[:, column] = np.bincount(there.ravel(), weights=image.ravel(), minlength=n + 1)[:n] / count
     return found
 

@@ -134,8 +134,8 @@ def _attenuation(header: Dataset, volume: Volume, notes: list[str]) -> dict[str,
 
 def _decay_of_suv(header: Dataset, volume: Volume, top: dict[str, Any], notes: list[str]) -> tuple[float, ...] | None:
     """Say that an SUV is decay corrected to the injection where the image it was computed from was not corrected."""
-    acquisition, rule = volume.acquisition, volume.suv_rule
-    if not volume.unit.is_suv or rule is None or (acquisition.decay_correction, rule.decay_rule) != ("NONE", "NONE"):
+    rule = volume.suv_rule
+    if rule is None or volume.decay_correction == volume.acquisition.decay_correction:
         return None
     notes.append("DecayCorrection was NONE.")
     stated = top.get("CorrectedImage") or [str(text) for text in header.get("CorrectedImage", None) or []]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -96,18 +96,22 @@ def nm_acquisition(header: Header) -> Acquisition:
     )
 
 
+def frame_vector(header: Header, keyword: str, n_frames: int) -> tuple[Any, ...]:
+    """A vector of the frames, refused where it has another length."""
+    vector = tuple(header.values(keyword))
+    if len(vector) != n_frames:
+        raise UnsafeInputError(
+            f"File {header.label}: {keyword} must have one value for each of {n_frames} frames; it has {len(vector)}."
+        )
+    return vector
+
+
 def _check_vectors(header: Header, layout: PixelFormat) -> None:
     """Refuse vectors of another length than the frames, and frames of several windows, gates or times."""
     for pointer in header.values("FrameIncrementPointer"):
         keyword = _VECTORS.get(int(pointer))
-        if keyword is None:
-            continue
-        vector = header.values(keyword)
-        if len(vector) != layout.n_frames:
-            raise UnsafeInputError(
-                f"File {header.label}: {keyword} must have one value for each of {layout.n_frames} frames; "
-                f"it has {len(vector)}."
-            )
+        if keyword is not None:
+            frame_vector(header, keyword, layout.n_frames)
     for keyword in _SINGLE:
         if len(set(header.values(keyword))) > 1:
             raise UnsafeInputError(

@@ -12,7 +12,7 @@ from nmsynth.core.errors import UnsafeInputError
 from nmsynth.core.provenance import Provenance
 from nmsynth.io.dicom_geometry import pixel_spacing_of
 from nmsynth.io.dicom_header import Header
-from nmsynth.io.dicom_nm import nm_acquisition
+from nmsynth.io.dicom_nm import frame_vector, nm_acquisition
 from nmsynth.io.dicom_nm_counts import measured_counts
 
 UNEVEN_DEG = 0.25
@@ -105,14 +105,9 @@ def _angles_deg(header: Header, n_frames: int) -> npt.NDArray[np.float64]:
 
 def _vector(header: Header, keyword: str, n_frames: int, *, counting: bool = False) -> list[int]:
     """A vector of the frames; ones, or the frames' numbers, where there is none."""
-    values = [int(value) for value in header.values(keyword)]
-    if not values:
+    if not header.values(keyword):
         return list(range(1, n_frames + 1)) if counting else [1] * n_frames
-    if len(values) != n_frames:
-        raise UnsafeInputError(
-            f"File {header.label}: {keyword} must have one value for each of {n_frames} frames; it has {len(values)}."
-        )
-    return values
+    return [int(value) for value in frame_vector(header, keyword, n_frames)]
 
 
 def _evenly(ordered: npt.NDArray[np.float64], label: str) -> tuple[float, float, int]:

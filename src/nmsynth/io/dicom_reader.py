@@ -149,17 +149,9 @@ def read_nm_counts(path: Path, series_uid: str | None = None) -> NmCounts:
     UnsafeInputError
         If its values are no measured counts.
     """
-    found = scan(path)
+    header = _only_nm_object(path, series_uid, "Counts", "a planar NM series or raw projections")
     with quiet_pydicom():
-        uid = choose(found, series_uid, _summaries(found))
-        headers = found.series[uid]
-        if _modality_of(headers) != "NM" or len(headers) != 1:
-            raise InputError(
-                f"Counts are read from one NM object; the series holds {len(headers)} {_modality_of(headers)} files. "
-                "Give a planar NM series or raw projections."
-            )
-        provenance, fraction = _provenance(headers[0])
-        return measured_counts(headers[0], provenance, fraction)
+        return measured_counts(header, *_provenance(header))
 
 
 def read_nm_projections(path: Path, series_uid: str | None = None) -> NmProjections:
@@ -172,15 +164,22 @@ def read_nm_projections(path: Path, series_uid: str | None = None) -> NmProjecti
     UnsafeInputError
         If its values are no measured counts of evenly spaced views.
     """
+    header = _only_nm_object(path, series_uid, "Projections", "raw projections")
+    with quiet_pydicom():
+        return projections_of(header, *_provenance(header))
+
+
+def _only_nm_object(path: Path, series_uid: str | None, what: str, wanted: str) -> Header:
+    """The one NM object of a series, refused in words of what is read and what to give."""
     found = scan(path)
     with quiet_pydicom():
         headers = found.series[choose(found, series_uid, _summaries(found))]
         if _modality_of(headers) != "NM" or len(headers) != 1:
             raise InputError(
-                f"Projections are read from one NM object; the series holds {len(headers)} {_modality_of(headers)} "
-                "files. Give raw projections."
+                f"{what} are read from one NM object; the series holds {len(headers)} {_modality_of(headers)} files. "
+                f"Give {wanted}."
             )
-        return projections_of(headers[0], *_provenance(headers[0]))
+    return headers[0]
 
 
 def read_quantity(path: Path, series_uid: str | None = None) -> Quantity:

@@ -158,12 +158,17 @@ def _digest(header: Header) -> bytes:
     return hashlib.sha256(header.file.read_bytes()).digest()
 
 
+def is_directory(header: Header) -> bool:
+    """Whether a file is a DICOMDIR, which lists others."""
+    return header.text("SOPClassUID") == DICOMDIR_CLASS or bool(header.items("DirectoryRecordSequence"))
+
+
 def _around(file: DicomFile) -> tuple[list[DicomFile], list[str], str | None]:
     """Files that one file stands for: those of a DICOMDIR, the slices of its series beside it, or itself."""
     header = parse(file)
     if header is None:
         raise InputError(f"The input must be DICOM; {file.label} is not.")
-    if header.text("SOPClassUID") == DICOMDIR_CLASS or header.items("DirectoryRecordSequence"):
+    if is_directory(header):
         return _directory_files(header), [], None
     if (header.integer("NumberOfFrames") or 1) > 1:
         return [file], [], None

@@ -120,7 +120,7 @@ def _bids_fields(volume: Volume) -> dict[str, Any]:
     }
     record |= {name: value for name, value in optional.items() if value is not None}
     if volume.modality == "PT":
-        decay = _decay_correction(volume)
+        decay = volume.decay_correction
         record["ImageDecayCorrected"] = decay in {"START", "ADMIN"}
         record |= _bids_times(acquisition, decay)
     if volume.frames:
@@ -129,13 +129,6 @@ def _bids_fields(volume: Volume) -> dict[str, Any]:
     elif acquisition.frame_durations_s:
         record["FrameDuration"] = list(dict.fromkeys(acquisition.frame_durations_s))
     return record
-
-
-def _decay_correction(volume: Volume) -> str | None:
-    """DecayCorrection of the values; an SUV computed from an image without one is corrected to the injection."""
-    stated = volume.acquisition.decay_correction
-    is_computed = volume.unit.is_suv and volume.suv_rule is not None and volume.suv_rule.decay_rule == "NONE"
-    return "ADMIN" if stated == "NONE" and is_computed else stated
 
 
 def _bids_times(acquisition: Acquisition, decay_correction: str | None) -> dict[str, Any]:

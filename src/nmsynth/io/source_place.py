@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nmsynth.core.errors import NmsynthError
 from nmsynth.io.dicom_parse import parse, quiet_pydicom
-from nmsynth.io.dicom_series import DICOMDIR_CLASS
+from nmsynth.io.dicom_series import is_directory
 from nmsynth.io.dicom_sources import list_files
 from nmsynth.io.nifti import is_nifti
 
@@ -26,8 +26,7 @@ def source_place(path: Path) -> Path:
             header = parse(files[0]) if files[0].member is None else None
         if header is None:
             return place
-        is_directory = header.text("SOPClassUID") == DICOMDIR_CLASS or bool(header.items("DirectoryRecordSequence"))
-        n_frames = 1 if is_directory else header.integer("NumberOfFrames") or 1
+        n_frames = 1 if is_directory(header) else header.integer("NumberOfFrames") or 1
     except NmsynthError:  # a damaged file is told where the image is read
         return place.parent
     return place if n_frames > 1 else place.parent

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nmsynth.metrics.image import bias, mae
+from nmsynth.metrics.regions import bounding_box
 
 BONE_HU = (150.0, 300.0)
 """Values from which a voxel of the true CT counts as bone: with trabecular bone, and dense bone alone [HU]."""
@@ -134,9 +135,7 @@ def organ_overlap(
     known = np.asarray(organ, dtype=bool)
     if not known.any():
         return None
-    reach = [int(np.ceil(ORGAN_REACH_MM / s)) + 1 for s in spacing_mm]
-    corners = [(np.flatnonzero(known.any(axis=tuple(a for a in range(3) if a != k)))) for k in range(3)]
-    box = tuple(slice(max(int(c[0]) - r, 0), int(c[-1]) + r + 1) for c, r in zip(corners, reach, strict=True))
+    box = bounding_box(known, spacing_mm, ORGAN_REACH_MM)
     near = ndimage.distance_transform_edt(~known[box], sampling=spacing_mm) <= ORGAN_REACH_MM
     inside = known[box][near]
     own, true = (np.asarray(a, dtype=np.float64)[box][near] for a in (image, reference))

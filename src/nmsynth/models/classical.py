@@ -236,13 +236,7 @@ def equal_noise_gaussian(
         mean = float((share * values).sum()) / total
         return math.sqrt(float((share * (values - mean) ** 2).sum()) / (total - float((share**2).sum()) / total))
 
-    low, high = 0.0, widest_mm
-    if spread(low) <= deviation:
-        return Gaussian(0.0)
-    while high - low > 0.05:
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if spread(middle) > deviation else (low, middle)
-    return Gaussian(high)
+    return Gaussian(0.0) if spread(0.0) <= deviation else _narrowest_between(0.0, widest_mm, spread, deviation)
 
 
 def narrowest_gaussian(
@@ -280,10 +274,15 @@ def narrowest_gaussian(
             break
     if found[-1] > wanted:
         return Gaussian(GAUSSIAN_GRID_MM[int(np.argmin(found))])
-    low, high = GAUSSIAN_GRID_MM[max(len(found) - 2, 0)], GAUSSIAN_GRID_MM[len(found) - 1]
+    before, last = max(len(found) - 2, 0), len(found) - 1
+    return _narrowest_between(GAUSSIAN_GRID_MM[before], GAUSSIAN_GRID_MM[last], left, wanted)
+
+
+def _narrowest_between(low: float, high: float, noise: Callable[[float], float], wanted: float) -> Gaussian:
+    """The narrowest between two widths [mm], to 0.05 mm, of which the wider leaves no more noise than is wanted."""
     while high - low > 0.05:
         middle = (low + high) / 2.0
-        low, high = (middle, high) if left(middle) > wanted else (low, middle)
+        low, high = (middle, high) if noise(middle) > wanted else (low, middle)
     return Gaussian(high)
 
 

@@ -11,7 +11,7 @@ from nmsynth.core.errors import EnvelopeError
 from nmsynth.core.geometry import is_orthogonal
 from nmsynth.core.units import Unit
 from nmsynth.core.volume import ACTIVITY_MODALITIES, PLANAR_AXES, SPATIAL_AXES, Volume
-from nmsynth.models.stated_attenuation import HOW_TO_STATE, attenuation_statements, found_attenuation
+from nmsynth.models.stated_attenuation import HOW_TO_STATE, attenuation_statements
 from nmsynth.models.t1_weighting import t1_contradictions, t1_doubts
 
 _CELLS = re.compile(
@@ -213,8 +213,7 @@ class Envelope(BaseModel):
             (self.refuses_attenuation_correction, True, "must not have been applied"),
         ):
             if asked and wrong in said:
-                where = found_attenuation(known, modality=modality, stated=stated, corrected=wrong)
-                found.append(f"attenuation correction (ATTN) {must}, found {printable(where, length=120)}")
+                found.append(f"attenuation correction (ATTN) {must}, found {printable(said[wrong], length=120)}")
         if self.refuses_attenuation_correction and not said and modality == "PT":
             found.append(f"that attenuation correction was not applied must be stated, found nothing; {HOW_TO_STATE}")
         return found

@@ -42,10 +42,10 @@ def series_says_corrected(description: str | None) -> bool | None:
     return next(iter(said)) if len(said) == 1 else None
 
 
-def attenuation_statements(acquisition: Acquisition, *, modality: str, stated: bool | None = None) -> frozenset[bool]:
-    """Whether a source is said to be corrected for attenuation: none, one or two that disagree.
+def attenuation_statements(acquisition: Acquisition, *, modality: str, stated: bool | None = None) -> dict[bool, str]:
+    """Where, in words, a source says that it is corrected for attenuation, and where that it is not.
 
-    Of NM, whose headers mostly have no CorrectedImage, the words of the series count too.
+    It may say nothing, or both. Of NM, whose headers mostly have no CorrectedImage, the words of the series count too.
 
     Parameters
     ----------
@@ -54,30 +54,17 @@ def attenuation_statements(acquisition: Acquisition, *, modality: str, stated: b
     stated
         As the caller states it, used only where the source states nothing.
     """
-    found = set(acquisition.attenuation_statements)
-    in_words = series_says_corrected(acquisition.series_description) if modality == "NM" else None
-    found |= set() if in_words is None else {in_words}
-    return frozenset(found or ([] if stated is None else [stated]))
-
-
-def found_attenuation(acquisition: Acquisition, *, modality: str, stated: bool | None, corrected: bool) -> str:
-    """In words of the source, where it says that it is corrected for attenuation, or that it is not.
-
-    Parameters
-    ----------
-    acquisition, modality, stated
-        As in :func:`attenuation_statements`, which must say so.
-    corrected
-        Which of the two is looked for.
-    """
-    places = []
     listed, method = acquisition.corrections, acquisition.attenuation_correction
-    if listed and (ATTENUATION in listed) is corrected:
-        places.append("it among the corrections" if corrected else ", ".join(listed))
-    if names_correction(method) is corrected:
-        places.append(f"the method {method}")
-    if modality == "NM" and series_says_corrected(acquisition.series_description) is corrected:
-        places.append("words of the series that say so")
-    if not places and stated is corrected:
-        places.append("it stated so by the settings")
-    return " and ".join(places)
+    has = ATTENUATION in listed
+    in_words = series_says_corrected(acquisition.series_description) if modality == "NM" else None
+    found: dict[bool, list[str]] = {}
+    for corrected, where in (
+        (has if listed else None, "it among the corrections" if has else ", ".join(listed)),
+        (names_correction(method), f"the method {method}"),
+        (in_words, "words of the series that say so"),
+    ):
+        if corrected is not None:
+            found.setdefault(corrected, []).append(where)
+    if not found and stated is not None:
+        found[stated] = ["it stated so by the settings"]
+    return {corrected: " and ".join(places) for corrected, places in found.items()}

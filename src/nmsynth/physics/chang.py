@@ -95,6 +95,7 @@ def _way_mm(
     turn = np.array([[-cosine, sine], [sine, cosine]])
     scale = np.array(spacing_mm[1:])
     to_body = turn.T / scale[:, None] * step
+    back = np.linalg.inv(to_body)
     middle, turned_middle = (np.array([n_y, n_x]) - 1) / 2, np.full(2, (n - 1) / 2)
     found = np.empty_like(body)
     for z, plane in enumerate(body):
@@ -102,7 +103,6 @@ def _way_mm(
             plane, to_body, offset=middle - to_body @ turned_middle, output_shape=(n, n), order=1
         )
         beyond = step * (np.cumsum(turned[::-1], axis=0)[::-1] - turned / 2)
-        back = np.linalg.inv(to_body)
         found[z] = ndimage.affine_transform(
             beyond, back, offset=turned_middle - back @ middle, output_shape=plane.shape, order=1
         )

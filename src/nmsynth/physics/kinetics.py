@@ -271,14 +271,10 @@ def patlak_image(
     -------
         Shape ``(z, y, x)`` [mL/cm3/min].
     """
-    ends = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)
-    used = late_frames(ends, start_min)
-    if frames.shape[0] != used.size:
-        raise InputError(f"A Patlak image needs one image a frame; found {frames.shape[0]} for {used.size} frames.")
-    level, stretched = _stretched(plasma, minutes, ends[used])
+    ends, images = _late_images(frames, frames_min, start_min)
+    level, stretched = _stretched(plasma, minutes, ends)
     centred = stretched - stretched.mean()
-    weights = (centred / (centred @ centred) / level).astype(np.float32)
-    return np.asarray(np.tensordot(weights, _finite(frames[used]), axes=(0, 0)), dtype=np.float32)
+    return _weighted(centred / (centred @ centred) / level, images)
 
 
 def patlak_extrapolation(
@@ -316,20 +312,32 @@ def patlak_extrapolation(
     InputError
         If fewer than two frames are left, there is not an image for every frame, or the input ends before the window.
     """
-    ends = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)
     u, t = np.asarray(plasma, dtype=np.float64), np.asarray(minutes, dtype=np.float64)
-    used = late_frames(ends, start_min)
-    if frames.shape[0] != used.size:
-        raise InputError(f"A Patlak image needs one image a frame; found {frames.shape[0]} for {used.size} frames.")
+    ends, images = _late_images(frames, frames_min, start_min)
     if t[-1] < window_min[1] - 1e-6:
         raise InputError(f"An input must reach to the end of the window, {window_min[1]:g} min; it ends at {t[-1]:g}.")
-    level, stretched = _stretched(u, t, ends[used])
+    level, stretched = _stretched(u, t, ends)
     centred = stretched - stretched.mean()
     slope = centred / (centred @ centred)
     window = np.array([window_min])
     area, late = frame_means(_area_to(u, t, t), t, window)[0], frame_means(u, t, window)[0]
-    weights = (slope * area + (1 / used.sum() - slope * stretched.mean()) * late) / level
-    return np.asarray(np.tensordot(weights.astype(np.float32), _finite(frames[used]), axes=(0, 0)), dtype=np.float32)
+    return _weighted((slope * area + (1 / len(ends) - slope * stretched.mean()) * late) / level, images)
+
+
+def _late_images(
+    frames: npt.NDArray[np.float32], frames_min: npt.ArrayLike, start_min: float
+) -> tuple[FloatArray, npt.NDArray[np.float32]]:
+    """Start and end of the frames from a time on, shape ``(frame, 2)`` [min], and their images."""
+    ends = np.asarray(frames_min, dtype=np.float64).reshape(-1, 2)
+    used = late_frames(ends, start_min)
+    if frames.shape[0] != used.size:
+        raise InputError(f"A Patlak image needs one image a frame; found {frames.shape[0]} for {used.size} frames.")
+    return ends[used], frames[used]
+
+
+def _weighted(weights: FloatArray, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Sum of images by weights."""
+    return np.asarray(np.tensordot(weights.astype(np.float32), _finite(images), axes=(0, 0)), dtype=np.float32)
 
 
 def _stretched(plasma: npt.ArrayLike, minutes: npt.ArrayLike, frames: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -61,6 +61,8 @@ class FittedBaseline:
     """What it was fitted or tuned to."""
     region_value: Callable[[Presented], float] | None = None
     """What it says of every region of a case, where that is not the mean of its image there."""
+    keeps_scale: bool = False
+    """Whether it leaves the scale of the source, so that its level is judged as that of a synthesis."""
 
 
 def fit_baseline(name: str, plan: Plan, training: Sequence[Presented], tested: Sequence[Presented]) -> FittedBaseline:

@@ -6,17 +6,15 @@ plasma, whose scale does not matter; of the influx the patient's own plasma with
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
-from nmsynth.workflows.study_output import REFERENCE_FOLDER
+from nmsynth.workflows.study_output import REFERENCE_FOLDER, read_record
 
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
@@ -174,10 +172,9 @@ def fit_early_baseline(name: str, plan: Plan, training: Sequence[Presented]) -> 
 
     tuning: dict[int, list[TuningCase]] = {}
     for shown in training:
-        n, image = scaled(shown)
-        if len(tuning.setdefault(n, [])) < TUNING_IMAGES:
-            case = shown.case
-            tuning[n].append(TuningCase(image, target_of(plan, case), body_of(case), case.spacing_mm))
+        own, case = tuning.setdefault(len(_seen(plan, shown)), []), shown.case
+        if len(own) < TUNING_IMAGES:
+            own.append(TuningCase(scaled(shown)[1], target_of(plan, case), body_of(case), case.spacing_mm))
     candidates = [*CANDIDATES["identity"], *CANDIDATES["Gaussian"]]
     chosen = {n: tune(candidates, cases, absolute_error).baseline for n, cases in tuning.items()}
 
@@ -203,15 +200,20 @@ def part_factors(name: str, plan: Plan, training: Sequence[Presented]) -> PartFa
     return PartFactors.fit(examples, over_plasma=name in (OVER_PLASMA, BY_REGION_OVER_PLASMA))
 
 
+def _seen(plan: Plan, shown: Presented) -> list[int]:
+    """Which of the plan's sources, the parts, a case has."""
+    _, told = shown.case.levels[shown.level]
+    optional = [k for k, source in enumerate(plan.sources) if source.optional]
+    there = dict(zip(optional, told[len(told) - len(optional) :], strict=True))
+    return [k for k in range(len(plan.sources)) if there.get(k, 1.0) > 0]
+
+
 def _last_part(plan: Plan, shown: Presented) -> tuple[int, FloatImage]:
     """How many parts of a case are there, and the last of them in its unit."""
     from nmsynth.core.normalisation import FittedNormalisation
 
-    layers, told = shown.case.levels[shown.level]
-    optional = [k for k, source in enumerate(plan.sources) if source.optional]
-    there = dict(zip(optional, told[len(told) - len(optional) :], strict=True))
-    seen = [k for k in range(len(plan.sources)) if there.get(k, 1.0) > 0]
-    layer = layers[seen[-1]]
+    seen = _seen(plan, shown)
+    layer = shown.case.levels[shown.level][0][seen[-1]]
     scale = FittedNormalisation(**shown.case.record["normalisations"][layer])
     return len(seen), np.asarray(scale.invert(shown.case.layers[layer]), dtype=np.float32)
 
@@ -243,7 +245,7 @@ def patlak_of_study(study: TaskStudy) -> Volume:
     if row is None:
         raise InputError("A Patlak plot needs the frames of a scan; the study has none. Leave the baseline out.")
     path = study.folder / row.path
-    record = _record(path)
+    record = read_record(path.parent / REFERENCE_FOLDER)
     scan, table = read(path), np.loadtxt(path.parent / "plasma.csv", delimiter=",", skiprows=1)
     frames_min = np.array([[f.start_s, f.start_s + f.duration_s] for f in scan.frames]) / 60.0
     seen_min, target = float(record["told"]["seen_min"]), study.target
@@ -282,10 +284,3 @@ def late_of_seen(
     return patlak_extrapolation(
         frames[seen], frames_min[seen], plasma, minutes, start_min=seen_min / 2, window_min=window_min
     )
-
-
-def _record(scan: Path) -> dict[str, Any]:
-    """What is known of a simulated study, by the place of its scan."""
-    path = scan.parent / REFERENCE_FOLDER / "simulation.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found

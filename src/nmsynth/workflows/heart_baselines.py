@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +40,7 @@ LARGEST_LOG = 3.0
 """Bound of the logarithm of a ratio."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Example:
     """A training patient: source and target on one scale, outline of the source's body, and where errors count."""
 
@@ -69,14 +67,13 @@ def fit_heart_baseline(name: str, plan: Plan, training: Sequence[Presented]) -> 
 
     if not training:
         raise InputError("Gains are fitted to training patients; found none. Give some.")
-    if name == CHANG:
-        gains = _chang(MU_PER_CM)
-    else:
-        gains = {"mean gain": _population_gain([_example(plan, t) for t in training])}
-    tuning = [_example(plan, t) for t in training[:TUNING_IMAGES]]
+    examples = [_example(plan, t) for t in (training[:TUNING_IMAGES] if name == CHANG else training)]
+    gains_of = _chang if name == CHANG else _population_gain(examples)
+    tuning = examples[:TUNING_IMAGES]
+    gains = [gains_of(e) for e in tuning]
     found: list[tuple[float, str, float, float]] = []
-    for label, gain in gains.items():
-        corrected = [e.source * gain(e) for e in tuning]
+    for label in gains[0]:
+        corrected = [e.source * own[label] for e, own in zip(tuning, gains, strict=True)]
         for width in WIDTHS_MM:
             images = [Gaussian(width)(c, e.spacing_mm) for c, e in zip(corrected, tuning, strict=True)]
             shown = [image[e.counts] for image, e in zip(images, tuning, strict=True)]
@@ -89,10 +86,10 @@ def fit_heart_baseline(name: str, plan: Plan, training: Sequence[Presented]) -> 
     def predict(shown: Presented) -> FloatImage:
         """The source times gains and factor, smoothed."""
         example = _example(plan, shown)
-        image = Gaussian(width)(example.source * gains[label](example), example.spacing_mm)
+        image = Gaussian(width)(example.source * gains_of(example)[label], example.spacing_mm)
         return np.asarray(image * np.float32(factor), dtype=np.float32)
 
-    return FittedBaseline(predict, f"{label}, Gaussian {width:g} mm, factor {factor:.3g}")
+    return FittedBaseline(predict, f"{label}, Gaussian {width:g} mm, factor {factor:.3g}", keeps_scale=True)
 
 
 def _example(plan: Plan, shown: Presented) -> _Example:
@@ -110,24 +107,15 @@ def _example(plan: Plan, shown: Presented) -> _Example:
     )
 
 
-def _chang(mu_per_cm: Sequence[float]) -> dict[str, Callable[[_Example], FloatImage]]:
-    """Gains of an even body of each coefficient; of one patient all are found at once, and kept while it is there."""
+def _chang(example: _Example) -> dict[str, FloatImage]:
+    """Gains of an even body of each coefficient."""
     from nmsynth.physics.chang import gains_of_coefficients
 
-    kept: WeakKeyDictionary[_Example, list[FloatImage]] = WeakKeyDictionary()
-
-    def gain(example: _Example, number: int) -> FloatImage:
-        """Of one patient."""
-        if example not in kept:
-            kept[example] = gains_of_coefficients(
-                example.body, example.spacing_mm, mu_per_cm, first_deg=ARC_DEG[0], arc_deg=ARC_DEG[1]
-            )
-        return kept[example][number]
-
-    return {f"{mu:g} /cm": partial(gain, number=k) for k, mu in enumerate(mu_per_cm)}
+    gains = gains_of_coefficients(example.body, example.spacing_mm, MU_PER_CM, first_deg=ARC_DEG[0], arc_deg=ARC_DEG[1])
+    return {f"{mu:g} /cm": gain for mu, gain in zip(MU_PER_CM, gains, strict=True)}
 
 
-def _population_gain(examples: Sequence[_Example]) -> Callable[[_Example], FloatImage]:
+def _population_gain(examples: Sequence[_Example]) -> Callable[[_Example], dict[str, FloatImage]]:
     """The mean logarithm of target over source at each place relative to the box around the body."""
     from nmsynth.data.lookup import PopulationMean
 
@@ -138,7 +126,7 @@ def _population_gain(examples: Sequence[_Example]) -> Callable[[_Example], Float
         bodies.append(example.body)
         known.append(seen & example.body)
     mean = PopulationMean.fit(logs, bodies, known)
-    return lambda example: np.exp(mean(example.body)).astype(np.float32)
+    return lambda example: {"mean gain": np.exp(mean(example.body)).astype(np.float32)}
 
 
 def _log_ratio(example: _Example) -> tuple[FloatImage, npt.NDArray[np.bool_]]:

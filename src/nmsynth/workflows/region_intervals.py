@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
 REGIONS, LESIONS = "regions", "lesions"
 """Groups of regions over which intervals are summarised."""
-LESION = "lesion"
-"""Beginning of the name of a lesion."""
-NO_REGION = "body"
-"""Mask that is no region."""
 DEFINITIONS = {
     "interval coverage": "share of the regions, or lesions, of a patient whose reference lies within the interval",
     "interval half width": "half of the interval of a region, and its mean over regions, or lesions, of a patient",
@@ -55,7 +51,9 @@ class RegionInterval:
     @property
     def group(self) -> str:
         """Whether it is a lesion or a region."""
-        return LESIONS if self.region.startswith(LESION) else REGIONS
+        from nmsynth.evaluation.preparation import LESION_PREFIX
+
+        return LESIONS if self.region.startswith(LESION_PREFIX) else REGIONS
 
     def to_json(self) -> dict[str, Any]:
         """JSON values, rounded."""
@@ -87,7 +85,7 @@ def region_intervals(
     import numpy as np
 
     from nmsynth.evaluation.preparation import named_lesions
-    from nmsynth.evaluation.regional import organs_among
+    from nmsynth.evaluation.regional import NO_REGIONS, organs_among
     from nmsynth.metrics.intervals import Widening
     from nmsynth.workflows.task_study import on_grid_of_target
 
@@ -99,8 +97,7 @@ def region_intervals(
     widening = Widening(card.region_factor, card.region_floor)
     found = []
     known = {name: np.asarray(mask) for name, mask in masks.items()}
-    regions = {name: mask > 0 for name, mask in known.items() if not name.startswith((NO_REGION, LESION))}
-    regions = organs_among(regions)
+    regions = organs_among({name: mask > 0 for name, mask in known.items() if not name.startswith(NO_REGIONS)})
     for name, inside in {**regions, **dict(named_lesions(known))}.items():
         if not inside.any():
             continue
@@ -112,15 +109,16 @@ def region_intervals(
     return found
 
 
-def intervals_of_study(study: TaskStudy, synthesis: Synthesis, model: str) -> list[RegionInterval]:
-    """Intervals that a model gives the regions and lesions of a simulated study; none of a model without."""
+def intervals_of_study(
+    study: TaskStudy, synthesis: Synthesis, model: str, masks: Mapping[str, npt.ArrayLike]
+) -> list[RegionInterval]:
+    """Intervals that a model gives the regions and lesions of a simulated study, its masks; none of a model without."""
     from nmsynth.models.registry import show_model
-    from nmsynth.workflows.task_study import study_masks
 
     card = show_model(model).interval
     if card is None or not synthesis.samples:
         return []
-    return region_intervals(synthesis.samples, study.target, study_masks(study), card)
+    return region_intervals(synthesis.samples, study.target, masks, card)
 
 
 def with_intervals(metrics: Metrics, intervals: Sequence[RegionInterval]) -> Metrics:

@@ -26,6 +26,12 @@ REFERENCE_FOLDER = "reference"
 """Folder beside the scan that holds what is known of it, in NIfTI."""
 
 
+def read_record(folder: Path) -> dict[str, Any]:
+    """What a simulation says of itself, by the folder of what is known of it."""
+    found: dict[str, Any] = json.loads((folder / "simulation.json").read_text(encoding="utf-8"))
+    return found
+
+
 @contextmanager
 def staged_output(output: Path, *, overwrite: bool, inputs: Sequence[Path | None] = ()) -> Iterator[Path]:
     """A folder to write a simulation to, which takes the output's place when all is written.

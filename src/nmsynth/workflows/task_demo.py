@@ -18,6 +18,7 @@ from nmsynth.workflows.task_study import (
     on_grid_of_target,
     plan_task_studies,
     simulate_task_study,
+    study_masks,
     synthesize_task_study,
 )
 from nmsynth.workflows.tasks import TaskSpec
@@ -136,8 +137,11 @@ def _run(
     progress("synthesising", 0.5)
     synthesis, source = synthesize_task_study(study, model, work / "synthetic.nii.gz")
     progress("evaluating", 0.7)
-    intervals = intervals_of_study(study, synthesis, model)
-    metrics = with_intervals(evaluate_task_study(study, {"prediction": synthesis.image}, source), intervals)
+    masks = study_masks(study)
+    intervals = intervals_of_study(study, synthesis, model, masks)
+    metrics = with_intervals(
+        evaluate_task_study(study, {"prediction": synthesis.image}, source, masks=masks), intervals
+    )
     write_metrics(metrics, work / "metrics.json")
     progress("writing the report", 0.85)
     _write_report(task, work, model, metrics, synthesis, study.target, source, intervals)

@@ -24,6 +24,7 @@ from nmsynth.workflows.task_study import (
     numbers_of,
     plan_task_studies,
     simulate_task_study,
+    study_masks,
     synthesize_task_study,
 )
 from nmsynth.workflows.task_verdict import BETTER, NOT_TOLD, TOO_FEW, WORSE, Judgement, judge
@@ -331,8 +332,9 @@ def _measure(job: _Job, case: TaskStudy, work: Path) -> dict[str, dict[str, floa
         arms[ABLATION] = other.image
     if options.run is not None:
         arms |= {name: fitted_image(options.run, name, case, source, work) for name in task.baselines}
-    metrics = evaluate_task_study(case, arms, source)
-    return numbers_of(task, with_intervals(metrics, intervals_of_study(case, synthesis, options.model)))
+    masks = study_masks(case)
+    metrics = evaluate_task_study(case, arms, source, masks=masks)
+    return numbers_of(task, with_intervals(metrics, intervals_of_study(case, synthesis, options.model, masks)))
 
 
 def _mean_over(cases: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:
@@ -370,7 +372,6 @@ def fitted_image(run: Path, name: str, case: TaskStudy, source: Volume, work: Pa
     from nmsynth.data.prepared import open_prepared, prepare_case
     from nmsynth.workflows.benchmark_baselines import FILTER_FAMILIES, Presented
     from nmsynth.workflows.early_baselines import PATLAK, patlak_of_study
-    from nmsynth.workflows.heart_baselines import FITTED as HEART
 
     if name == PATLAK:
         return patlak_of_study(case)
@@ -380,11 +381,10 @@ def fitted_image(run: Path, name: str, case: TaskStudy, source: Volume, work: Pa
         prepare_case(case.case, list(case.rows), case.folder, plan, folder)
     prepared = open_prepared(folder, [case.case])[0]
     label = _counts_of(case.rows, plan)[0] if name in FILTER_FAMILIES else ""
-    image = _fitted(run, name, label).predict(Presented(prepared, 0, label))
+    fitted = _fitted(run, name, label)
+    image = fitted.predict(Presented(prepared, 0, label))
     affine = np.asarray(prepared.record["affine"], dtype=np.float64)
-    # gains of attenuation leave the scale of the source, so that their level is judged as that of a synthesis
-    unit = source.unit if name in HEART else plan.target.unit
-    found = Volume(image, affine, unit, plan.target.modality)
+    found = Volume(image, affine, source.unit if fitted.keeps_scale else plan.target.unit, plan.target.modality)
     return replace(found, acquisition=source.acquisition) if name in FILTER_FAMILIES else found
 
 

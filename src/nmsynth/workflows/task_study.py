@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
+from nmsynth.workflows.study_output import read_record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +134,9 @@ def synthesize_task_study(
     return synthesize_study(first, output, model=model, inputs=further, settings=settings or None), read(shown)
 
 
-def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Volume) -> Metrics:
+def evaluate_task_study(
+    study: TaskStudy, arms: Mapping[str, Volume], source: Volume, *, masks: Mapping[str, Any] | None = None
+) -> Metrics:
     """Measure images by the task, beside the source, its best Gaussian and full counts where they can be compared.
 
     Full counts that are the very reference are left out: their error is none. Where source and target have one
@@ -148,6 +150,8 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
         Images by method, the one in question first; on other grids than the target's they are resampled.
     source
         That they were made from.
+    masks
+        As :func:`study_masks` gives them, where they are there already.
     """
     from nmsynth.evaluation.beyond_anatomy import measure_beyond_anatomy
     from nmsynth.evaluation.evaluate import evaluate_arms
@@ -165,7 +169,7 @@ def evaluate_task_study(study: TaskStudy, arms: Mapping[str, Volume], source: Vo
         source, arms = of_one_calibration(source, target), {n: of_one_calibration(a, target) for n, a in arms.items()}
     alike = is_comparable(source, target) or (kind.scaled and source.modality == target.modality)
     shown = {name: on_grid_of_target(image, target) for name, image in arms.items()}
-    masks = study_masks(study)
+    masks = study_masks(study) if masks is None else masks
     further: list[Measurement] = []
     normals, told = fitting_limits(task.normals, target) if task.normals else (None, ())
     if task.same_calibration and alike:
@@ -347,7 +351,7 @@ def _perfused(segments: npt.NDArray[np.int32], path: Path) -> dict[str, npt.NDAr
     """Segments of a simulated heart that are normal, and those with a defect, of those that it is known of."""
     import numpy as np
 
-    record = json.loads((path.parent / "simulation.json").read_text(encoding="utf-8"))
+    record = read_record(path.parent)
     lost = {s["number"]: s.get("lost_to_defects") for s in record.get("heart", {}).get("segments", ())}
     known = {number: share for number, share in lost.items() if share is not None}
     return {
@@ -358,11 +362,9 @@ def _perfused(segments: npt.NDArray[np.int32], path: Path) -> dict[str, npt.NDAr
 
 def _names_of_regions(regions: Path) -> dict[str, int]:
     """Numbers by name of the regions of a dynamic study."""
-    record = json.loads((regions.parent / "simulation.json").read_text(encoding="utf-8"))
-    return {name: int(number) for number, name in record["regions"].items()}
+    return {name: int(number) for number, name in read_record(regions.parent)["regions"].items()}
 
 
 def _binds_in_striatum(regions: Path) -> bool:
     """Whether the tracer of a simulated brain is measured against the occipital cortex."""
-    record = json.loads((regions.parent / "simulation.json").read_text(encoding="utf-8"))
-    return "occipital" in record.get("brain", {}).get("reference_region", ())
+    return "occipital" in read_record(regions.parent).get("brain", {}).get("reference_region", ())

@@ -63,8 +63,8 @@ def _counted(own: Sequence[str]) -> str:
     if not own:
         return "was not measured"
     few = own.count(TOO_FEW)
-    told = {"better than all": own.count(BETTER), "worse than one": own.count(WORSE), "not told apart": 0}
-    told["not told apart"] = len(own) - told["better than all"] - told["worse than one"]
+    told = {verdict: own.count(verdict) for verdict in (BETTER, WORSE)}
+    told[NOT_TOLD] = len(own) - sum(told.values())
     kinds = [f"{verdict} in {n}" for verdict, n in told.items() if n]
     return f"is {', '.join(kinds)} of {len(own)} as trained" + (f", with too few patients in {few}" if few else "")
 

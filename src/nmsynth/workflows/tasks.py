@@ -185,12 +185,12 @@ def task_names() -> list[str]:
 
 def tasks_with_models() -> list[str]:
     """Names of the tasks that can be shown without a model of one's own."""
-    return [name for name in task_names() if load_task(name).model]
+    return list(defaults())
 
 
 def defaults() -> dict[str, str]:
     """Model that each task takes where none is named, of those that have one."""
-    return {name: load_task(name).model for name in tasks_with_models()}
+    return {name: model for name in task_names() if (model := load_task(name).model)}
 
 
 def load_task(name: str) -> TaskSpec:

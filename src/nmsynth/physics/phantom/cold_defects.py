@@ -132,11 +132,5 @@ def _painted(phantom: Phantom, host: Organ, defects: tuple[ColdDefect, ...]) -> 
         filled = np.where(inside, defect.filled(phantom.grid), np.float32(0.0))
         activity *= 1.0 - np.float32(1.0 - defect.truth.contrast) * filled
         labels[filled >= 0.5] = defect.truth.index
-    found = tuple(defect.truth for defect in defects if _is_on(phantom.grid, defect.truth.centre_mm))
+    found = tuple(defect.truth for defect in defects if phantom.grid.holds(defect.truth.centre_mm))
     return replace(phantom, activity=activity, lesion_labels=labels, lesions=(*phantom.lesions, *found))
-
-
-def _is_on(grid: Grid, point_mm: tuple[float, float, float]) -> bool:
-    """Whether a point lies within the outer faces of a grid."""
-    position = (np.subtract(point_mm, grid.origin_mm)) / np.asarray(grid.spacing_mm)
-    return bool((position >= -0.5).all() and (position < np.asarray(grid.shape) - 0.5).all())

@@ -51,6 +51,11 @@ class Grid:
         if not all(math.isfinite(o) for o in self.origin_mm):
             raise InputError(f"The grid origin must be finite, found {self.origin_mm} mm.")
 
+    def holds(self, point_mm: tuple[float, float, float]) -> bool:
+        """Whether a point ``(z, y, x)`` [mm] lies within the outer faces."""
+        position = np.subtract(point_mm, self.origin_mm) / np.asarray(self.spacing_mm)
+        return bool((position >= -0.5).all() and (position < np.asarray(self.shape) - 0.5).all())
+
     @classmethod
     def centred(
         cls, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], z_start_mm: float = 0.0

@@ -335,7 +335,7 @@ def paint_lesions(
         centre = np.array(lesion.truth.centre_mm)
         spacing, origin = np.array(grid.spacing_mm), np.array(grid.origin_mm)
         position = (centre - origin) / spacing
-        if (position >= -0.5).all() and (position < np.array(grid.shape) - 0.5).all():
+        if grid.holds(lesion.truth.centre_mm):
             found.append(lesion.truth)
         first = np.maximum(np.floor(position - lesion.reach_mm / spacing - 0.5), 0).astype(int)
         last = np.minimum(np.ceil(position + lesion.reach_mm / spacing + 0.5) + 1, grid.shape).astype(int)
