@@ -1,4 +1,4 @@
-"""Train a tiny model by the recipe of lowcount-pet, on five simulated patients, and use its package.
+"""Train a tiny model by the recipe of lowcount-pet, on four simulated patients, and use its package.
 
 Shows: how a recipe is read, changed and run, what a run leaves (cohort, training, calibration, package), and that a
 package is used by its path. The network is too small and sees too little to be good; nothing but the way is shown.
@@ -18,15 +18,15 @@ from nmsynth.workflows.training import train_recipe
 
 TINY = {
     "network.channels": [8, 12],
-    "simulation.families": {"whole-body": 5},
+    "simulation.families": {"whole-body": 4},
     "simulation.grids": [96],
     "simulation.planes": 16,
-    "simulation.validation_share": 0.4,
+    "simulation.validation_share": 0.25,
     "optimisation.steps": 20,
     "optimisation.batch": 2,
     "optimisation.patch": [8, 32, 32],
     "optimisation.warmup": 5,
-    "optimisation.validate_every": 10,
+    "optimisation.validate_every": 20,
     "optimisation.precision": "fp32",
     "refinements": [],
     "calibration.patients": 1,
