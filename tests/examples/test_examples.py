@@ -39,9 +39,8 @@ def test_simulation_measures_noise_that_follows_the_counts(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_tiny_model_is_trained_and_used(tmp_path, capsys, monkeypatch):
+def test_a_tiny_model_is_trained_and_used(tmp_path, capsys):
     pytest.importorskip("lightning")
-    monkeypatch.setattr("nmsynth.data.reference._LENGTH_MM", 80.0)  # a short patient of calibration
     load(FOLDER / "03_train_tiny.py").main(tmp_path)
     assert "synthesised (16," in capsys.readouterr().out
 
