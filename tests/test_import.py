@@ -1,5 +1,6 @@
 """What importing nmsynth brings with it."""
 
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import nmsynth
+from nmsynth.__main__ import SPIN_COUNT
 
 HEAVY = ("torch", "pydicom", "scipy", "matplotlib", "highdicom", "nibabel", "SimpleITK", "skimage", "lightning")
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,3 +69,17 @@ def test_constraints_pin_every_dependency_once():
     assert len(names) == len(set(names))
     assert "torch==2.13.0" in lines
     assert "torchvision" not in names
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, str(SPIN_COUNT)), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
+def test_command_lets_waiting_threads_sleep_unless_told_otherwise(given, expected):
+    program = (
+        "import os, sys\nsys.argv = ['nmsynth', '--version']\nfrom nmsynth.__main__ import main\n"
+        "try:\n    main()\nfinally:\n    print(os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    own = {k: v for k, v in os.environ.items() if k not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=own | given)
+    assert done.stdout.split()[-1] == expected
