@@ -24,7 +24,9 @@ def benchmark(
     ] = None,
     results: Annotated[
         list[Path] | None,
-        typer.Option("--results", help="Folder of results from other sittings or machines; repeatable."),
+        typer.Option(
+            "--results", metavar="<path>", help="Folder of results from other sittings or machines; repeatable."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at once, one thread each.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
