@@ -45,7 +45,7 @@ SIZES = {
         "dimensions": "2.5d", "context": 5, "patch": (1, 64, 64), "channels": (16, 32, 64, 128), "batch": 8,
         "steps": 14, "turns": 20,
     },
-    "3D patches": {"patch": (32, 64, 64), "channels": (16, 32, 64, 128), "batch": 2, "steps": 7, "turns": 4},
+    "3D patches": {"patch": (32, 64, 64), "channels": (16, 32, 64, 128), "batch": 2, "steps": 7, "turns": 8},
 }  # fmt: skip
 
 
