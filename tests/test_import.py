@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import nmsynth
-from nmsynth.__main__ import SPIN_COUNT
+from nmsynth.__main__ import BLAS_THREADS, SPIN_COUNT
 
 HEAVY = ("torch", "pydicom", "scipy", "matplotlib", "highdicom", "nibabel", "SimpleITK", "skimage", "lightning")
 ROOT = Path(__file__).resolve().parents[1]
@@ -73,13 +73,18 @@ def test_constraints_pin_every_dependency_once():
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [({}, str(SPIN_COUNT)), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+    [
+        ({}, [SPIN_COUNT, BLAS_THREADS]),
+        ({"GOMP_SPINCOUNT": "7", "OPENBLAS_NUM_THREADS": "2"}, [7, 2]),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, [None, BLAS_THREADS]),
+    ],
 )
-def test_command_lets_waiting_threads_sleep_unless_told_otherwise(given, expected):
+def test_command_keeps_threads_from_waiting_busily_unless_told_otherwise(given, expected):
     program = (
         "import os, sys\nsys.argv = ['nmsynth', '--version']\nfrom nmsynth.__main__ import main\n"
-        "try:\n    main()\nfinally:\n    print(os.environ.get('GOMP_SPINCOUNT'))"
+        "try:\n    main()\nfinally:\n    print(*map(os.environ.get, ('GOMP_SPINCOUNT', 'OPENBLAS_NUM_THREADS')))"
     )
-    own = {k: v for k, v in os.environ.items() if k not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
+    decide = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS"}
+    own = {k: v for k, v in os.environ.items() if k not in decide}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=own | given)
-    assert done.stdout.split()[-1] == expected
+    assert done.stdout.split()[-2:] == [str(value) for value in expected]
