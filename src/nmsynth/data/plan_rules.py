@@ -32,6 +32,8 @@ PATCH_PIXELS = {"cpu": 64 * 64, "cuda": 256 * 256}
 """Most pixels of a 2.5D patch."""
 BATCH_PIXELS = {"cpu": 8 * 64 * 64, "cuda": 16 * 256 * 256}
 """Most pixels of a batch of such patches: many small steps learn faster than few large ones."""
+VALIDATION_SHARE = 0.4
+"""Time of all validations over that of all steps, at most: an answer for a voxel takes a third of a step for one."""
 LEAST_PLANES = 8
 """Slices below which a dataset is planned slice by slice, without neighbours."""
 CONTEXT = 5
@@ -71,6 +73,8 @@ def plan_from_fingerprint(
     - **Sources**: one that every case has comes first, that of the target's modality before others; what some cases
       lack may be missing. Cases that have a target alone do not count.
     - **Residual**: where the first source is the target's modality and unit.
+    - **Validation**: twenty times on four cases, less often and on fewer where images are so large that this would take
+      longer than :data:`VALIDATION_SHARE` of the steps.
     - **Precision**: the one in which the device trains fastest.
 
     Parameters
@@ -129,6 +133,7 @@ def plan_from_fingerprint(
     batch = plan_batch(patch, device, memory_bytes, kind=kind)
     n_seen = max(fingerprint.n_with_source, fingerprint.n_with_target)
     n_steps = steps or int(np.clip(250 * n_seen, 2000, 50_000))
+    n_validations, n_cases = plan_validations(n_steps * batch * math.prod(patch), math.prod(voxels))
     return Plan(
         task=f"{'-'.join(s.name for s in sources)}-to-{short_name(target.modality)}",
         sources=tuple(sources),
@@ -147,7 +152,8 @@ def plan_from_fingerprint(
             steps=n_steps,
             batch=batch,
             warmup=min(200, n_steps // 10),
-            validate_every=max(1, n_steps // 20),
+            validate_every=max(1, n_steps // n_validations),
+            validation_cases=n_cases,
             region_share=0.33 if fingerprint.regions else 0.0,
             precision=precision,
         ),
@@ -186,6 +192,20 @@ def plan_channels(patch: Sequence[int], device: str) -> tuple[int, ...]:
     most, first, widest = (5, 32, 320) if _kind(device) == "cuda" else (4, 16, 128)
     n_levels = max(2, min(most, int(math.log2(max(patch) / 4)) + 1))
     return tuple(min(widest, first * 2**level) for level in range(n_levels))
+
+
+def plan_validations(n_trained: int, n_image: int) -> tuple[int, int]:
+    """How often a training validates, and on how many cases, by the voxels of all batches and those of an image.
+
+    Examples
+    --------
+    >>> plan_validations(4000 * 8 * 64 * 64, 100 * 128 * 128), plan_validations(4000 * 8 * 64 * 64, 343 * 160 * 213)
+    ((20, 4), (6, 2))
+    """
+    for number, cases in ((20, 4), (10, 4), (10, 2), (6, 2)):
+        if number * cases * n_image <= VALIDATION_SHARE * 3 * n_trained:
+            return number, cases
+    return 6, 1
 
 
 def plan_batch(patch: Sequence[int], device: str, memory_bytes: int | None, *, kind: str = "3d") -> int:
