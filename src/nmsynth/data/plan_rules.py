@@ -152,7 +152,7 @@ def plan_from_fingerprint(
             steps=n_steps,
             batch=batch,
             warmup=min(200, n_steps // 10),
-            validate_every=max(1, n_steps // n_validations),
+            validate_every=-(-n_steps // n_validations),
             validation_cases=n_cases,
             region_share=0.33 if fingerprint.regions else 0.0,
             precision=precision,

@@ -168,7 +168,7 @@ def plan_for_minutes(
     update = {
         "steps": steps,
         "warmup": min(plan.schedule.warmup, steps // 10),
-        "validate_every": max(1, steps // n_validations),
+        "validate_every": -(-steps // n_validations),
         "validation_cases": min(plan.schedule.validation_cases, n_cases),
     }
     note = {
