@@ -151,7 +151,8 @@ def test_the_recipe_of_a_model_serves_its_task(name):
     assert recipe.idea.endswith(".")
     text = read_card_text(name)
     assert text["licence"] == "Apache-2.0"
-    assert "roven on simulated patients" in text["summary"] or text["summary"].startswith("Proof of concept on simulated")
+    summary = text["summary"]
+    assert "Proven on simulated patients" in summary or summary.startswith("Proof of concept on simulated")
     assert len(text["failures"]) >= 2
 
 
