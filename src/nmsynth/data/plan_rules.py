@@ -33,7 +33,11 @@ PATCH_PIXELS = {"cpu": 64 * 64, "cuda": 256 * 256}
 BATCH_PIXELS = {"cpu": 8 * 64 * 64, "cuda": 16 * 256 * 256}
 """Most pixels of a batch of such patches: many small steps learn faster than few large ones."""
 VALIDATION_SHARE = 0.4
-"""Time of all validations over that of all steps, at most: an answer for a voxel takes a third of a step for one."""
+"""Time of all validations over that of all steps, as far as :data:`VALIDATIONS` goes."""
+ANSWER_OF_STEP = 1 / 3
+"""Time of an answer for a voxel over that of a step for one, which goes backwards too."""
+VALIDATIONS = ((20, 4), (10, 4), (10, 2), (6, 2), (6, 1))
+"""How often a training validates, and on how many cases: the first that takes no more than its share, or the last."""
 LEAST_PLANES = 8
 """Slices below which a dataset is planned slice by slice, without neighbours."""
 CONTEXT = 5
@@ -133,7 +137,8 @@ def plan_from_fingerprint(
     batch = plan_batch(patch, device, memory_bytes, kind=kind)
     n_seen = max(fingerprint.n_with_source, fingerprint.n_with_target)
     n_steps = steps or int(np.clip(250 * n_seen, 2000, 50_000))
-    n_validations, n_cases = plan_validations(n_steps * batch * math.prod(patch), math.prod(voxels))
+    n_in_all_steps = n_steps * batch * math.prod(patch) / (ANSWER_OF_STEP * math.prod(voxels))
+    n_validations, n_cases = plan_validations(VALIDATION_SHARE * n_in_all_steps)
     return Plan(
         task=f"{'-'.join(s.name for s in sources)}-to-{short_name(target.modality)}",
         sources=tuple(sources),
@@ -194,18 +199,22 @@ def plan_channels(patch: Sequence[int], device: str) -> tuple[int, ...]:
     return tuple(min(widest, first * 2**level) for level in range(n_levels))
 
 
-def plan_validations(n_trained: int, n_image: int) -> tuple[int, int]:
-    """How often a training validates, and on how many cases, by the voxels of all batches and those of an image.
+def plan_validations(n_answers: float, choices: Sequence[tuple[int, int]] = VALIDATIONS) -> tuple[int, int]:
+    """How often a training validates, and on how many cases.
+
+    Parameters
+    ----------
+    n_answers
+        Images that may be answered in all.
+    choices
+        Numbers of validations and of cases, the most first; the last is taken where even that is too much.
 
     Examples
     --------
-    >>> plan_validations(4000 * 8 * 64 * 64, 100 * 128 * 128), plan_validations(4000 * 8 * 64 * 64, 343 * 160 * 213)
-    ((20, 4), (6, 2))
+    >>> plan_validations(80), plan_validations(13.5), plan_validations(0)
+    ((20, 4), (6, 2), (6, 1))
     """
-    for number, cases in ((20, 4), (10, 4), (10, 2), (6, 2)):
-        if number * cases * n_image <= VALIDATION_SHARE * 3 * n_trained:
-            return number, cases
-    return 6, 1
+    return next((choice for choice in choices if math.prod(choice) <= n_answers), choices[-1])
 
 
 def plan_batch(patch: Sequence[int], device: str, memory_bytes: int | None, *, kind: str = "3d") -> int:

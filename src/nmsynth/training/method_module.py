@@ -49,8 +49,6 @@ class MethodModule(lightning.LightningModule):
         self.last_learning_rate = 0.0
         self.terms: dict[str, torch.Tensor] = {}
         """Terms of the losses of the last batch, ``group/term``, and the norm of each group's gradient."""
-        self._groups: dict[str, list[nn.Parameter]] = {}
-        self._averaging: Averaging | None = None
         self._optimisers: list[torch.optim.Optimizer] = []
         self._restored: list[Any] | None = None
 
@@ -63,10 +61,9 @@ class MethodModule(lightning.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """AdamW for each group of parameters, with the method's momentum; the learning rate is set at every step."""
         s, betas = self.schedule, (self.method.momentum, 0.99)
-        self._groups = self.method.groups(self.stage)
         self._optimisers = [
             torch.optim.AdamW(parameters, lr=s.learning_rate, weight_decay=s.weight_decay, betas=betas, fused=True)
-            for parameters in self._groups.values()
+            for parameters in self.method.groups(self.stage).values()
         ]
         for optimiser, state in zip(self._optimisers, self._restored or [], strict=self._restored is not None):
             optimiser.load_state_dict(state)
@@ -78,21 +75,20 @@ class MethodModule(lightning.LightningModule):
         s = self.schedule
         micro = index % s.accumulate
         self._seed(hash_of(s.seed, self.step, micro, self.global_rank))
-        for (name, parameters), optimiser in zip(self._groups.items(), self._optimisers, strict=True):
-            if len(self._groups) > 1:
+        groups = self.method.groups(self.stage)
+        for (name, parameters), optimiser in zip(groups.items(), self._optimisers, strict=True):
+            if len(groups) > 1:
                 self.toggle_optimizer(optimiser)
             terms = self.method.losses(batch, name, self.stage)  # type: ignore[arg-type]
             self.manual_backward(terms["total"] / s.accumulate)
             self.terms |= {f"{name}/{term}": value.detach() for term, value in terms.items()}
             if micro == s.accumulate - 1:
                 self._step(name, parameters, optimiser)
-            if len(self._groups) > 1:
+            if len(groups) > 1:
                 self.untoggle_optimizer(optimiser)
         if micro == s.accumulate - 1:
             self.step += 1
-            if self._averaging is None:  # by now all tensors are where the training computes
-                self._averaging = Averaging(self.average, self.method)
-            self._averaging.update(average_decay(self.step, s.average_decay))
+            update_average(self.average, self.method, decay=average_decay(self.step, s.average_decay))
 
     def _seed(self, number: int) -> None:
         """Seed what draws on the device of the training."""
@@ -157,30 +153,16 @@ def average_decay(step: int, most: float) -> float:
     return min(most, (1 + step) / (10 + step))
 
 
-class Averaging:
-    """A module and its average, their parameters listed once: to walk the modules takes longer than the sums.
-
-    Parameters
-    ----------
-    average, module
-        Of one kind; their parameters must stay where they are from now on.
-    """
-
-    def __init__(self, average: nn.Module, module: nn.Module) -> None:
-        self._means = [p.data for p in average.parameters()]
-        self._values = [p.data for p in module.parameters()]
-        self._buffered = (average, module) if any(True for _ in module.buffers()) else ()
-
-    @torch.no_grad()
-    def update(self, decay: float) -> None:
-        """Move what is averaged towards the module; whole numbers and constants are taken over."""
-        torch._foreach_lerp_(self._means, self._values, 1 - decay)
-        for mean, value in zip(*(module.buffers() for module in self._buffered), strict=True):
-            if mean.is_floating_point():
-                # where both are alike nothing moves, so that tables may hold infinity
-                mean.copy_(torch.where(mean == value, value, torch.lerp(mean, value, 1 - decay)))
-            else:
-                mean.copy_(value)
+@torch.no_grad()
+def update_average(average: nn.Module, module: nn.Module, *, decay: float) -> None:
+    """Move averaged parameters and buffers towards those of a module; whole numbers and constants are taken over."""
+    torch._foreach_lerp_([p.data for p in average.parameters()], [p.data for p in module.parameters()], 1 - decay)
+    for mean, value in zip(average.buffers(), module.buffers(), strict=True):
+        if mean.is_floating_point():
+            # where both are alike nothing moves, so that tables may hold infinity
+            mean.copy_(torch.where(mean == value, value, torch.lerp(mean, value, 1 - decay)))
+        else:
+            mean.copy_(value)
 
 
 def hash_of(*numbers: int) -> int:

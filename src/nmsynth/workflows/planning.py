@@ -22,6 +22,8 @@ LEAST_PATCH = 8192
 """Voxels below which a patch is not halved, 16 x 24 x 24 or so."""
 MINUTES_SHARE = 0.85
 """Share of the minutes asked for that goes into steps; the rest is for validation and saving."""
+TIMED_VALIDATIONS = ((10, 4), (10, 2), (10, 1), (6, 1))
+"""How often a training of so many minutes validates, and on how many cases."""
 
 
 def plan_dataset(
@@ -142,6 +144,7 @@ def plan_for_minutes(
     keep_patch
         Keep the patch in any case.
     """
+    from nmsynth.data.plan_rules import plan_validations
     from nmsynth.inference.backend import resolve_device
     from nmsynth.models.methods import MethodSpec
     from nmsynth.training.speed import measure_speed
@@ -155,14 +158,7 @@ def plan_for_minutes(
         plan = _with_half_the_patch(plan)
         speed = measure_speed(spec, plan, device=where, threads=threads)
     image_s = speed.answer_s * windows_of(plan)
-    n_validations, n_cases = next(
-        (
-            (n, cases)
-            for cases, n in ((4, 10), (2, 10), (1, 10), (1, 6))
-            if n * cases * image_s <= (1 - MINUTES_SHARE) * minutes * 60
-        ),
-        (6, 1),
-    )
+    n_validations, n_cases = plan_validations((1 - MINUTES_SHARE) * minutes * 60 / image_s, TIMED_VALIDATIONS)
     left_s = max(MINUTES_SHARE / 2 * minutes * 60, minutes * 60 - n_validations * n_cases * image_s)
     steps = max(20, int(min(left_s, MINUTES_SHARE * minutes * 60) / speed.step_s))
     update = {
