@@ -20,7 +20,7 @@ What is asked of a model (:data:`AIMS`) is judged over all pairs of a subject an
 behind a good one; intervals are over subjects. Fewer than ten of these decide nothing.
 
 The loop is closed on the scanner of the training and on another one; ``--scanner`` takes one of them. ``--set`` changes
-the studies. Each scanner, and each change, has a file of its own.
+the studies. Each scanner, and each change, has a file of its own. Subjects that are done are kept in ``--scratch``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,7 @@ from nmsynth.metrics.agreement import Interval, bootstrap_interval, cluster_boot
 from nmsynth.metrics.correction import BEYOND, error_over_mean, organ_errors, share_beyond
 from nmsynth.metrics.regions import body_mask, smooth
 from nmsynth.models.registry import show_model
+from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
 from nmsynth.workflows.study_recipe import StudyPlan, simulate_study
 from nmsynth.workflows.synthesis import synthesize_study
@@ -283,25 +285,52 @@ def _medians(rows: list[dict[str, Any]], key: str) -> dict[str, float]:
     return {n: round(float(np.median([r[key][n] for r in rows if n in r.get(key, {})])), 4) for n in names}
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """On whom the loop is closed."""
+
+    task: str
+    plan: StudyPlan
+    model: str
+    run: Path | None
+    place: Path
+    """Of its numbers."""
+
+
+def close_one(subject: Subject) -> None:
+    """Close the loop on one subject, and keep its numbers."""
+    with tempfile.TemporaryDirectory() as scratch:
+        found = close(load_task(subject.task), subject.plan, Path(scratch), subject.model, subject.run)
+    temporary = subject.place.with_suffix(".partial")
+    temporary.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    temporary.rename(subject.place)
+
+
 def close_all(asked: argparse.Namespace, scanner: str, sha256: str, name: str) -> None:
     """Close the loop on all subjects on one scanner; those that are done are kept."""
     task, further = load_task(asked.task), assignments(asked.set)
     changes = {**changes_of(task, scanner), **further}
-    path = file_of(asked.out, asked.task, scanner, further)
-    path.parent.mkdir(parents=True, exist_ok=True)
     stated = {"model": name, "sha256": sha256, "changes": {k: repr(v) for k, v in changes.items()}}
     stated |= {"version": SCHEMA_VERSION, "lookup": asked.run is not None}
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    subjects = known["subjects"] if known.get("asked") == stated else []
-    for plan in plan_task_studies(task, asked.subjects, FIRST_SEED, changes)[len(subjects) :]:
-        with tempfile.TemporaryDirectory() as scratch:
-            subjects.append(close(task, plan, Path(scratch), asked.model, asked.run))
-        result = {
-            "schema_version": SCHEMA_VERSION, "aims": AIMS, "asked": stated, "scanner": scanner,
-            "summary": summary(subjects), "subjects": subjects,
-        }  # fmt: skip
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        print(scanner, json.dumps(result["summary"]), flush=True)
+    folder = asked.scratch / asked.task / sha256[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    plans = plan_task_studies(task, asked.subjects, FIRST_SEED, changes)
+    places = [folder / f"{plan.key(asked=stated)}.json" for plan in plans]
+    subjects = [
+        Subject(asked.task, plan, asked.model, asked.run, place)
+        for plan, place in zip(plans, places, strict=True)
+        if not place.is_file()
+    ]
+    run_jobs(close_one, subjects, workers=asked.workers)
+    done = [json.loads(place.read_text(encoding="utf-8")) for place in places]
+    result = {
+        "schema_version": SCHEMA_VERSION, "aims": AIMS, "asked": stated, "scanner": scanner,
+        "summary": summary(done), "subjects": done,
+    }  # fmt: skip
+    path = file_of(asked.out, asked.task, scanner, further)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(scanner, json.dumps(result["summary"]), flush=True)
 
 
 def main() -> None:
@@ -314,6 +343,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="Of the studies, by dotted key.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scanner", choices=SCANNERS, help="One of them; both when unset.")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--scratch", type=Path, default=Path("runs/closed_loop"))
     given = parser.parse_args()
     card = show_model(given.model)
     for scanner in (given.scanner,) if given.scanner else SCANNERS:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.task_proof import markdown
@@ -28,12 +29,17 @@ Each picture is the first of the report that `nmsynth demo OUT --task NAME` writ
 was trained on. All that is synthetic is marked so. One study proves nothing; the numbers of a card are medians over
 patients with their 95 % intervals, as `python -m benchmarks.task_proof` and the commands in the card's task page
 measure them, each beside its best baseline and beside the same network without what is special to the task. Whether a
-model beats its baselines is said first, by the rule of [tasks](tasks.md). This page is written by
-`python -m benchmarks.gallery`.
+model beats its baselines is said first, by the rule of [tasks](tasks.md), and the numbers that decide it follow; the
+others of the card are folded away below them. This page is written by `python -m benchmarks.gallery`.
 """
 
 
-def card_rows(metrics: tuple[Metric, ...]) -> list[dict[str, str]]:
+def decides(metric: Metric, task: TaskSpec) -> bool:
+    """Whether a number of a card is one of those that the task is judged by."""
+    return not {metric.name, f"{metric.name} [{metric.unit}]"}.isdisjoint(task.primary)
+
+
+def card_rows(metrics: Sequence[Metric]) -> list[dict[str, str]]:
     """Numbers of a card."""
     return [
         {
@@ -62,9 +68,13 @@ def section(task: TaskSpec, result: TaskDemoResult, docs: Path = DOCS) -> str:
         picture.write_bytes(base64.b64decode(found[1]))
         lines += [f"![{task.title}: source, synthetic image and reference](figures/{picture.name})", ""]
     lines += ["This one study:", "", markdown(result.rows()), ""]
-    rows = card_rows(card.metrics)
-    if rows:
-        lines += ["Of the card:", "", markdown(rows), ""]
+    deciding = [metric for metric in card.metrics if decides(metric, task)]
+    others = [metric for metric in card.metrics if not decides(metric, task)]
+    if deciding:
+        lines += ["Of the card:", "", markdown(card_rows(deciding)), ""]
+    if others:
+        summary = f"<summary>{len(others)} further numbers of the card</summary>"
+        lines += ["<details>", summary, "", markdown(card_rows(others)), "", "</details>", ""]
     lines += [*(f"- {finding}" for finding in card.findings), ""] if card.findings else []
     return "\n".join(lines)
 

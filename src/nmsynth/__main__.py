@@ -21,7 +21,9 @@ def main() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(BLAS_THREADS))
     from nmsynth.apps.cli.main import run
+    from nmsynth.core.allocator import keep_freed_memory
 
+    keep_freed_memory()
     sys.exit(run())
 
 

@@ -13,6 +13,7 @@ from nmsynth.workflows.task_demo import TaskDemoResult
 from nmsynth.workflows.tasks import Attempt, load_task
 from tests.models.method_packages import make_method_card
 
+OTHER = Metric(name="noise", value=0.05, condition="simulated, as trained, n = 20")
 METRIC = Metric(
     name="NRMSE", value=0.1234, low=0.1, high=0.15, condition="simulated, as trained, n = 20", baseline=0.2,
     baseline_name="wavelet", verdict="better", ablation=0.13, ablation_verdict="not told apart",
@@ -23,7 +24,7 @@ METRIC = Metric(
 def shown(tmp_path, monkeypatch):
     """A demonstration with a report of two pictures, and the card of its model."""
     card = make_method_card(
-        verdict="Does not beat its baselines: NRMSE.", metrics=(METRIC,), findings=("A finding, a sentence.",)
+        verdict="Does not beat its baselines: NRMSE.", metrics=(OTHER, METRIC), findings=("A finding, a sentence.",)
     )
     monkeypatch.setattr(gallery, "show_model", lambda _: card)
     pictures = [base64.b64encode(data).decode() for data in (b"first", b"second")]
@@ -44,6 +45,7 @@ def test_a_task_is_shown_with_its_picture_verdict_and_numbers(shown):
     assert "(figures/gallery-lowcount-planar.png)" in text
     assert "| synthetic (tiny-method) | 0.2 |" in text
     assert "0.123 (0.1 to 0.15) | 0.2, wavelet | better | 0.13, not told apart |" in text
+    assert text.index("0.2, wavelet") < text.index("1 further numbers") < text.index("noise") < text.index("</details>")
     assert lines[-1] == "- A finding, a sentence."
     assert "a baseline" not in text
 

@@ -25,7 +25,7 @@ def test_quantile_bins_find_the_step_too():
 
 def test_lookup_takes_the_median_of_training_patients_and_fills_empty_bins():
     source = np.zeros(BODY.shape, np.float32)
-    examples = [Example(source, np.full(BODY.shape, v, np.float32), BODY) for v in (1.0, 2.0, 9.0)]
+    examples = (Example(source, np.full(BODY.shape, v, np.float32), BODY) for v in (1.0, 2.0, 9.0))
     table = TissueLookup.fit(examples, edges=(-10.0, 10.0))
     assert table([-100.0, 0.0, 100.0]).tolist() == [2.0, 2.0, 2.0]
 
@@ -50,7 +50,7 @@ def test_population_mean_lies_where_the_body_lies():
     small, large = np.zeros((2, 24, 48, 48), bool)
     small[4:16, 10:22, 10:22], large[:, :, :] = True, True
     gradient = np.linspace(0, 1, 48, dtype=np.float32)[None, :, None] * np.ones((24, 48, 48), np.float32)
-    mean = PopulationMean.fit([gradient], [large], [large], shape=(12, 12, 12))
+    mean = PopulationMean.fit([(gradient, large, large)], shape=(12, 12, 12))
     laid = mean(small)
     assert laid[10, 10, 15] == pytest.approx(0.0, abs=0.06)
     assert laid[10, 21, 15] == pytest.approx(1.0, abs=0.06)

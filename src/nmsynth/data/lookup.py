@@ -5,7 +5,7 @@ What a model that turns one modality into another must beat. Each is fitted on t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,7 @@ class TissueLookup:
     @classmethod
     def fit(
         cls,
-        examples: Sequence[Example],
+        examples: Iterable[Example],
         *,
         edges: Sequence[float] | None = None,
         depth_edges_mm: Sequence[float] = (),
@@ -77,7 +77,8 @@ class TissueLookup:
         Parameters
         ----------
         examples
-            Not empty; with depths where ``depth_edges_mm`` are given.
+            Not empty; with depths where ``depth_edges_mm`` are given. Taken one by one, so that only the voxels that
+            are fitted to stay in memory.
         edges
             Such as :data:`HU_EDGES`; quantiles of the training voxels when unset.
         depth_edges_mm
@@ -128,9 +129,7 @@ class PopulationMean:
     @classmethod
     def fit(
         cls,
-        targets: Sequence[npt.ArrayLike],
-        source_bodies: Sequence[Mask],
-        bodies: Sequence[Mask],
+        patients: Iterable[tuple[npt.ArrayLike, Mask, Mask]],
         *,
         shape: tuple[int, int, int] = (24, 24, 24),
     ) -> PopulationMean:
@@ -138,14 +137,14 @@ class PopulationMean:
 
         Parameters
         ----------
-        targets, source_bodies, bodies
-            One of each a patient, on one grid, shape ``(z, y, x)``: the target, the body as the source shows it, and
-            where the target is to be averaged.
+        patients
+            Of each, on one grid, shape ``(z, y, x)``: the target, the body as the source shows it, and where the target
+            is to be averaged. Taken one by one, so that only one is in memory.
         shape
             Of the common box.
         """
         total, count = np.zeros(shape), np.zeros(shape)
-        for target, source_body, body in zip(targets, source_bodies, bodies, strict=True):
+        for target, source_body, body in patients:
             place = np.stack(_places(source_body, shape))[:, body]
             index = tuple(np.clip(np.round(place).astype(int), 0, np.asarray(shape)[:, None] - 1))
             np.add.at(total, index, np.asarray(target)[body])

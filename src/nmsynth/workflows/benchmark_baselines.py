@@ -234,9 +234,7 @@ def _population_mean(plan: Plan, training: Sequence[Presented]) -> FittedBaselin
     groups = {None: cases} | {tracer: [t for t in cases if _told_tracer(plan, t) == tracer] for tracer in told}
     means = {
         tracer: PopulationMean.fit(
-            [_learned(plan, t.case) for t in own],
-            [source_body(source_volume(plan, t)) for t in own],
-            [body_of(t.case) for t in own],
+            (_learned(plan, t.case), source_body(source_volume(plan, t)), body_of(t.case)) for t in own
         )
         for tracer, own in groups.items()
     }
@@ -260,13 +258,10 @@ def _told_tracer(plan: Plan, shown: Presented) -> tuple[float, ...] | None:
 def _lookup(plan: Plan, training: Sequence[Presented], *, by_depth: bool) -> FittedBaseline:
     """The median of the target by bins of the source's value, and of depth below the skin."""
     from nmsynth.core.units import Unit
-    from nmsynth.data.lookup import DEPTH_EDGES_MM, HU_EDGES, Example, TissueLookup
+    from nmsynth.data.lookup import DEPTH_EDGES_MM, HU_EDGES, TissueLookup
 
     edges = HU_EDGES if plan.sources[0].unit is Unit.HOUNSFIELD else None
-    examples: list[Example] = []
-    for shown in _once(training):
-        values, depth = _lookup_input(plan, shown, by_depth=by_depth)
-        examples.append(Example(values, _learned(plan, shown.case), body_of(shown.case), depth))
+    examples = (_example(plan, shown, by_depth=by_depth) for shown in _once(training))
     table = TissueLookup.fit(examples, edges=edges, depth_edges_mm=DEPTH_EDGES_MM if by_depth else ())
 
     def predict(shown: Presented) -> FloatImage:
@@ -276,6 +271,14 @@ def _lookup(plan: Plan, training: Sequence[Presented], *, by_depth: bool) -> Fit
     n_layers, n_bins = table.values.shape
     detail = f"{n_bins} bins of {plan.sources[0].name}" + (f" by {n_layers} depths" if by_depth else "")
     return FittedBaseline(predict, detail)
+
+
+def _example(plan: Plan, shown: Presented, *, by_depth: bool) -> Example:
+    """What a lookup is fitted to of a training case."""
+    from nmsynth.data.lookup import Example
+
+    values, depth = _lookup_input(plan, shown, by_depth=by_depth)
+    return Example(values, _learned(plan, shown.case), body_of(shown.case), depth)
 
 
 def _lookup_input(plan: Plan, shown: Presented, *, by_depth: bool) -> tuple[FloatImage, FloatImage | None]:

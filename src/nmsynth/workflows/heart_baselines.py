@@ -119,13 +119,9 @@ def _population_gain(examples: Sequence[_Example]) -> Callable[[_Example], dict[
     """The mean logarithm of target over source at each place relative to the box around the body."""
     from nmsynth.data.lookup import PopulationMean
 
-    logs, bodies, known = [], [], []
-    for example in examples:
-        ratio, seen = _log_ratio(example)
-        logs.append(ratio)
-        bodies.append(example.body)
-        known.append(seen & example.body)
-    mean = PopulationMean.fit(logs, bodies, known)
+    mean = PopulationMean.fit(
+        (ratio, example.body, seen & example.body) for example in examples for ratio, seen in [_log_ratio(example)]
+    )
     return lambda example: {"mean gain": np.exp(mean(example.body)).astype(np.float32)}
 
 

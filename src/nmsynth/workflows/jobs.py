@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from nmsynth.core.allocator import keep_freed_memory
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
 
@@ -76,6 +77,7 @@ def _one_thread(job: Callable[[Argument], None], argument: Argument, owner: int)
     """One call with one thread, in a process that ends with its owner."""
     if os.getppid() == owner and not any(thread.name == _WATCH for thread in threading.enumerate()):
         threading.Thread(target=_end_with, args=(owner,), name=_WATCH, daemon=True).start()
+        keep_freed_memory()
     with single_thread():
         job(argument)
 
