@@ -244,23 +244,25 @@ class SpectProjector(LinearOperator):
 
     def project_turned(self, rows: torch.Tensor) -> torch.Tensor:
         """Projections [value mm] of a stack for each view, as :meth:`turned` gives it."""
-        if self._survival is not None:
-            rows = rows * self._survival.to(rows)
-        total = rows[-1]
+        survival = None if self._survival is None else self._survival.to(rows)
+
+        def surviving(row: int) -> torch.Tensor:
+            """What reaches the camera of a row; one at a time, as all of them would not stay in the cache."""
+            return rows[row] if survival is None else rows[row] * survival[row]
+
+        total = surviving(self.n_pixels - 1)
         for row in range(self.n_pixels - 1, 0, -1):
-            total = self._widen(total, row) + rows[row - 1]
+            total = self._widen(total, row) + surviving(row - 1)
         return self._blur_nearest(total) * self.pixel_mm
 
     def adjoint(self, y: torch.Tensor) -> torch.Tensor:
         """Back-projection, shape ``(y, x, plane)``, of ``y``, shape ``(view, bin, plane)``."""
+        survival = None if self._survival is None else self._survival.to(y)
         spread = self._blur_nearest(y * self.pixel_mm)
-        rows = [spread]
-        for row in range(1, self.n_pixels):
-            spread = self._widen(spread, row)
-            rows.append(spread)
-        stacked = torch.stack(rows, 1)  # (view, row, bin, plane)
-        if self._survival is not None:
-            stacked = stacked * self._survival.to(y).movedim(0, 1)
+        stacked = torch.empty((len(self.views), self.n_pixels, *spread.shape[1:]), dtype=y.dtype, device=y.device)
+        for row in range(self.n_pixels):
+            spread = self._widen(spread, row) if row else spread
+            stacked[:, row] = spread if survival is None else spread * survival[row]
         image = self._turn_back.to(y) @ stacked.reshape(len(self.views) * self.n_pixels**2, -1)
         return image.reshape(self.n_pixels, self.n_pixels, -1)
 
