@@ -126,6 +126,15 @@ def test_a_model_that_does_not_beat_a_constant_in_regions_is_said_so():
     assert "unet beat" in region_verdict(list(rows.values()))
 
 
+def test_means_of_regions_stand_in_the_table_where_all_runs_kept_them():
+    early, late = {"mae": 0.4, "region_error": 1.0}, {"mae": 0.4, "region_error": 1.0, "region_mean": 3.0}
+    without = {"mae": 0.4}  # no region in this patient
+    part = rows_of(run_result(errors={"a": early}), run_result(errors={"b": late}, fold=1))["unet"]["metrics"]
+    assert set(part) == {"mae", "region_error"}
+    whole = rows_of(run_result(errors={"a": without}), run_result(errors={"b": late}, fold=1))["unet"]["metrics"]
+    assert whole["region_mean"]["value"] == 3.0
+
+
 def test_results_of_two_datasets_do_not_stand_in_one_table():
     with pytest.raises(InputError, match="belong to one dataset"):
         rows_of(model([0.4] * 4), model([0.4] * 4, "flow", data_sha256="other"))

@@ -26,6 +26,8 @@ LEVEL = 0.95
 """Of the intervals."""
 REFERENCE_METHOD = "unet"
 """The model with which every method is compared too."""
+KEPT_LATER = frozenset({"region_mean", "region_truth"})
+"""Measures of regions that earlier versions did not keep."""
 
 
 class CaseResult(Settings):
@@ -247,7 +249,7 @@ def _row(
         values = patient_values(results, metric, level)
         return mean_interval(list(values.values()), n_bootstrap=n_bootstrap, seed=seed)
 
-    names = sorted({name for r in results for case in r.cases for name in case.metrics})
+    names = sorted({name for r in results for case in r.cases for name in case.metrics} - _not_kept(results))
     levels = sorted({case.level for r in results for case in r.cases if case.level}, key=_level_order(results))
     return {
         "task": task,
@@ -264,6 +266,12 @@ def _row(
         **_costs(results),
         **_training(results),
     }
+
+
+def _not_kept(results: Sequence[RunResult]) -> set[str]:
+    """Measures that some run did not keep, being of an earlier version: a mean over the other folds would mislead."""
+    cases = [case.metrics for r in results for case in r.cases if "region_error" in case.metrics]
+    return {name for name in KEPT_LATER if any(name not in metrics for metrics in cases)}
 
 
 def _level_order(results: Sequence[RunResult]) -> Callable[[str], float]:
