@@ -103,7 +103,7 @@ def metrics_of_proof(proof: dict[str, Any]) -> list[Metric]:
             means = SUMMARIES.get(kind.get("summary", ""), "")
             found.append(
                 Metric(
-                    name=number,
+                    name=number.removesuffix(f" [{kind['unit']}]"),
                     value=interval["value"],
                     low=interval["lower"],
                     high=interval["upper"],
