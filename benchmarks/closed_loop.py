@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nmsynth.apps.cli.options import assignments
+from nmsynth.core.replacement import replace_text
 from nmsynth.core.volume import Volume
 from nmsynth.data.body_contours import find_body, on_grid
 from nmsynth.data.lookup import depth_below_skin
@@ -301,9 +302,7 @@ def close_one(subject: Subject) -> None:
     """Close the loop on one subject, and keep its numbers."""
     with tempfile.TemporaryDirectory() as scratch:
         found = close(load_task(subject.task), subject.plan, Path(scratch), subject.model, subject.run)
-    temporary = subject.place.with_suffix(".partial")
-    temporary.write_text(json.dumps(found) + "\n", encoding="utf-8")
-    temporary.rename(subject.place)
+    replace_text(subject.place, json.dumps(found) + "\n")
 
 
 def close_all(asked: argparse.Namespace, scanner: str, sha256: str, name: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = "from nmsynth.core.allocator import keep_freed_memory\nprint(keep_freed_memory())"
 FAULTS = """
-import resource, sys
+import resource
 from nmsynth.core.allocator import keep_freed_memory
 keep_freed_memory()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -50,3 +50,19 @@ def put_in_place(new: Path, target: Path) -> None:
         old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file of text whole or not at all, in place of what is there.
+
+    Raises
+    ------
+    OSError
+        If the system refuses; an older file is then as it was.
+    """
+    new = temporary_sibling(path)
+    try:
+        new.write_text(text, encoding="utf-8")
+        put_in_place(new, path)
+    finally:
+        new.unlink(missing_ok=True)

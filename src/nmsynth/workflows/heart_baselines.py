@@ -119,9 +119,12 @@ def _population_gain(examples: Sequence[_Example]) -> Callable[[_Example], dict[
     """The mean logarithm of target over source at each place relative to the box around the body."""
     from nmsynth.data.lookup import PopulationMean
 
-    mean = PopulationMean.fit(
-        (ratio, example.body, seen & example.body) for example in examples for ratio, seen in [_log_ratio(example)]
-    )
+    def known(example: _Example) -> tuple[FloatImage, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Logarithm of the gain, the body, and where in it the gain is known."""
+        ratio, seen = _log_ratio(example)
+        return ratio, example.body, seen & example.body
+
+    mean = PopulationMean.fit(map(known, examples))
     return lambda example: {"mean gain": np.exp(mean(example.body)).astype(np.float32)}
 
 

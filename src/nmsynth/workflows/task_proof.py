@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, silent
+from nmsynth.core.replacement import replace_text
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.normal_limits import normals_digest
 from nmsynth.workflows.planning import PLAN_FILE
@@ -315,9 +316,7 @@ def _prove_one(job: _Job) -> None:
             folder.mkdir()
             cases = [_measure(job, at_counts(study, counts), folder) for study in studies]
             result = {"schema_version": SCHEMA_VERSION, "case": job.plan.case_id, "arms": _mean_over(cases)}
-            temporary = place.with_suffix(".partial")
-            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-            temporary.rename(place)
+            replace_text(place, json.dumps(result, indent=1) + "\n")
 
 
 def _measure(job: _Job, case: TaskStudy, work: Path) -> dict[str, dict[str, float | None]]:
