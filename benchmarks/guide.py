@@ -29,8 +29,9 @@ from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies
 from nmsynth.workflows.task_proof import SEED
 from nmsynth.workflows.task_study import (
     TaskStudy,
-    at_counts,
+    at_level,
     evaluate_task_study,
+    numbered,
     numbers_of,
     simulate_task_study,
     synthesize_task_study,
@@ -168,7 +169,8 @@ def main() -> None:
         if not place.is_file():
             with tempfile.TemporaryDirectory() as scratch:
                 study = simulate_task_study(task, plan, Path(scratch))[0]
-                found = {str(f): measured(at_counts(study, f), models, given.guide, Path(scratch)) for f in FRACTIONS}
+                shown = {f: at_level(study, numbered("scan", k)) for k, f in enumerate(FRACTIONS)}
+                found = {str(f): measured(s, models, given.guide, Path(scratch)) for f, s in shown.items()}
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(json.dumps(found) + "\n", encoding="utf-8")
         numbers = json.loads(place.read_text(encoding="utf-8"))

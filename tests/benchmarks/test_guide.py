@@ -8,7 +8,7 @@ from nmsynth.evaluation.proof import LEAST_PAIRS
 from nmsynth.models.method_package import save_method_package
 from nmsynth.models.plan_envelope import envelope_from_plan
 from nmsynth.workflows.study_recipe import load_study_recipe
-from nmsynth.workflows.task_study import at_counts, plan_task_studies, simulate_task_study
+from nmsynth.workflows.task_study import at_level, plan_task_studies, simulate_task_study
 from nmsynth.workflows.tasks import load_task
 from tests.benchmarks.test_card_findings import guide_table
 from tests.models.method_packages import CT, PET, make_method_card, make_plan, silenced, tiny_method
@@ -59,7 +59,7 @@ def test_a_patient_is_measured_with_the_guide_without_it_and_by_the_other_networ
     plan = plan_task_studies(task, 1, 0, changes)[0]
     study = simulate_task_study(task, plan, tmp_path)[0]
     assert [row.name for row in study.rows if row.role == "source"].count("ct") == 1
-    found = measured(at_counts(study, 0.1), models, "ct", tmp_path)
+    found = measured(at_level(study, "scan_1"), models, "ct", tmp_path)
     errors = [found[arm]["NRMSE"] for arm in ("prediction", "guide missing", "trained without")]
     assert errors == pytest.approx([errors[0]] * 3, rel=1e-4)  # all give back their source
     assert {"source", "full counts"} <= set(found)

@@ -61,17 +61,20 @@ def test_the_same_seed_gives_the_same_study(study, tmp_path):
 
 def test_further_images_are_of_the_same_counts(study, tmp_path):
     output, record = study
-    settings = SMALL.model_copy(update={"also": ("uncorrected", "sparse"), "sparse_factor": 3})
+    settings = SMALL.model_copy(update={"also": ("uncorrected", "sparse"), "sparse_factor": 3, "further_sparse_factors": (2,)})
     again = simulate_spect(settings, tmp_path / "also")
     for name in ("scan.nii.gz", "projections.npy"):
         assert (tmp_path / "also" / name).read_bytes() == (output / name).read_bytes()
     assert again["scan"]["counts"] == record["scan"]["counts"]
-    read = {n: nmsynth.read(tmp_path / "also" / f"{n}.nii.gz") for n in ("scan", "uncorrected", "sparse")}
+    read = {n: nmsynth.read(tmp_path / "also" / f"{n}.nii.gz") for n in ("scan", "uncorrected", "sparse", "sparse_1")}
     truth = nmsynth.read(output / "reference" / "truth.nii.gz").array
     inner = np.zeros(truth.shape, bool)
     inner[2:-2, 27:37, 27:37] = True
     levels = {name: volume.array[inner].mean() / truth[inner].mean() for name, volume in read.items()}
     assert levels["sparse"] == pytest.approx(levels["scan"], rel=0.1)
+    assert levels["sparse_1"] == pytest.approx(levels["scan"], rel=0.1)
+    errors = [np.abs(read[n].array[inner] - read["scan"].array[inner]).mean() for n in ("sparse", "sparse_1")]
+    assert errors[1] < errors[0]  # more views
     assert levels["uncorrected"] < 0.5  # 10 cm of water let a fifth of the photons pass
     assert read["uncorrected"].unit is Unit.RELATIVE
     assert "ATTN" not in read["uncorrected"].acquisition.corrections

@@ -17,8 +17,8 @@ from nmsynth.io import read
 from nmsynth.io.nifti import write_nifti
 from nmsynth.workflows import task_proof
 from nmsynth.workflows.planning import PLAN_FILE, write_plan
-from nmsynth.workflows.task_proof import ABLATION, COUNTS, LevelProof, ProofOptions, TaskProof, prove_task
-from nmsynth.workflows.task_study import TaskStudy, at_counts, evaluate_task_study
+from nmsynth.workflows.task_proof import ABLATION, LevelProof, ProofOptions, TaskProof, prove_task
+from nmsynth.workflows.task_study import TaskStudy, at_level, evaluate_task_study, numbered
 from nmsynth.workflows.tasks import TaskLevels, TaskTest, load_task, task_names
 from tests.helpers import make_volume
 from tests.models.method_packages import make_plan
@@ -53,9 +53,8 @@ def test_a_model_that_gives_back_its_source_beats_nothing(tmp_path, monkeypatch)
 
 
 def test_one_scan_serves_all_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        task_proof, "load_task", lambda name: short(name, levels=TaskLevels(key=COUNTS, values=(0.5, 0.02)))
-    )
+    levels = TaskLevels(key="draws.count_fraction", values=(0.5, 0.02))
+    monkeypatch.setattr(task_proof, "load_task", lambda name: short(name, levels=levels))
     spect = image("nm", "NM", Unit.BQML, "level")
     package = package_of(tmp_path, spect, spect, spacing_mm=(9.6, 9.6, 9.6))
     simulated = []
@@ -153,12 +152,12 @@ def planar_run(tmp_path):
         """Rows of a case, whose images are written."""
         folder.mkdir(parents=True, exist_ok=True)
         rows = []
-        for counts in (*fractions, None):
+        for number, counts in enumerate((*fractions, None)):
             array = expected if counts is None else rng.poisson(counts * expected)
             fraction = 1.0 if counts is None else counts
             volume = make_volume(array=array, acquisition=Acquisition(simulated_count_fraction=fraction), **known)
             path = write_nifti(volume, folder / f"{name}-{fraction:g}.nii.gz")
-            role, title = ("target", "noise_free") if counts is None else ("source", "scan")
+            role, title = ("target", "noise_free") if counts is None else ("source", numbered("scan", number))
             rows.append(ManifestRow(name, name, split, role, title, path.name, counts, "NM", "counts"))
         return rows
 
@@ -172,6 +171,21 @@ def planar_run(tmp_path):
     return run, TaskStudy(load_task("lowcount-planar"), tmp_path / "tested", tuple(tested), target)
 
 
+def test_one_scan_serves_all_numbers_of_views(tmp_path):
+    levels = TaskLevels(key="draws.sparse_factor", values=(4, 8))
+    (changes, shown), *others = task_proof._levels_of(load_task("sparse-spect").model_copy(update={"levels": levels}))
+    assert not others
+    assert shown == [("4", "sparse"), ("8", "sparse_1")]
+    rows = [
+        ManifestRow("c", "c", "train", role, name, f"{name}.nii.gz", None, "NM", "Bq/mL")
+        for role, name in (("source", "sparse"), ("source", "sparse_1"), ("condition", "mr"), ("target", "noise_free"))
+    ]
+    study = TaskStudy(load_task("sparse-spect"), tmp_path, tuple(rows), make_volume())
+    assert [row.name for row in at_level(study, "sparse").rows] == ["sparse", "mr", "noise_free"]
+    assert [row.name for row in at_level(study, "sparse_1").rows] == ["sparse_1", "mr", "noise_free"]
+    assert changes == {"draws.sparse_factor": [4.0], "settings.further_sparse_factors": [8.0]}
+
+
 @pytest.mark.parametrize("name", ["non-local-means", "wavelet"])
 def test_a_filter_is_fitted_for_each_level_of_counts_and_comes_at_the_counts_of_the_source(planar_run, tmp_path, name):
     run, study = planar_run
@@ -179,8 +193,8 @@ def test_a_filter_is_fitted_for_each_level_of_counts_and_comes_at_the_counts_of_
     assert len(details) == 2
     strengths = [float(detail.split(" (")[0].split()[-1]) for detail in details]
     assert strengths[0] != strengths[1]
-    for fraction in (0.5, 0.01):
-        shown = at_counts(study, fraction)
+    for number, fraction in enumerate((0.5, 0.01)):
+        shown = at_level(study, numbered("scan", number))
         source = read(next(iter(shown.sources.values())))
         work = tmp_path / f"{fraction}"
         work.mkdir()

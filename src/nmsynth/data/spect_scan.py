@@ -44,6 +44,7 @@ from nmsynth.physics.triple_window import triple_window_scatter
 
 OtherImage = Literal["uncorrected", "sparse"]
 """Without correction for attenuation and for scatter that a model gives, as without CT; or from few of the views."""
+SPARSE: OtherImage = "sparse"
 LEAST_VIEWS = 4
 """Of a subset."""
 
@@ -68,6 +69,8 @@ class SpectStudy:
     """Further images of the same counts."""
     sparse_factor: int = 4
     """Of the views, the sparse image has one in so many."""
+    further_sparse_factors: tuple[int, ...] = ()
+    """Of further sparse images, ``sparse_1`` and so on."""
     mismatched: bool = True
     """Whether resolution, scatter and attenuation are known imperfectly."""
     body_part: str = "WHOLEBODY"
@@ -332,24 +335,36 @@ def _reconstructed(
         scatter_estimate=triple_window_scatter(expected) if windows else None,
     )[..., inner]  # fmt: skip
     others: dict[str, torch.Tensor] = {
-        name: reconstruct_spect(
-            counts, expected, _other_reconstruction(study, name), count_fraction=fractions[-1], scatter_estimate=scatter
-        )[..., inner]
-        for name in study.also
+        name: reconstruct_spect(counts, expected, other, count_fraction=fractions[-1], scatter_estimate=scatter)[
+            ..., inner
+        ]
+        for name, other in _other_reconstructions(study).items()
         if counts is not None
     }
     return _Reconstructed(images, noise_free, others, tuple(projections))
 
 
-def _other_reconstruction(study: SpectStudy, name: OtherImage) -> SpectReconstruction:
-    """Settings of a further image; one of few views has fewer subsets and as many updates."""
+def _other_reconstructions(study: SpectStudy) -> dict[str, SpectReconstruction]:
+    """Settings of the further images, by name."""
+    found: dict[str, SpectReconstruction] = {}
+    for name in study.also:
+        if name == SPARSE:
+            factors = (study.sparse_factor, *study.further_sparse_factors)
+            named = {f"{name}_{k}" if k else name: factor for k, factor in enumerate(factors)}
+            found |= {each: _of_few_views(study, factor) for each, factor in named.items()}
+        else:
+            usual = study.reconstruction
+            found[name] = replace(usual, with_attenuation=False, with_scatter=usual.scatter_from == "windows")
+    return found
+
+
+def _of_few_views(study: SpectStudy, factor: int) -> SpectReconstruction:
+    """Settings of an image of one view in so many: fewer subsets and as many updates."""
     usual = study.reconstruction
-    if name == "uncorrected":
-        return replace(usual, with_attenuation=False, with_scatter=usual.scatter_from == "windows")
-    n_views = len(range(0, study.orbit.n_views, study.sparse_factor))
+    n_views = len(range(0, study.orbit.n_views, factor))
     n_subsets = max(1, min(usual.n_subsets, n_views // LEAST_VIEWS))
     n_iterations = round(usual.n_iterations * usual.n_subsets / n_subsets)
-    return replace(usual, every_view=study.sparse_factor, n_subsets=n_subsets, n_iterations=n_iterations)
+    return replace(usual, every_view=factor, n_subsets=n_subsets, n_iterations=n_iterations)
 
 
 def _draw_mismatch(rng: np.random.Generator, study: SpectStudy) -> GammaMismatch:

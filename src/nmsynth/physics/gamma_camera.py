@@ -15,7 +15,7 @@ from nmsynth.physics.displacement import BodyMotion, displace
 from nmsynth.physics.energy_window import EnergyWindow, photons_per_decay, side_windows
 from nmsynth.physics.noise import poisson
 from nmsynth.physics.operator import LinearOperator
-from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets, sensitivities
+from nmsynth.physics.ordered_subsets import WeightedOperator, ordered_subsets
 from nmsynth.physics.psf import GaussianBlur
 from nmsynth.physics.spect import CameraResponse, SpectOrbit, SpectProjector, check_clearance
 from nmsynth.physics.spect_scatter import first_order_scatter, multiple_scatter
@@ -366,7 +366,7 @@ def reconstruct_spect(
     parts = [counts[list(v)] for v in subsets]
     backgrounds = [scatter[list(v)] for v in subsets]
     inside = _field_of_view(grid.n_pixels)
-    norms = sensitivities(systems, parts)
+    norms = [weight * p.sensitivity(counts.shape[2]).to(counts) for p in projectors]
     # The counts of an even image: the sum of A 1 is that of A' 1, which is needed anyway.
     used = (counts - scatter)[:: settings.every_view].sum().clamp_min(1.0)
     level = used / sum(float((n * inside).sum()) for n in norms)

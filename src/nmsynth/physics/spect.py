@@ -180,6 +180,7 @@ class SpectProjector(LinearOperator):
         self._turn_back = to_torch(turned.T.tocsr())
         self._first, self._steps = self._widths(response)
         self._survival = None if mu_map is None else self._survival_of(mu_map)
+        self._sensitivities: dict[int, torch.Tensor] = {}
 
     def _widths(self, response: CameraResponse | None) -> tuple[list[float], torch.Tensor]:
         """Width of the nearest row at each view [mm], and the variance each row adds [mm^2], shape (view, row)."""
@@ -265,6 +266,13 @@ class SpectProjector(LinearOperator):
             stacked[:, row] = spread if survival is None else spread * survival[row]
         image = self._turn_back.to(y) @ stacked.reshape(len(self.views) * self.n_pixels**2, -1)
         return image.reshape(self.n_pixels, self.n_pixels, -1)
+
+    def sensitivity(self, n_planes: int) -> torch.Tensor:
+        """Back-projection of ones, shape ``(y, x, plane)``; kept, as the reconstructions of a study share it."""
+        if n_planes not in self._sensitivities:
+            ones = torch.ones(len(self.views), self.n_pixels, n_planes)
+            self._sensitivities[n_planes] = self.adjoint(ones)
+        return self._sensitivities[n_planes]
 
 
 def spread(x: torch.Tensor, variance: torch.Tensor, axis: int) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -95,6 +95,8 @@ class SimulateSpectSettings(BrainSettings):
     """Further images of the same counts: without attenuation correction as without CT, in no unit; from few views."""
     sparse_factor: int = Field(default=4, ge=2, le=16)
     """The sparse image has one view in so many."""
+    further_sparse_factors: tuple[Annotated[int, Field(ge=2, le=16)], ...] = ()
+    """Of further sparse images of the study, written as ``sparse_1`` and so on."""
     companions: tuple[Companion, ...] = ()
     """CT and MR beside the scan, the couch under the patient, CT and MR displaced against the scan."""
 
@@ -106,10 +108,18 @@ class SimulateSpectSettings(BrainSettings):
             return {**HEART_DEFAULTS, "heart": {}, **values}
         return values
 
+    @model_validator(mode="after")
+    def _sparse_where_asked(self) -> Self:
+        """Refuse factors of images that are not asked for."""
+        if self.further_sparse_factors and "sparse" not in self.also:
+            raise ValueError("further sparse factors belong to sparse images; 'also' must name 'sparse'")
+        return self
+
     @property
     def unused(self) -> set[str]:
         """Fields that are left out of records and UIDs while nothing is asked for by them."""
-        unused = {name for name in ("companions", "also", "further_fractions") if not getattr(self, name)}
+        optional = ("companions", "also", "further_fractions", "further_sparse_factors")
+        unused = {name for name in optional if not getattr(self, name)}
         return unused if "sparse" in self.also else unused | {"sparse_factor"}
 
     @property
@@ -167,6 +177,7 @@ def study_of(settings: SimulateSpectSettings) -> SpectStudy:
         seconds_per_view=settings.seconds_per_view,
         also=settings.also,
         sparse_factor=settings.sparse_factor,
+        further_sparse_factors=settings.further_sparse_factors,
         voxel_mm=settings.voxel_mm,
         body_part="HEART" if settings.heart is not None else "HEAD" if settings.of_head else "WHOLEBODY",
     )

@@ -221,6 +221,11 @@ def _view(name: str) -> str:
     return next((view for view in _VIEWS if name == view or name.endswith(f"_{view}")), "")
 
 
+def unnumbered(name: str) -> str:
+    """Name of the first image of a kind, ``scan`` of ``scan_2`` and ``sparse`` of ``sparse_1``; any other as it is."""
+    return re.sub(r"^(scan|sparse)_\d+$", r"\1", name)
+
+
 def _number(name: str) -> int:
     """Number of a scan at a further fraction, such as of ``scan_2``; 0 for any other image."""
     found = re.fullmatch(r"scan_(\d+)", name)
@@ -238,8 +243,7 @@ def _images(root: Path) -> list[Path]:
 
 def _role(name: str, roles: Mapping[str, str], *, of_scan: bool, is_image: bool) -> str:
     """Role of an image by its name, which may end in its view; that of the recipe first."""
-    plain = name.removesuffix(_view(name)).removesuffix("_")
-    plain = "scan" if _number(plain) else plain
+    plain = unnumbered(name.removesuffix(_view(name)).removesuffix("_"))
     if plain in roles:
         return roles[plain]
     if not is_image or name == "projections":

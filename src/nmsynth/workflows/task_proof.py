@@ -20,8 +20,9 @@ from nmsynth.workflows.region_intervals import intervals_of_study, with_interval
 from nmsynth.workflows.task_study import (
     NOISE,
     TaskStudy,
-    at_counts,
+    at_level,
     evaluate_task_study,
+    numbered,
     numbers_of,
     plan_task_studies,
     simulate_task_study,
@@ -43,8 +44,11 @@ SCHEMA_VERSION = 3
 """Of what is kept of a patient, and so what is measured; 1 had no scaled Gaussian and other full counts, 2 no noise."""
 SEED = 9000
 """Of the studies of proofs; those of datasets and of demonstrations are others."""
-COUNTS = "draws.count_fraction"
-"""Key of the recipe of studies at whose levels one study is scanned, and not several."""
+AT_ONCE = {
+    "draws.count_fraction": ("scan", "settings.further_fractions"),
+    "draws.sparse_factor": ("sparse", "settings.further_sparse_factors"),
+}
+"""Keys of the recipe of studies of which one study shows all levels: its image, and the key of further levels."""
 DATASET = "dataset"
 """Folder of a run with the patients that it simulated."""
 _DECIDING = ("masks", "organs", "binding", "ratios", "named_regions", "same_calibration", "compared_source")
@@ -69,13 +73,13 @@ class ProofOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """One patient in one test, at one level or at several counts."""
+    """One patient in one test, at one level or at all that one study shows."""
 
     options: ProofOptions
     plan: StudyPlan
     test: str
-    levels: tuple[tuple[str, float | None, Path], ...]
-    """Name, counts where the study was scanned at several, and place of the result of each."""
+    levels: tuple[tuple[str, str, Path], ...]
+    """Label, name of the source where the study shows several levels, and place of the result of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +277,7 @@ def _identity(model: str) -> dict[str, str]:
 
 
 def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
-    """All patients in all tests at all levels; one is the same at every level, and scanned once for all counts."""
+    """All patients in all tests at all levels; one is the same at every level, and scanned once for all that it can."""
     jobs = []
     measured = {
         "proof": [[proof.measure, proof.mask, proof.heading] for proof in task.proof],
@@ -288,21 +292,22 @@ def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
         for changes, levels in _levels_of(task):
             for plan in plan_task_studies(task, options.n_subjects, SEED, {**test.changes, **changes}):
                 name = plan.key(**measured)
-                places = tuple((label, counts, folder / f"{name}-{k}.json") for k, (label, counts) in enumerate(levels))
+                places = tuple((label, image, folder / f"{name}-{k}.json") for k, (label, image) in enumerate(levels))
                 jobs.append(_Job(options, plan, test.name, places))
     return jobs
 
 
-def _levels_of(task: TaskSpec) -> list[tuple[dict[str, Any], list[tuple[str, float | None]]]]:
+def _levels_of(task: TaskSpec) -> list[tuple[dict[str, Any], list[tuple[str, str]]]]:
     """What is simulated for the levels of a task: changes of its studies, and the levels that one of them shows."""
     if task.levels is None:
-        return [({}, [("", None)])]
-    labelled = task.levels.labelled()
-    if task.levels.key != COUNTS:
-        return [({task.levels.key: [value]}, [(label, None)]) for value, label in labelled]
+        return [({}, [("", "")])]
+    labelled, key = task.levels.labelled(), task.levels.key
+    if key not in AT_ONCE:
+        return [({key: [value]}, [(label, "")]) for value, label in labelled]
+    image, further = AT_ONCE[key]
     (first, _), *others = labelled
-    changes = {COUNTS: [first], "settings.further_fractions": [value for value, _ in others]}
-    return [(changes, [(label, value) for value, label in labelled])]
+    changes = {key: [first], further: [value for value, _ in others]}
+    return [(changes, [(label, numbered(image, k)) for k, (_, label) in enumerate(labelled)])]
 
 
 def _prove_one(job: _Job) -> None:
@@ -311,10 +316,10 @@ def _prove_one(job: _Job) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         studies = simulate_task_study(task, job.plan, work)
-        for number, (_, counts, place) in enumerate(job.levels):
+        for number, (_, image, place) in enumerate(job.levels):
             folder = work / f"level-{number}"
             folder.mkdir()
-            cases = [_measure(job, at_counts(study, counts), folder) for study in studies]
+            cases = [_measure(job, at_level(study, image), folder) for study in studies]
             result = {"schema_version": SCHEMA_VERSION, "case": job.plan.case_id, "arms": _mean_over(cases)}
             replace_text(place, json.dumps(result, indent=1) + "\n")
 

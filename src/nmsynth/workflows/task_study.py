@@ -93,12 +93,23 @@ def simulate_task_study(task: TaskSpec, plan: StudyPlan, folder: Path) -> list[T
     return studies
 
 
-def at_counts(study: TaskStudy, fraction: float | None) -> TaskStudy:
-    """The study with the scan of these counts alone, of one that was scanned at several; as it is for ``None``."""
-    if fraction is None:
+def numbered(image: str, number: int) -> str:
+    """Name of an image at the first level of a study, and at further ones.
+
+    >>> numbered("scan", 0), numbered("scan", 2)
+    ('scan', 'scan_2')
+    """
+    return f"{image}_{number}" if number else image
+
+
+def at_level(study: TaskStudy, name: str) -> TaskStudy:
+    """The study with one of its sources that differ in counts or views, such as ``scan_1``; as it is for no name."""
+    from nmsynth.workflows.study_recipe import unnumbered
+
+    if not name:
         return study
-    rows = tuple(r for r in study.rows if r.role != "source" or r.count_fraction in (None, fraction))
-    return replace(study, rows=rows)
+    others = {r.name for r in study.rows if r.name != name and unnumbered(r.name) == unnumbered(name)}
+    return replace(study, rows=tuple(r for r in study.rows if r.role != "source" or r.name not in others))
 
 
 def synthesize_task_study(
