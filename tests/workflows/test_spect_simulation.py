@@ -61,7 +61,9 @@ def test_the_same_seed_gives_the_same_study(study, tmp_path):
 
 def test_further_images_are_of_the_same_counts(study, tmp_path):
     output, record = study
-    settings = SMALL.model_copy(update={"also": ("uncorrected", "sparse"), "sparse_factor": 3, "further_sparse_factors": (2,)})
+    settings = SMALL.model_copy(
+        update={"also": ("uncorrected", "sparse"), "sparse_factor": 3, "further_sparse_factors": (2,)}
+    )
     again = simulate_spect(settings, tmp_path / "also")
     for name in ("scan.nii.gz", "projections.npy"):
         assert (tmp_path / "also" / name).read_bytes() == (output / name).read_bytes()

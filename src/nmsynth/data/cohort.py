@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.replacement import replace_text
 from nmsynth.data.inserted import image_resolution_mm
 from nmsynth.data.simulation import SimulatedCase, focal_mask
 
@@ -81,9 +82,7 @@ def write_arrays(
         "n_lesions": int(np.unique(arrays.lesion_labels[arrays.lesion_labels > 0]).size),
         **facts,
     }
-    temporary = folder / f".{case_id}.json"
-    temporary.write_text(json.dumps(record))
-    temporary.rename(folder / f"{case_id}.json")
+    replace_text(folder / f"{case_id}.json", json.dumps(record))
 
 
 def _body_window(image: npt.NDArray[np.float32], multiple: int = 16) -> tuple[slice, slice]:

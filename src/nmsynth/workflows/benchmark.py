@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from nmsynth import __version__
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.core.replacement import replace_text
 from nmsynth.workflows.benchmark_meter import read_status
 from nmsynth.workflows.benchmark_run import RESULT, RunJob, measure_speed, method_plan, run_one
 from nmsynth.workflows.benchmark_suite import RunSpec, Suite, runs_of, settings_digest
@@ -200,7 +201,7 @@ def write_tables(suite: Suite, output: Path, results: Sequence[Path] = ()) -> di
         n_bootstrap=suite.bootstrap,
     )
     _keep_results(output, done)
-    _write_text(output / "table.json", json.dumps(table, indent=1, allow_nan=False) + "\n")
+    replace_text(output / "table.json", json.dumps(table, indent=1, allow_nan=False) + "\n")
     _write_csvs(output, table, done.values())
     examples = {
         run.key[:2]: output / run.folder / "example.npz"
@@ -259,7 +260,7 @@ def _claim(suite: Suite, output: Path) -> None:
     elif output.is_dir() and any(p.name not in (LOG, PID) for p in output.iterdir()):
         raise InputError(f"Only a benchmark is gone on with; '{output.name}' holds other files. Choose another output.")
     output.mkdir(parents=True, exist_ok=True)
-    _write_text(path, json.dumps(record, indent=1) + "\n")
+    replace_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def _same_settings(before: Suite, now: Suite) -> bool:
@@ -339,7 +340,7 @@ def _keep_results(output: Path, done: Mapping[Key, RunResult]) -> None:
     for (task, method, fold, seed), result in done.items():
         path = folder / f"{task}--{method}--fold-{fold}-seed-{seed}.json"
         if not path.is_file():
-            _write_text(path, json.dumps(result.model_dump(mode="json"), allow_nan=False) + "\n")
+            replace_text(path, json.dumps(result.model_dump(mode="json"), allow_nan=False) + "\n")
 
 
 def _write_csvs(output: Path, table: Mapping[str, Any], results: Iterable[RunResult]) -> None:
@@ -359,10 +360,3 @@ def _write_csvs(output: Path, table: Mapping[str, Any], results: Iterable[RunRes
             writer.writeheader()
             writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
         temporary.replace(output / name)
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

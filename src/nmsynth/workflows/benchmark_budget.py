@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nmsynth.core.replacement import replace_text
+
 if TYPE_CHECKING:
     from nmsynth.core.plan import Plan
     from nmsynth.data.prepared import PreparedCase
@@ -96,9 +98,7 @@ def measured_speed(
         speed = _train_a_little(spec, plan, cases, held, scratch, device)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(asdict(speed)) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    replace_text(path, json.dumps(asdict(speed)) + "\n")
     return speed
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.progress import Progress, part_of, silent
+from nmsynth.core.replacement import replace_text
 from nmsynth.workflows.benchmark_suite import Suite, TaskSettings, content_of
 
 if TYPE_CHECKING:
@@ -185,11 +186,9 @@ def _task_folder(suite: Suite, task: TaskSettings, dataset: Path, folder: Path, 
     splits = tuple(cross_validation(splits_of(rows), suite.folds))
     path = folder / PLAN_FILE
     if not path.is_file():
-        temporary = path.with_name(f".{path.name}")
         # what is fastest here would be another training elsewhere
         plan = plan_dataset(dataset, device="cpu", overrides={"schedule.precision": "fp32", **task.plan})
-        temporary.write_text(plan_to_toml(plan), encoding="utf-8")
-        temporary.replace(path)
+        replace_text(path, plan_to_toml(plan))
     made = TaskFolder(task, dataset, folder, read_plan(path), _data_digest(rows), splits)
     made.prepared(workers=workers, renew=True)  # over processes here, so that no run has to
     return made

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from nmsynth.core.replacement import replace_text
+
 STATUS = "status.json"
 WRITE_EVERY_S = 5.0
 """Between two writings of the status [s]."""
@@ -62,9 +64,7 @@ class Meter:
             "sittings": self._sittings,
             **facts,
         }
-        temporary = self._path.with_name(f".{STATUS}")
-        temporary.write_text(json.dumps(record) + "\n", encoding="utf-8")
-        temporary.replace(self._path)
+        replace_text(self._path, json.dumps(record) + "\n")
 
 
 def read_status(folder: Path) -> dict[str, Any]:

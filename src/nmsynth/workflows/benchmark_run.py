@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from nmsynth import __version__
 from nmsynth.core.errors import InputError, NmsynthError
+from nmsynth.core.replacement import replace_text
 from nmsynth.workflows.benchmark_baselines import (
     Presented,
     body_of,
@@ -128,9 +129,7 @@ def run_one(job: RunJob) -> None:
         meter.write("failed", reason=f"unexpected {type(error).__name__}")
     else:
         text = json.dumps(result.model_dump(mode="json"), allow_nan=False) + "\n"
-        temporary = job.folder / f".{RESULT}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(job.folder / RESULT)
+        replace_text(job.folder / RESULT, text)
         meter.write("done")
 
 
@@ -183,9 +182,7 @@ def _begin(job: RunJob, plan: Plan) -> None:
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != now:
         shutil.rmtree(job.folder / "training", ignore_errors=True)
         (job.folder / "budget.json").unlink(missing_ok=True)
-    temporary = path.with_name(f".{BEGUN}")
-    temporary.write_text(json.dumps(now) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    replace_text(path, json.dumps(now) + "\n")
 
 
 def _budget(job: RunJob) -> Budget:
@@ -199,9 +196,7 @@ def _budget(job: RunJob) -> Budget:
         "validate_every": budget.validate_every,
         "seconds_per_step": budget.seconds_per_step,
     }
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    replace_text(path, json.dumps(values) + "\n")
     return budget
 
 
