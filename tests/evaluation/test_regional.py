@@ -50,6 +50,25 @@ def test_a_lost_defect_is_told_by_segments_and_deficit():
     assert "SUV" not in " ".join(same.warnings)
 
 
+def test_polar_maps_of_all_images_are_kept_in_percent_of_the_best_part():
+    reference, filled = heart(with_defect(0.3)), heart(with_defect(0.9))
+    found = evaluate(filled, reference, masks={"wall": WALL}, task="lowcount-mpi", normals=limits())
+    told = json.loads(json.dumps(found.to_json()))["polar_maps"]
+    assert set(told["maps"]) == {"prediction", "reference"}
+    shown, known = (told["maps"][name] for name in ("prediction", "reference"))
+    assert known["segments"][9] == pytest.approx(30, abs=12)  # the middle of the inferior wall
+    assert shown["segments"][9] == pytest.approx(90, abs=8)
+    assert known["segments"][6] == pytest.approx(100, abs=5)
+    values = np.array(known["values"], dtype=float)
+    assert values.shape == np.shape(told["height"]) == (15, 36)
+    assert values[7, 27] < 40 < 90 < values[7, 9]  # 275 and 95 degrees
+    assert known["total_perfusion_deficit"] > shown["total_perfusion_deficit"]
+    assert known["summed_score"] == found.value("summed score") - found.value("summed score error")
+    plain = evaluate(filled, reference, masks={"wall": WALL}, task="lowcount-mpi").to_json()["polar_maps"]
+    assert "summed_score" not in plain["maps"]["reference"]
+    assert "polar_maps" not in evaluate(filled, reference, task="lowcount-mpi").to_json()
+
+
 def segments_of(numbers):
     """Mask of some of the 17 segments."""
     index = np.indices(WALL.shape).reshape(3, -1)

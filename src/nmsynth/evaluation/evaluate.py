@@ -12,6 +12,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
 from nmsynth.evaluation import arm as arms_module
 from nmsynth.evaluation.anatomy import evaluate_anatomy
+from nmsynth.evaluation.perfusion import HeartWall
 from nmsynth.evaluation.planar import evaluate_planar
 from nmsynth.evaluation.preparation import (
     BEST_FULL_GAUSSIAN,
@@ -159,7 +160,8 @@ def evaluate_arms(
     measurements += extra
     if _has_residual_noise(kind, resolved):
         measurements += _measure_residual_noise(scene, images)
-    regional, regional_warnings = _measure_regions(kind, volumes[REFERENCE], masks, images, normals, resolved)
+    arrays = {name: as_mask_array(name, mask, volumes[REFERENCE]) for name, mask in (masks or {}).items()}
+    regional, regional_warnings = _measure_regions(kind, volumes[REFERENCE], arrays, images, normals, resolved)
     measurements += regional
     return Metrics(
         task=kind.name,
@@ -172,6 +174,7 @@ def evaluate_arms(
         | {name: text for part in kind.regional for name, text in DEFINITIONS[part].items()},
         images=facts,
         places=_places(scene),
+        polar_maps=_polar_maps(kind, volumes[REFERENCE], arrays, images, normals, resolved),
         warnings=(*scale_warnings, *unit_warnings, *scene.warnings, *regional_warnings),
     )
 
@@ -212,13 +215,12 @@ def _measure_all(
 def _measure_regions(
     kind: TaskEvaluation,
     reference: Volume,
-    masks: Masks | None,
+    arrays: Mapping[str, npt.NDArray[Any]],
     images: Mapping[str, Image],
     normals: NormalLimits | None,
     settings: EvaluationSettings,
 ) -> tuple[list[Measurement], list[str]]:
     """What the task measures regionally of each arm; a warning where the masks of it are missing."""
-    arrays = {name: as_mask_array(name, mask, reference) for name, mask in (masks or {}).items()}
     found: list[Measurement] = []
     missing = []
     for part in kind.regional:
@@ -231,6 +233,21 @@ def _measure_regions(
         return found, []
     wanted = " or ".join(MASKS_WANTED[part] for part in missing)
     return [], [f"Nothing regional was measured: the task {kind.name} takes masks {wanted}."]
+
+
+def _polar_maps(
+    kind: TaskEvaluation,
+    reference: Volume,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    images: Mapping[str, Image],
+    normals: NormalLimits | None,
+    settings: EvaluationSettings,
+) -> dict[str, Any]:
+    """Maps of the heart's wall, where the task measures one and a mask marks it."""
+    if "perfusion" not in kind.regional:
+        return {}
+    heart = HeartWall.of(reference, arrays, against=settings.reference_kind, normals=normals)
+    return {} if heart is None else heart.maps_of(images, REFERENCE)
 
 
 def _add_best_gaussian(

@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
+from nmsynth.evaluation import perfusion
 from nmsynth.evaluation.anatomy import ORGAN_TEXT, organ_dice
+from nmsynth.evaluation.perfusion import DEFECT_NAME, NORMAL_WALL_NAME, WALL_NAME
 from nmsynth.metrics.anatomy import class_overlap
 from nmsynth.metrics.binding_ratio import binding_ratios
 from nmsynth.metrics.correction import BEYOND, error_over_mean, organ_errors, share_beyond
 from nmsynth.metrics.measurement import Measurement
-from nmsynth.metrics.perfusion import NormalLimits, best_part, perfusion_deficit, scaled_segments, wall_ratios
-from nmsynth.metrics.polar_map import LongAxis, WallRays
+from nmsynth.metrics.perfusion import NormalLimits
 from nmsynth.metrics.regions import body_mask
 from nmsynth.metrics.suvr import COMPOSITES, composite_ratio
 
@@ -24,14 +25,6 @@ Image = npt.NDArray[np.float32]
 Measure = Callable[[Image], list[Measurement]]
 """Measurements of an image on the grid of the reference."""
 
-WALL_NAME = "wall"
-"""Mask of the wall of the left ventricle."""
-NORMAL_WALL_NAME, DEFECT_NAME = "normal_wall", "defect"
-"""Masks of the segments of the wall that are known to be normally perfused, and of those with a defect."""
-MARKED = 0.5
-"""Share of a segment's samples that a mask must hold for the segment to be of it."""
-FALSE_POINTS = 10.0
-"""By how much a segment must lie below the reference's, or above it, to be a false defect or a filled one [%]."""
 STRIATAL_NAMES = ("caudate", "putamen", "striatum")
 """Masks whose name begins so are regions of specific binding."""
 UNBOUND_NAME = "occipital"
@@ -102,25 +95,7 @@ DEFINITIONS = {
             f"mean of '{CORTEX_NAME}' over that of '{CEREBELLUM_NAME}'; error relative to the reference's"
         ),
     },
-    "perfusion": {
-        "polar map": (
-            "means along rays through the wall, which is the same for all images, as its long axis is; in percent of "
-            "the mean of the same image over that half of the wall that is the best perfused in the reference"
-        ),
-        "segment error": "absolute difference to the reference of the means of the 17 segments, mean and largest",
-        "ratio of walls": "error of inferior over anterior, septal over lateral and apical over basal segments",
-        "defect": (
-            f"segments of the mask '{DEFECT_NAME}': mean difference to the reference, above zero where a defect is "
-            "filled; what lacks of the mean of the normal segments, over that of the reference (contrast recovery); "
-            f"segments of it that lie {FALSE_POINTS:g} points or more above the reference's (filled). Segments of the "
-            f"mask '{NORMAL_WALL_NAME}' that lie as much below are false defects"
-        ),
-        "total perfusion deficit": (
-            "mean over the wall of what lacks to the normal limit, 0 for none and 100 for no perfusion; error against "
-            "the reference's, and the same of hearts whose wall is all normal (false deficit)"
-        ),
-        "summed score": "sum of the scores 0 to 4 of the 17 segments; error against the reference's",
-    },
+    "perfusion": perfusion.DEFINITIONS,
 }
 """By measure."""
 
@@ -145,7 +120,8 @@ def regional_measure(
         Limits for a total perfusion deficit.
     """
     if kind == "perfusion":
-        return _perfusion(reference, masks, against, normals) if WALL_NAME in masks else None
+        heart = perfusion.HeartWall.of(reference, masks, against=against, normals=normals)
+        return None if heart is None else heart.measure
     if kind == "binding":
         regions = {name: m for name, m in masks.items() if name.startswith(STRIATAL_NAMES)}
         return _binding(reference, regions, masks[UNBOUND_NAME], against) if regions and UNBOUND_NAME in masks else None
@@ -193,86 +169,6 @@ def _body(reference: Volume, masks: Mapping[str, npt.NDArray[Any]]) -> npt.NDArr
     """The mask named ``body``, or where the reference shows one."""
     body = masks.get("body")
     return body_mask(reference.array, reference.spacing_mm) if body is None else np.asarray(body > 0)
-
-
-def _perfusion(
-    reference: Volume, masks: Mapping[str, npt.NDArray[Any]], against: str, normals: NormalLimits | None
-) -> Measure:
-    """Polar maps of one wall, all scaled in the part of it that is the best perfused in the reference."""
-    wall = np.asarray(masks[WALL_NAME] > 0)
-    rays = WallRays.through(wall, reference.affine, LongAxis.of(wall, reference.affine))
-    own = rays.map_of(reference.array)
-    best = best_part(own)
-    segments = scaled_segments(own, best)
-    ratios = wall_ratios(segments)
-    deficit = None if normals is None else perfusion_deficit(own, normals, best)
-
-    def marked(name: str) -> npt.NDArray[np.bool_] | None:
-        """Segments of a mask, shape ``(17,)``; ``None`` where it is not given."""
-        return None if name not in masks else rays.map_of(masks[name] > 0).segment_means() > MARKED
-
-    normal, defect = marked(NORMAL_WALL_NAME), marked(DEFECT_NAME)
-    is_normal_heart = normal is not None and bool((np.asarray(masks[NORMAL_WALL_NAME] > 0) | ~wall).all())
-
-    def measure(image: Image) -> list[Measurement]:
-        """Errors of segments, of ratios of walls, of what is known of defects, and of the deficit with limits."""
-        found = rays.map_of(image)
-        shown = scaled_segments(found, best)
-        errors = 100.0 * np.abs(shown - segments)
-        rows = [
-            Measurement("segment error, mean", float(np.nanmean(errors)), "%", WALL_NAME, against, n=errors.size),
-            Measurement("segment error, largest", float(np.nanmax(errors)), "%", WALL_NAME, against, n=errors.size),
-        ]
-        for name, ratio in wall_ratios(shown).items():
-            expected = ratios[name]
-            error = None if ratio is None or expected is None else ratio - expected
-            rows.append(Measurement(f"{name} error", error, "1", WALL_NAME, against))
-        rows += _defects(shown, segments, normal, defect, against)
-        if normals is None or deficit is None:
-            return rows
-        own_deficit = perfusion_deficit(found, normals, best)
-        total = own_deficit.total_percent
-        error = total - deficit.total_percent
-        if is_normal_heart:
-            rows.append(Measurement("false deficit", error, "%", WALL_NAME, against))
-        return [
-            *rows,
-            Measurement("total perfusion deficit", total, "%", WALL_NAME),
-            Measurement("total perfusion deficit error", error, "%", WALL_NAME, against),
-            Measurement("summed score", float(own_deficit.summed_score), "1", WALL_NAME),
-            Measurement(
-                "summed score error", float(own_deficit.summed_score - deficit.summed_score), "1", WALL_NAME, against
-            ),
-        ]
-
-    return measure
-
-
-def _defects(
-    shown: npt.NDArray[np.float64],
-    expected: npt.NDArray[np.float64],
-    normal: npt.NDArray[np.bool_] | None,
-    defect: npt.NDArray[np.bool_] | None,
-    against: str,
-) -> list[Measurement]:
-    """What is left of a defect, and defects where there is none, of the scaled means of the 17 segments."""
-    difference, rows = 100.0 * (shown - expected), []
-    if normal is not None and normal.any():
-        n_false = int((difference[normal] <= -FALSE_POINTS).sum())
-        rows.append(Measurement("false defects", float(n_false), "1", NORMAL_WALL_NAME, against, n=int(normal.sum())))
-    if defect is None or not defect.any():
-        return rows
-    n, n_filled = int(defect.sum()), int((difference[defect] >= FALSE_POINTS).sum())
-    rows += [
-        Measurement("defect bias", float(np.nanmean(difference[defect])), "%", DEFECT_NAME, against, n=n),
-        Measurement("filled defects", float(n_filled), "1", DEFECT_NAME, against, n=n),
-    ]
-    if normal is None or not normal.any():
-        return rows
-    own, known = (1.0 - float(np.nanmean(v[defect])) / float(np.nanmean(v[normal])) for v in (shown, expected))
-    rows.append(Measurement("defect contrast", own, "1", DEFECT_NAME, n=n))
-    recovery = own / known if known > 0 else None
-    return [*rows, Measurement("defect contrast recovery", recovery, "1", DEFECT_NAME, against, n=n)]
 
 
 def _correction(

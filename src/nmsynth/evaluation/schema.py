@@ -87,6 +87,8 @@ class Metrics:
     """Of each arm: grid, unit, hash and whether it is synthetic."""
     places: Mapping[str, Any] = field(default_factory=dict)
     """Where automatic regions lie, such as the liver sphere."""
+    polar_maps: Mapping[str, Any] = field(default_factory=dict)
+    """Of the heart's wall, of each arm and the reference: :meth:`nmsynth.evaluation.perfusion.HeartWall.maps_of`."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -130,6 +132,7 @@ class Metrics:
             "warnings": list(self.warnings),
             "measurements": self.rows(),
             "lesions": self.lesion_rows(),
+            **({"polar_maps": dict(self.polar_maps)} if self.polar_maps else {}),
         }
 
     def to_csv(self) -> str:

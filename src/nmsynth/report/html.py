@@ -17,6 +17,7 @@ from nmsynth.report import lesion_tables, tables
 from nmsynth.report.figures import Painter, Picture, histogram_picture, lesion_pictures
 from nmsynth.report.lesions import measure_lesions
 from nmsynth.report.pictures import BANNER
+from nmsynth.report.polar import polar_picture
 from nmsynth.report.scene import Scene, prepare_scene
 from nmsynth.report.text import number, percent, printable
 from nmsynth.report.tradeoff import trade_off
@@ -112,6 +113,7 @@ def write_report(
 NO_PICTURES: dict[str, Any] = {
     "projections": None,
     "planes_title": "Three planes",
+    "polar": None,
     "differences": [],
     "lesion_pictures": [],
     "lesions": [],
@@ -222,6 +224,7 @@ def _picture_context(
     return {
         "projections": embedded(painter.projections()),
         "planes": embedded(painter.planes()),
+        "polar": embedded(polar_picture(metrics, reference_name)),
         "differences": [embedded(item) for item in painter.differences()],
         "lesion_pictures": (
             [embedded(item) for item in lesion_pictures(scene, plotted, reference_name)] if scene.is_activity else []
@@ -375,6 +378,7 @@ def _sections(context: Mapping[str, Any]) -> list[tuple[str, str]]:
     every = [
         ("verdict", "Verdict", True),
         ("planes", "Planes", True),
+        ("polar", "Polar maps", bool(context["polar"])),
         ("differences", "Differences", bool(context["differences"])),
         ("lesions", "Lesions", bool(context["lesion_pictures"] or context["lesions"])),
         ("tradeoff", "Trade-off", bool(context["trade_off"])),
