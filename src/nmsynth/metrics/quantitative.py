@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from nmsynth.metrics.regions import Spacing, bounding_box, sphere_kernel
 
@@ -18,6 +19,8 @@ PEAK_DIAMETER_MM = 2.0 * (3.0 * PEAK_VOLUME_ML * 1000.0 / (4.0 * math.pi)) ** (1
 """Its diameter, 12.407 mm."""
 PEAK_STEP_MM = 1.0
 """Largest step between the centres that are tried for SUVpeak."""
+DENSE = 0.1
+"""Share of its box that a region fills, from which all of the box is convolved at once."""
 PEAK_VOXELS = 2000
 """Most voxels of a region in which the sphere is placed between voxels."""
 
@@ -93,15 +96,21 @@ def suv_peak(
     wide = tuple(slice(part.start, part.stop + 2 * n) for part, n in zip(box, reach, strict=True))
     padding = [(n, n) for n in reach]
     values = np.pad(np.asarray(image), padding)[wide].astype(np.float64)
-    present = np.pad(np.ones(inside.shape, dtype=bool), padding)[wide]
     centres = np.argwhere(inside[box])
     window = tuple(2 * n + 1 for n in reach)
     patches = np.lib.stride_tricks.sliding_window_view(values, window)
-    covered = np.lib.stride_tricks.sliding_window_view(present, window)
+    covered = None
+    if any(s.start < n or s.stop + n > size for s, n, size in zip(box, reach, inside.shape, strict=True)):
+        present = np.pad(np.ones(inside.shape, dtype=bool), padding)[wide]
+        covered = np.lib.stride_tricks.sliding_window_view(present, window)
     if len(centres) > PEAK_VOXELS:
         middle = kernels[:, kernels.shape[1] // 2 : kernels.shape[1] // 2 + 1]
-        parts = np.array_split(centres, -(-len(centres) // PEAK_VOXELS))
-        centred = np.concatenate([_sphere_means(patches, covered, part, middle)[:, 0] for part in parts])
+        if covered is None and len(centres) > DENSE * inside[box].size:
+            every = ndimage.correlate(values, middle.reshape(window), mode="constant")
+            centred = every[tuple(slice(n, size - n) for n, size in zip(reach, values.shape, strict=True))][inside[box]]
+        else:
+            parts = np.array_split(centres, -(-len(centres) // PEAK_VOXELS))
+            centred = np.concatenate([_sphere_means(patches, covered, part, middle)[:, 0] for part in parts])
         centres = centres[np.sort(np.argsort(-centred, kind="stable")[:PEAK_VOXELS])]
     means = _sphere_means(patches, covered, centres, kernels)
     voxel, lattice = np.unravel_index(int(np.argmax(means)), means.shape)
@@ -114,13 +123,13 @@ def suv_peak(
 
 def _sphere_means(
     patches: npt.NDArray[np.float64],
-    covered: npt.NDArray[np.bool_],
+    covered: npt.NDArray[np.bool_] | None,
     centres: npt.NDArray[np.intp],
     weights: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """Means of spheres around voxels over what lies inside the image, shape ``(voxel, sphere)``."""
+    """Means of spheres around voxels, shape ``(voxel, sphere)``, over what is covered: everything for ``None``."""
     chosen = tuple(centres.T)
-    inside = covered[chosen].reshape(len(centres), -1) @ weights
+    inside = weights.sum(axis=0) if covered is None else covered[chosen].reshape(len(centres), -1) @ weights
     return np.asarray((patches[chosen].reshape(len(centres), -1) @ weights) / inside)
 
 
