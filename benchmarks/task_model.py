@@ -24,7 +24,13 @@ from benchmarks.task_proof import prove
 from nmsynth.models.package import read_card
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.method_recipes import load_method_recipe, model_recipe_names, without_idea
-from nmsynth.workflows.method_training import simulated_dataset, train_on_dataset, training_options
+from nmsynth.workflows.method_training import (
+    PREPARED,
+    prepare_run,
+    simulated_dataset,
+    train_on_dataset,
+    training_options,
+)
 from nmsynth.workflows.task_proof import ProofOptions
 
 if TYPE_CHECKING:
@@ -58,10 +64,12 @@ class Training:
 
 
 def train(training: Training) -> None:
-    """Train and package one network; the one without the idea on the patients of the other."""
-    dataset = training.out / "model" / "dataset" if training.is_ablation else None
-    options = training_options(threads=1, device="cpu")
-    train_on_dataset(training.recipe, dataset, training.run, minutes=training.minutes, options=options)
+    """Train and package one network; the one without the idea on the patients of the other, as prepared for it."""
+    model, options = training.out / "model", training_options(threads=1, device="cpu")
+    dataset, prepared = (model / "dataset", model / PREPARED) if training.is_ablation else (None, None)
+    train_on_dataset(
+        training.recipe, dataset, training.run, minutes=training.minutes, options=options, prepared_by=prepared
+    )
 
 
 BASELINE_STEPS = 300
@@ -114,9 +122,12 @@ def main() -> None:
     model, ablation = (Training(given.task, k, given.out, given.minutes) for k in (False, True))
     simulated_dataset(model.recipe, model.run / "dataset")
     missing = [training for training in (model, ablation) if not training.package.is_dir()]
+    if missing:
+        options = training_options(threads=1, device="cpu")
+        prepare_run(model.recipe, None, model.run, minutes=given.minutes, options=options)
     run_jobs(train, missing, workers=min(given.workers, 2))
-    options = ProofOptions(given.task, str(model.package), str(ablation.package), model.run, given.subjects)
-    prove(options, given.out / "proof", given.out, workers=given.workers)
+    proof = ProofOptions(given.task, str(model.package), str(ablation.package), model.run, given.subjects)
+    prove(proof, given.out / "proof", given.out, workers=given.workers)
     write_metrics(model.package, [given.out / f"{given.task}.json"])
     if given.baseline:
         package_baseline(model, given.out / "baseline")

@@ -25,6 +25,7 @@ from nmsynth.physics.phantom.brain_tracers import brain_tracer_named
 from nmsynth.physics.phantom.tracers import tracer_named
 from nmsynth.physics.rate_constants import FDG_SPREAD
 from nmsynth.workflows.card_text import read_card_text
+from nmsynth.workflows.method_preparation import prepare_dataset
 from nmsynth.workflows.method_recipes import (
     is_method_recipe,
     load_method_recipe,
@@ -32,7 +33,7 @@ from nmsynth.workflows.method_recipes import (
     model_recipe_names,
     without_idea,
 )
-from nmsynth.workflows.method_training import prepare_dataset, train_on_dataset
+from nmsynth.workflows.method_training import train_on_dataset
 from nmsynth.workflows.planning import plan_dataset
 from nmsynth.workflows.recipe_list import list_recipes, recipe_text
 from nmsynth.workflows.study_recipe import load_study_recipe, plan_studies, study_recipe_names

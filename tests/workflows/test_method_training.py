@@ -21,9 +21,10 @@ pytest.importorskip("lightning")
 
 from nmsynth.io.nifti import write_nifti
 from nmsynth.training import speed
+from nmsynth.workflows.method_preparation import prepare_dataset
 from nmsynth.workflows.method_training import (
     overruled_keys,
-    prepare_dataset,
+    prepare_run,
     remove_trainings,
     train_on_dataset,
     training_options,
@@ -85,6 +86,23 @@ def test_same_call_goes_on_and_another_plan_is_refused(trained, data):
         train_on_dataset(load_method_recipe("unet"), data, output, options=quick(), overrides={"schedule.steps": 9})
     with pytest.raises(InputError, match="those of another"):
         prepare_dataset(data, found.plan.model_copy(update={"spacing_mm": (5.0, 5.0, 5.0)}), output / "prepared")
+
+
+def test_a_run_takes_the_cases_that_another_prepared_where_they_are_the_same(trained, data, tmp_path):
+    prepared = trained[0] / "prepared"
+    before = {path.name: path.stat().st_mtime_ns for path in prepared.iterdir()}
+    narrow = {**SMALL, "channels": (4, 8)}
+    ready = prepare_run(
+        load_method_recipe("unet"), data, tmp_path / "same", options=quick(), overrides=narrow, prepared_by=prepared
+    )
+    assert (tmp_path / "same" / "prepared").resolve() == prepared.resolve()
+    assert {path.name: path.stat().st_mtime_ns for path in prepared.iterdir()} == before
+    assert len(ready.prepared) == 5
+    wide = {**SMALL, "spacing_mm": (8.0, 8.0, 8.0)}
+    prepare_run(
+        load_method_recipe("unet"), data, tmp_path / "other", options=quick(), overrides=wide, prepared_by=prepared
+    )
+    assert not (tmp_path / "other" / "prepared").is_symlink()
 
 
 def test_same_call_with_options_goes_on_though_the_machine_has_another_memory(data, tmp_path, monkeypatch):

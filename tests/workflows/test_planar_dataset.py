@@ -11,7 +11,7 @@ from nmsynth.io import read
 from nmsynth.workflows.dataset_check import check_dataset
 from nmsynth.workflows.dataset_make import Split, Wanted, make_manifest
 from nmsynth.workflows.dataset_simulation import SimulateCohortSettings, simulate_dataset
-from nmsynth.workflows.method_training import prepare_dataset
+from nmsynth.workflows.method_preparation import prepare_dataset
 from nmsynth.workflows.planar_simulation import SimulatePlanarSettings, simulate_planar
 from nmsynth.workflows.planning import plan_dataset
 from nmsynth.workflows.thinning import ThinSettings

@@ -167,7 +167,7 @@ def test_roles_of_a_plan_are_those_of_its_recipe():
 @pytest.mark.slow
 def test_a_bone_scan_is_simulated_and_prepared(tmp_path):
     pytest.importorskip("lightning")
-    from nmsynth.workflows.method_training import prepare_dataset
+    from nmsynth.workflows.method_preparation import prepare_dataset
     from nmsynth.workflows.planning import plan_dataset
 
     settings = SimulateCohortSettings(recipe="bone-planar", subjects=2)

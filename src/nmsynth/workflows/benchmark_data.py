@@ -41,7 +41,7 @@ class TaskFolder:
 
     def prepared(self, plan: Plan | None = None, *, workers: int | None = 1, renew: bool = False) -> list[PreparedCase]:
         """The cases as a plan wants them; prepared where they are missing, or with ``renew`` where images changed."""
-        from nmsynth.workflows.method_training import prepare_dataset
+        from nmsynth.workflows.method_preparation import prepare_dataset
 
         plan = plan or self.plan
         return prepare_dataset(self.dataset, plan, self._prepared_folder(plan), workers=workers, renew=renew)

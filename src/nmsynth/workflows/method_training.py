@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from nmsynth.core.errors import InputError, MissingExtraError
 from nmsynth.core.progress import Progress, part_of, silent
 from nmsynth.workflows.calibration import ON_VALIDATION, calibrate_intervals
-from nmsynth.workflows.image_files import files_state, is_prepared, settle_states
-from nmsynth.workflows.jobs import run_jobs
+from nmsynth.workflows.image_files import files_state, is_prepared
 from nmsynth.workflows.method_cases import learnable_rows, training_splits
 from nmsynth.workflows.method_packaging import write_method_package
+from nmsynth.workflows.method_preparation import is_prepared_by, modalities_of, prepare_dataset
 from nmsynth.workflows.method_start import StartingModel, fine_tuning_plan, load_start
 from nmsynth.workflows.planning import PLAN_FILE, plan_dataset, plan_for_minutes, root_of
 from nmsynth.workflows.typical_sources import typical_sources
@@ -38,8 +37,6 @@ ASKED = "plan-asked.json"
 """What the plan of a run was made by, so that the same call goes on with it."""
 SPLIT, SPLITS = "split.json", ("train", "validation", "test")
 """Subjects of a training, beside its checkpoints, and their parts."""
-SMALL_BYTES = 100_000_000
-"""Prepared cases of less are made by one process [bytes]."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -71,6 +68,7 @@ def train_on_dataset(
     start_from: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
     must_hold: Collection[str] = (),
+    prepared_by: Path | None = None,
     progress: Progress = silent,
 ) -> list[TrainedMethod]:
     """Train a method on a dataset; interrupted, the same call goes on where it stopped.
@@ -102,6 +100,9 @@ def train_on_dataset(
         Values of the plan by dotted key.
     must_hold
         Keys of the recipe's plan that the plan may not state otherwise, unless ``overrides`` do.
+    prepared_by
+        Prepared cases of another run of this dataset; linked to, and not prepared again, where grid, units,
+        normalisation and conditions of the two plans are the same.
 
     Raises
     ------
@@ -117,23 +118,74 @@ def train_on_dataset(
         raise MissingExtraError(
             f"Training needs the extra 'train'; '{error.name}' is not installed. Run: pip install 'nmsynth[train]'"
         ) from error
+    if fold is not None and not (folds and 0 <= fold < folds):
+        raise InputError(f"A fold is one of 0 to {(folds or 1) - 1} of the folds asked for; found {fold}.")
+    options = options or training_options()
+    started = load_start(start_from, recipe.method)
+    ready = prepare_run(
+        recipe, dataset, output, plan=plan, minutes=minutes, folds=folds, options=options, started=started,
+        overrides=overrides, must_hold=must_hold, prepared_by=prepared_by, progress=progress,
+    )  # fmt: skip
+    chosen = [fold] if fold is not None else list(range(len(ready.splits)))
+    trained = []
+    for number, k in enumerate(chosen):
+        share = 0.95 / len(chosen)
+        told = part_of(progress, 0.05 + number * share, 0.05 + (number + 1) * share)
+        how = options if options.progress is not silent else replace(options, progress=told)
+        name = recipe.name if folds is None else f"{recipe.name}-fold-{k}"
+        place = output / ("training" if folds is None else f"fold-{k}")
+        part = None if folds is None else (k, folds)
+        trained.append(_train_one(recipe, name, ready, ready.splits[k], place, started, how, part, dataset is None))
+    return trained
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadyRun:
+    """What a run trains on."""
+
+    plan: Plan
+    prepared: list[PreparedCase]
+    splits: list[Split]
+    """One for each fold."""
+
+
+def prepare_run(
+    recipe: MethodRecipe,
+    dataset: Path | None,
+    output: Path,
+    *,
+    plan: Plan | Path | None = None,
+    minutes: float | None = None,
+    folds: int | None = None,
+    options: TrainingOptions | None = None,
+    started: StartingModel | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    must_hold: Collection[str] = (),
+    prepared_by: Path | None = None,
+    progress: Progress = silent,
+) -> ReadyRun:
+    """All of :func:`train_on_dataset` that comes before the training itself: dataset, plan, prepared cases.
+
+    Parameters
+    ----------
+    recipe, dataset, output, plan, minutes, folds, options, overrides, must_hold, prepared_by, progress
+        As in :func:`train_on_dataset`.
+    started
+        Model whose weights are taken to begin with.
+    """
     from nmsynth.core.plan import read_plan
     from nmsynth.data.manifest import by_case, read_manifest
 
     options = options or training_options()
-    on_own_data = dataset is None
     if dataset is None:
         dataset = output / "dataset"
         if options.is_first:
             simulated_dataset(recipe, dataset, progress=progress)
         _wait(options, (output / PLAN_FILE).is_file, "the dataset")
     rows = read_manifest(dataset)
-    _check_modalities(recipe, rows)
+    _checkmodalities_of(recipe, rows)
     used = by_case(learnable_rows(rows, recipe.method, told=options.is_first))
-    if fold is not None and not (folds and 0 <= fold < folds):
-        raise InputError(f"A fold is one of 0 to {(folds or 1) - 1} of the folds asked for; found {fold}.")
     splits = training_splits([row for of_case in used.values() for row in of_case], folds)
-    started = load_start(start_from, recipe.method)
     _wait(options, (output / PLAN_FILE).is_file, "the plan")
     if options.is_first:
         given = read_plan(plan) if isinstance(plan, Path) else plan
@@ -143,6 +195,8 @@ def train_on_dataset(
         resolved = read_plan(output / PLAN_FILE)
     folder = output / PREPARED
     if options.is_first:
+        if prepared_by is not None and not folder.exists() and is_prepared_by(resolved, rows, prepared_by):
+            folder.symlink_to(prepared_by.absolute(), target_is_directory=True)
         begun = any(output.glob(f"*/{METHOD_RECORD}"))
         told = part_of(progress, 0.02, 0.05)
         prepared = prepare_dataset(
@@ -152,24 +206,13 @@ def train_on_dataset(
         states = {case: files_state(of_case, root_of(dataset)) for case, of_case in used.items()}
         _wait(options, lambda: is_prepared(folder, states), "the cases")
         prepared = prepare_dataset(dataset, resolved, folder, cases=list(used), one_sided=True)
-    chosen = [fold] if fold is not None else list(range(len(splits)))
-    trained = []
-    for number, k in enumerate(chosen):
-        share = 0.95 / len(chosen)
-        told = part_of(progress, 0.05 + number * share, 0.05 + (number + 1) * share)
-        how = options if options.progress is not silent else replace(options, progress=told)
-        name = recipe.name if folds is None else f"{recipe.name}-fold-{k}"
-        place = output / ("training" if folds is None else f"fold-{k}")
-        part = None if folds is None else (k, folds)
-        trained.append(_train_one(recipe, name, resolved, prepared, splits[k], place, started, how, part, on_own_data))
-    return trained
+    return ReadyRun(resolved, prepared, splits)
 
 
 def _train_one(
     recipe: MethodRecipe,
     name: str,
-    plan: Plan,
-    prepared: Sequence[PreparedCase],
+    ready: ReadyRun,
     split: Split,
     folder: Path,
     started: StartingModel | None,
@@ -181,6 +224,7 @@ def _train_one(
     from nmsynth.training.checkpoint import save_json
     from nmsynth.training.method_trainer import train_method
 
+    plan, prepared = ready.plan, ready.prepared
     method = train_method(
         recipe.method,
         plan,
@@ -272,9 +316,9 @@ def simulated_dataset(recipe: MethodRecipe, folder: Path, *, progress: Progress 
     return folder
 
 
-def _check_modalities(recipe: MethodRecipe, rows: Sequence[ManifestRow]) -> None:
+def _checkmodalities_of(recipe: MethodRecipe, rows: Sequence[ManifestRow]) -> None:
     """Refuse a dataset of other modalities than the recipe is for, as far as the manifest states them."""
-    found = _modalities(rows)
+    found = modalities_of(rows)
     target = found.pop("target", "")
     if recipe.data.target and target and target != recipe.data.target:
         raise InputError(
@@ -286,111 +330,6 @@ def _check_modalities(recipe: MethodRecipe, rows: Sequence[ManifestRow]) -> None
             f"The recipe '{recipe.name}' takes {', '.join(recipe.data.sources)}; the dataset's sources are "
             f"{', '.join(sorted(set(found.values())))}. Take a recipe for them, or a family by its name."
         )
-
-
-def prepare_dataset(
-    dataset: Path,
-    plan: Plan,
-    folder: Path,
-    *,
-    cases: Sequence[str] | None = None,
-    one_sided: bool = False,
-    workers: int | None = None,
-    renew: bool = False,
-    progress: Progress = silent,
-) -> list[PreparedCase]:
-    """Prepare what is missing of the cases of a dataset, and open them.
-
-    Parameters
-    ----------
-    dataset
-        Manifest, or its folder.
-    plan
-        Grid, units and normalisation.
-    folder
-        Where the cases go; those of the same plan are kept, those of another are refused.
-    cases
-        Names of those wanted; all when unset.
-    one_sided
-        Whether the dataset may have cases with a source or a target alone.
-    workers
-        Processes; all cores when unset and there is much to do.
-    renew
-        Prepare cases again whose images have changed since, by size or time of their files; they are refused if not.
-
-    Raises
-    ------
-    InputError
-        If the disk has no room, the folder holds cases of another plan or manifest or of images that have changed, or
-        an image does not fit.
-    """
-    from nmsynth.core.plan import check_same_images
-    from nmsynth.data.manifest import read_manifest
-    from nmsynth.data.manifest_cohort import cases_of
-    from nmsynth.data.prepared import open_prepared
-
-    rows = read_manifest(dataset)
-    by_name = cases_of(rows, one_sided=one_sided)
-    check_same_images(plan, _modalities(rows))
-    wanted = list(by_name) if cases is None else list(cases)
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp, digest = folder / "plan.sha256", _preparation_digest(plan, rows)
-    if stamp.is_file() and stamp.read_text().strip() != digest:
-        raise InputError(
-            "Prepared cases belong to one plan and manifest; the folder holds those of another. Give another folder."
-        )
-    stamp.write_text(digest + "\n")
-    settle_states(folder, {case: files_state(by_name[case], root_of(dataset)) for case in wanted}, renew=renew)
-    missing = [case for case in wanted if not (folder / f"{case}.json").is_file()]
-    needed = _check_room(plan, {case: by_name[case] for case in missing}, root_of(dataset), folder)
-    if workers is None and needed < SMALL_BYTES:
-        workers = 1  # processes would take longer to start
-    run_jobs(
-        _prepare_one,
-        [(case, by_name[case], root_of(dataset), plan, folder) for case in missing],
-        workers=workers,
-        stage="preparing cases",
-        done=len(wanted) - len(missing),
-        progress=progress,
-    )
-    return open_prepared(folder, wanted)
-
-
-def _check_room(plan: Plan, cases: Mapping[str, Sequence[ManifestRow]], root: Path, folder: Path) -> int:
-    """Room that cases take, judged by the size of the first [bytes]; refused where the disk has it not."""
-    from nmsynth.data.prepared import prepared_bytes, read_image, reference_of
-    from nmsynth.io.room import check_room
-
-    if not cases:
-        return 0
-    row, image = reference_of(*next(iter(cases.items())), plan)
-    reference = read_image(row, root, image)
-    needed = sum(prepared_bytes(reference, rows, plan) for rows in cases.values())
-    check_room(folder, needed, what="Prepared cases")
-    return needed
-
-
-def _prepare_one(job: tuple[str, list[ManifestRow], Path, Plan, Path]) -> None:
-    """Prepare one case."""
-    from nmsynth.data.prepared import prepare_case
-
-    prepare_case(*job)
-
-
-def _preparation_digest(plan: Plan, rows: Sequence[ManifestRow]) -> str:
-    """Hash of what decides the prepared cases."""
-    parts = plan.model_dump(mode="json", include={"sources", "target", "conditions", "spacing_mm"})
-    text = json.dumps([parts, [repr(row) for row in rows]], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _modalities(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """Modality of each image as far as the manifest states it, by channel; the target's under ``target``."""
-    found: dict[str, str] = {}
-    for row in rows:
-        if row.role in ("source", "condition", "target") and row.modality:
-            found.setdefault("target" if row.role == "target" else row.channel, row.modality)
-    return found
 
 
 def _settled_plan(
