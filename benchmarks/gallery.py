@@ -23,14 +23,17 @@ from nmsynth.workflows.tasks import TaskSpec, load_task, tasks_with_models
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PICTURE = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
+POLAR = '<section id="polar">'
+"""Where a report shows polar maps."""
 HEAD = """# Gallery: every task in a picture
 
 Each picture is the first of the report that `nmsynth demo OUT --task NAME` writes: a simulated patient whom no model
-was trained on. All that is synthetic is marked so. One study proves nothing; the numbers of a card are medians over
-patients with their 95 % intervals, as `python -m benchmarks.task_proof` and the commands in the card's task page
-measure them, each beside its best baseline and beside the same network without what is special to the task. Whether a
-model beats its baselines is said first, by the rule of [tasks](tasks.md), and the numbers that decide it follow; the
-others of the card are folded away below them. This page is written by `python -m benchmarks.gallery`.
+was trained on; of hearts the polar maps stand below it. All that is synthetic is marked so. One study proves nothing;
+the numbers of a card are medians over patients with their 95 % intervals, as `python -m benchmarks.task_proof` and the
+commands in the card's task page measure them, each beside its best baseline and beside the same network without what is
+special to the task. Whether a model beats its baselines is said first, by the rule of [tasks](tasks.md), and the
+numbers that decide it follow; the others of the card are folded away below them. This page is written by
+`python -m benchmarks.gallery`.
 """
 
 
@@ -58,15 +61,21 @@ def card_rows(metrics: Sequence[Metric]) -> list[dict[str, str]]:
 
 def section(task: TaskSpec, result: TaskDemoResult, docs: Path = DOCS) -> str:
     """A task, its picture, which is written below the folder of the page, and its numbers."""
-    found = PICTURE.search(result.report.read_text(encoding="utf-8"))
+    page = result.report.read_text(encoding="utf-8")
     card = show_model(result.model)
     model = f"Model `{result.model}`{', a baseline: no network beat it' if task.default_is_baseline else ''}."
     lines = [f"## {task.title}", "", f"`{task.name}`: {task.source} → {task.target}. {model}", ""]
     lines += [f"**{card.verdict}**", ""] if card.verdict else []
-    if found is not None:
-        picture = docs / "figures" / f"gallery-{task.name}.png"
-        picture.write_bytes(base64.b64decode(found[1]))
-        lines += [f"![{task.title}: source, synthetic image and reference](figures/{picture.name})", ""]
+    shown = {"": (page, "source, synthetic image and reference")}
+    _, anchor, after = page.partition(POLAR)
+    if anchor:
+        shown["-polar"] = (after, "polar maps of source, synthetic image and reference")
+    for suffix, (part, told) in shown.items():
+        found = PICTURE.search(part)
+        if found is not None:
+            picture = docs / "figures" / f"gallery-{task.name}{suffix}.png"
+            picture.write_bytes(base64.b64decode(found[1]))
+            lines += [f"![{task.title}: {told}](figures/{picture.name})", ""]
     lines += ["This one study:", "", markdown(result.rows()), ""]
     deciding = [metric for metric in card.metrics if decides(metric, task)]
     others = [metric for metric in card.metrics if not decides(metric, task)]

@@ -50,6 +50,18 @@ def test_a_task_is_shown_with_its_picture_verdict_and_numbers(shown):
     assert "a baseline" not in text
 
 
+def test_polar_maps_stand_below_the_first_picture(shown):
+    result, docs = shown
+    page = result.report.read_text(encoding="utf-8")
+    third = base64.b64encode(b"third").decode()
+    polar = f'{gallery.POLAR}<img src="data:image/png;base64,{third}">'
+    result.report.write_text(page + polar, encoding="utf-8")
+    text = section(result.task, result, docs)
+    assert (docs / "figures" / "gallery-lowcount-planar.png").read_bytes() == b"first"
+    assert (docs / "figures" / "gallery-lowcount-planar-polar.png").read_bytes() == b"third"
+    assert text.index("gallery-lowcount-planar.png") < text.index("gallery-lowcount-planar-polar.png")
+
+
 def test_a_baseline_that_is_the_default_is_called_one(shown):
     result, docs = shown
     attempts = (Attempt(date="2026-01-01", tried="more steps", result="no better", beats_baselines=False),) * 3
