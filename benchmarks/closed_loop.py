@@ -52,6 +52,7 @@ from nmsynth.metrics.agreement import Interval, bootstrap_interval, cluster_boot
 from nmsynth.metrics.correction import BEYOND, error_over_mean, organ_errors, share_beyond
 from nmsynth.metrics.regions import body_mask, smooth
 from nmsynth.models.registry import show_model
+from nmsynth.workflows.benchmark_baselines import source_body
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.pet_simulation import SimulatePetSettings, simulate_pet
 from nmsynth.workflows.study_recipe import StudyPlan, simulate_study
@@ -66,8 +67,8 @@ if TYPE_CHECKING:
 
 FIRST_SEED = SEEDS_FROM + 1000
 """Seeds of these subjects; those of demonstrations are smaller."""
-SCHEMA_VERSION = 3
-"""Of the results; 2 had medians over subjects of each one's percentile, and other organs."""
+SCHEMA_VERSION = 4
+"""Of the results; 3 had no air about the body of the lookup, 2 medians over subjects of each one's percentile."""
 SCANNERS = ("as trained", "another")
 ANOTHER = {"settings.scanner": "bgo-with-septa", "settings.voxel_mm": 4.6875}
 """Changes for another scanner where the proof of the task has none."""
@@ -75,6 +76,7 @@ AIMS = {"organ_error_median": 0.05, "organ_error_95th": 0.15, "error_over_mean":
 """What the errors of PET should not exceed: of organs over all subjects, and of the body over its mean."""
 CLASSES_HU = ((-750.0, -200.0), (-100.0, -30.0), (40.0, float("inf")))
 """CT number that stands for lung, fat and soft tissue, and the end of each; chosen. Bone counts as soft tissue."""
+AIR_HU = -1000.0
 SMOOTHED_MM = 4.0
 """Of a CT before it is divided, so that its noise makes no classes [mm]."""
 SKIN_MM = 12.0
@@ -96,7 +98,7 @@ def water_in(ct: Path, out: Path) -> Path:
     image = read(ct)
     body = find_body(image)
     inside = on_grid(body.mask, body.image, image)
-    return write_nifti(image.with_array(np.where(inside, 0.0, -1000.0).astype(np.float32)), out)
+    return write_nifti(image.with_array(np.where(inside, 0.0, AIR_HU).astype(np.float32)), out)
 
 
 def four_classes(hu: np.ndarray[Any, Any], depth_mm: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -110,7 +112,7 @@ def four_classes(hu: np.ndarray[Any, Any], depth_mm: np.ndarray[Any, Any]) -> np
     (lung, lung_ends), (fat, fat_ends), (soft, _) = CLASSES_HU
     is_lung = (hu < lung_ends) & (depth_mm > SKIN_MM)
     classes = np.where(is_lung, lung, np.where(hu < fat_ends, fat, soft))
-    return np.where(depth_mm > 0, classes, -1000.0).astype(np.float32)
+    return np.where(depth_mm > 0, classes, AIR_HU).astype(np.float32)
 
 
 def classes_of(ct: Path, out: Path) -> Path:
@@ -128,7 +130,14 @@ def looked_up(task: TaskSpec, rows: list[ManifestRow], work: Path, run: Path) ->
     source = read(work / next(r for r in rows if r.role == "source").path)
     scratch = work / "lookup"
     scratch.mkdir()
-    return fitted_image(run, LOOKUP, TaskStudy(task, work, tuple(rows), target), source, scratch)
+    found = fitted_image(run, LOOKUP, TaskStudy(task, work, tuple(rows), target), source, scratch)
+    return with_air(found, source) if found.modality == "CT" else found
+
+
+def with_air(ct: Volume, source: Volume) -> Volume:
+    """A CT with air outside the body that a source shows: a lookup is fitted within bodies and says nothing of it."""
+    inside = on_grid(source_body(source), source, ct)
+    return ct.with_array(np.where(inside, ct.array, AIR_HU).astype(np.float32))
 
 
 def organs_of(study: Path, like: Volume) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from benchmarks.closed_loop import ANOTHER, changes_of, classes_of, file_of, judged, summary
+from benchmarks.closed_loop import ANOTHER, changes_of, classes_of, file_of, judged, summary, with_air
 
 from nmsynth.core.units import Unit
 from nmsynth.io import read
@@ -57,6 +57,19 @@ def test_a_ct_in_four_classes_has_no_bone(tmp_path):
     found = read(classes_of(tmp_path / "ct.nii.gz", tmp_path / "classes.nii.gz")).array[3]
     assert [found[y, x] for y, x in ((2, 2), (20, 20), (36, 20), (20, 36), (46, 46))] == [-1000, -750, -100, 40, 40]
     assert len(np.unique(found)) == 4
+
+
+def test_a_lookup_has_air_about_the_body_of_its_source():
+    """A lookup is fitted within bodies; outside one it says what is usual near a skin."""
+    array = np.zeros((6, 60, 60), dtype=np.float32)
+    array[:, 10:50, 10:50] = 100.0
+    source = make_volume(array=array, spacing_mm=(4.0, 4.0, 4.0), unit=Unit.RELATIVE, modality="PT")
+    hu = np.full((6, 120, 120), -165.0, dtype=np.float32)
+    ct = make_volume(array=hu, spacing_mm=(4.0, 2.0, 2.0), unit=Unit.HOUNSFIELD, modality="CT")
+    found = with_air(ct, source).array[3]
+    assert found[4, 4] == found[60, 4] == -1000.0
+    assert found[60, 60] == -165.0
+    assert 0.3 < (found > -1000).mean() < 0.6
 
 
 def test_every_scanner_and_change_has_its_own_file(tmp_path):
