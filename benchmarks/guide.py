@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from nmsynth.apps.cli.main import run
+from nmsynth.core.numbered import numbered
 from nmsynth.data.manifest import ManifestRow, read_manifest, write_manifest
 from nmsynth.evaluation.proof import summarise_proof
 from nmsynth.models.registry import show_model
@@ -31,7 +32,6 @@ from nmsynth.workflows.task_study import (
     TaskStudy,
     at_level,
     evaluate_task_study,
-    numbered,
     numbers_of,
     simulate_task_study,
     synthesize_task_study,

@@ -8,6 +8,7 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.myocardium import segment_number
 from nmsynth.core.units import Unit
 from nmsynth.evaluation import evaluate
+from nmsynth.evaluation.perfusion import HeartWall
 from nmsynth.evaluation.regional import regional_measure
 from nmsynth.io.nifti import write_nifti
 from nmsynth.metrics.perfusion import NormalLimits
@@ -81,7 +82,8 @@ def segments_of(numbers):
 
 def perfusion(array, reference, masks, normals=None):
     """What is measured of the wall, by name."""
-    measure = regional_measure("perfusion", reference, masks, against="T1", normals=normals)
+    wall = HeartWall.of(reference, masks, against="T1", normals=normals)
+    measure = regional_measure("perfusion", reference, masks, against="T1", heart=wall)
     return {item.name: item.value for item in measure(array)}
 
 

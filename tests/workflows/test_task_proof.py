@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.errors import InputError
+from nmsynth.core.numbered import numbered
 from nmsynth.core.units import Unit
 from nmsynth.data.manifest import ManifestRow, by_case, write_manifest
 from nmsynth.data.prepared import prepare_case
@@ -18,7 +19,7 @@ from nmsynth.io.nifti import write_nifti
 from nmsynth.workflows import task_proof
 from nmsynth.workflows.planning import PLAN_FILE, write_plan
 from nmsynth.workflows.task_proof import ABLATION, LevelProof, ProofOptions, TaskProof, prove_task
-from nmsynth.workflows.task_study import TaskStudy, at_level, evaluate_task_study, numbered
+from nmsynth.workflows.task_study import TaskStudy, at_level, evaluate_task_study
 from nmsynth.workflows.tasks import TaskLevels, TaskTest, load_task, task_names
 from tests.helpers import make_volume
 from tests.models.method_packages import make_plan

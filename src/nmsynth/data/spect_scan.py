@@ -14,6 +14,7 @@ import torch
 from nmsynth.core.acquisition import Acquisition
 from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import affine_from_axes
+from nmsynth.core.numbered import numbered
 from nmsynth.core.progress import Progress, silent
 from nmsynth.core.provenance import Provenance
 from nmsynth.core.radionuclide import find_radionuclide
@@ -350,8 +351,7 @@ def _other_reconstructions(study: SpectStudy) -> dict[str, SpectReconstruction]:
     for name in study.also:
         if name == SPARSE:
             factors = (study.sparse_factor, *study.further_sparse_factors)
-            named = {f"{name}_{k}" if k else name: factor for k, factor in enumerate(factors)}
-            found |= {each: _of_few_views(study, factor) for each, factor in named.items()}
+            found |= {numbered(name, k): _of_few_views(study, factor) for k, factor in enumerate(factors)}
         else:
             usual = study.reconstruction
             found[name] = replace(usual, with_attenuation=False, with_scatter=usual.scatter_from == "windows")

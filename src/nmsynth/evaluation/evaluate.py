@@ -161,7 +161,10 @@ def evaluate_arms(
     if _has_residual_noise(kind, resolved):
         measurements += _measure_residual_noise(scene, images)
     arrays = {name: as_mask_array(name, mask, volumes[REFERENCE]) for name, mask in (masks or {}).items()}
-    regional, regional_warnings = _measure_regions(kind, volumes[REFERENCE], arrays, images, normals, resolved)
+    heart = None
+    if "perfusion" in kind.regional:
+        heart = HeartWall.of(volumes[REFERENCE], arrays, against=resolved.reference_kind, normals=normals)
+    regional, regional_warnings = _measure_regions(kind, volumes[REFERENCE], arrays, images, heart, resolved)
     measurements += regional
     return Metrics(
         task=kind.name,
@@ -174,7 +177,7 @@ def evaluate_arms(
         | {name: text for part in kind.regional for name, text in DEFINITIONS[part].items()},
         images=facts,
         places=_places(scene),
-        polar_maps=_polar_maps(kind, volumes[REFERENCE], arrays, images, normals, resolved),
+        polar_maps={} if heart is None else heart.maps_of(images, REFERENCE),
         warnings=(*scale_warnings, *unit_warnings, *scene.warnings, *regional_warnings),
     )
 
@@ -217,14 +220,14 @@ def _measure_regions(
     reference: Volume,
     arrays: Mapping[str, npt.NDArray[Any]],
     images: Mapping[str, Image],
-    normals: NormalLimits | None,
+    heart: HeartWall | None,
     settings: EvaluationSettings,
 ) -> tuple[list[Measurement], list[str]]:
     """What the task measures regionally of each arm; a warning where the masks of it are missing."""
     found: list[Measurement] = []
     missing = []
     for part in kind.regional:
-        measure = regional_measure(part, reference, arrays, against=settings.reference_kind, normals=normals)
+        measure = regional_measure(part, reference, arrays, against=settings.reference_kind, heart=heart)
         if measure is None:
             missing.append(part)
             continue
@@ -233,21 +236,6 @@ def _measure_regions(
         return found, []
     wanted = " or ".join(MASKS_WANTED[part] for part in missing)
     return [], [f"Nothing regional was measured: the task {kind.name} takes masks {wanted}."]
-
-
-def _polar_maps(
-    kind: TaskEvaluation,
-    reference: Volume,
-    arrays: Mapping[str, npt.NDArray[Any]],
-    images: Mapping[str, Image],
-    normals: NormalLimits | None,
-    settings: EvaluationSettings,
-) -> dict[str, Any]:
-    """Maps of the heart's wall, where the task measures one and a mask marks it."""
-    if "perfusion" not in kind.regional:
-        return {}
-    heart = HeartWall.of(reference, arrays, against=settings.reference_kind, normals=normals)
-    return {} if heart is None else heart.maps_of(images, REFERENCE)
 
 
 def _add_best_gaussian(

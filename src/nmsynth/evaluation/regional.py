@@ -12,12 +12,11 @@ from nmsynth.core.errors import InputError
 from nmsynth.core.volume import Volume
 from nmsynth.evaluation import perfusion
 from nmsynth.evaluation.anatomy import ORGAN_TEXT, organ_dice
-from nmsynth.evaluation.perfusion import DEFECT_NAME, NORMAL_WALL_NAME, WALL_NAME
+from nmsynth.evaluation.perfusion import DEFECT_NAME, NORMAL_WALL_NAME, WALL_NAME, HeartWall
 from nmsynth.metrics.anatomy import class_overlap
 from nmsynth.metrics.binding_ratio import binding_ratios
 from nmsynth.metrics.correction import BEYOND, error_over_mean, organ_errors, share_beyond
 from nmsynth.metrics.measurement import Measurement
-from nmsynth.metrics.perfusion import NormalLimits
 from nmsynth.metrics.regions import body_mask
 from nmsynth.metrics.suvr import COMPOSITES, composite_ratio
 
@@ -101,7 +100,7 @@ DEFINITIONS = {
 
 
 def regional_measure(
-    kind: str, reference: Volume, masks: Mapping[str, npt.NDArray[Any]], *, against: str, normals: NormalLimits | None
+    kind: str, reference: Volume, masks: Mapping[str, npt.NDArray[Any]], *, against: str, heart: HeartWall | None
 ) -> Measure | None:
     """What measures an image regionally, the regions being found once; ``None`` where the masks of it are not given.
 
@@ -116,11 +115,10 @@ def regional_measure(
         On that grid, by name.
     against
         Name of the reference, as printed.
-    normals
-        Limits for a total perfusion deficit.
+    heart
+        Its wall, where a mask marks one.
     """
     if kind == "perfusion":
-        heart = perfusion.HeartWall.of(reference, masks, against=against, normals=normals)
         return None if heart is None else heart.measure
     if kind == "binding":
         regions = {name: m for name, m in masks.items() if name.startswith(STRIATAL_NAMES)}

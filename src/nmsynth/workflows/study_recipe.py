@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nmsynth.core.config import override, read_toml, resolve
 from nmsynth.core.errors import InputError
+from nmsynth.core.numbered import unnumbered
 from nmsynth.workflows.bundled import bundled_file, bundled_names
 
 if TYPE_CHECKING:
@@ -219,11 +220,6 @@ def _rows(plan: StudyPlan, work: Path) -> list[ManifestRow]:
 def _view(name: str) -> str:
     """View that the name of an image ends in; nothing where it names none."""
     return next((view for view in _VIEWS if name == view or name.endswith(f"_{view}")), "")
-
-
-def unnumbered(name: str) -> str:
-    """Name of the first image of a kind, ``scan`` of ``scan_2`` and ``sparse`` of ``sparse_1``; any other as it is."""
-    return re.sub(r"^(scan|sparse)_\d+$", r"\1", name)
 
 
 def _number(name: str) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.numbered import numbered
 from nmsynth.core.progress import Progress, silent
 from nmsynth.core.replacement import replace_text
 from nmsynth.workflows.jobs import run_jobs
@@ -22,7 +23,6 @@ from nmsynth.workflows.task_study import (
     TaskStudy,
     at_level,
     evaluate_task_study,
-    numbered,
     numbers_of,
     plan_task_studies,
     simulate_task_study,

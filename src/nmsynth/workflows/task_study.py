@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmsynth.core.errors import InputError
+from nmsynth.core.numbered import unnumbered
 from nmsynth.workflows.study_output import read_record
 
 if TYPE_CHECKING:
@@ -93,19 +94,8 @@ def simulate_task_study(task: TaskSpec, plan: StudyPlan, folder: Path) -> list[T
     return studies
 
 
-def numbered(image: str, number: int) -> str:
-    """Name of an image at the first level of a study, and at further ones.
-
-    >>> numbered("scan", 0), numbered("scan", 2)
-    ('scan', 'scan_2')
-    """
-    return f"{image}_{number}" if number else image
-
-
 def at_level(study: TaskStudy, name: str) -> TaskStudy:
     """The study with one of its sources that differ in counts or views, such as ``scan_1``; as it is for no name."""
-    from nmsynth.workflows.study_recipe import unnumbered
-
     if not name:
         return study
     others = {r.name for r in study.rows if r.name != name and unnumbered(r.name) == unnumbered(name)}
