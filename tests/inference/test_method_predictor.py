@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from nmsynth.inference.method_predictor import plan_windows
+from nmsynth.inference.method_predictor import PredictionSettings, plan_windows, predict_method
+from nmsynth.models.method import Method
+from nmsynth.models.methods import setting_of
 from tests.models.method_packages import make_plan
 
 
@@ -17,3 +19,36 @@ def test_windows_leave_no_voxel_out(width, stride, overlap):
             assert window.start % stride == 0 or window.stop == n
             seen[window] = True
         assert seen.all()
+
+
+@pytest.mark.parametrize(("windows", "sizes"), [("patch", {(8, 16, 16)}), ("slice", {(8, 40, 21)})])
+def test_slices_are_answered_in_windows_as_the_plan_says(windows, sizes):
+    plan = make_plan(patch=(1, 16, 16), dimensions="2.5d", context=3, windows=windows)
+    found = list(plan_windows((20, 40, 21), plan, 0.5))
+    assert {tuple(axis.stop - axis.start for axis in window) for window in found} == sizes
+    seen = np.zeros((20, 40, 21), dtype=bool)
+    for window in found:
+        seen[window] = True
+    assert seen.all()
+
+
+class Normalising(Method):
+    """Gives its source over the mean of the window that it sees, as layers that normalise do."""
+
+    def forward(self, source, condition, noise=None):
+        middle = self.first_source(source)
+        return middle / middle.mean(dim=(-2, -1), keepdim=True)
+
+
+def test_a_network_sees_no_more_air_than_what_it_learned_from():
+    plan = make_plan(patch=(1, 16, 16), dimensions="2.5d", context=3, windows="patch")
+    image = np.zeros((1, 9, 16, 48), dtype=np.float32)
+    image[..., 16:32] = 2.0  # one window of three is full
+    answers = {}
+    for name in ("patch", "slice"):
+        asked = plan.model_copy(update={"windows": name})
+        answers[name], _ = predict_method(
+            Normalising(setting_of(asked)), asked, image + np.float32(1e-3), (), PredictionSettings(overlap=0.0)
+        )
+    assert answers["slice"][4, 8, 24] == pytest.approx(3, rel=0.01)
+    assert answers["patch"][4, 8, 24] == pytest.approx(1, rel=0.01)

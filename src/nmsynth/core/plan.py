@@ -199,6 +199,10 @@ class Plan(Settings):
     """Slices that a 2.5D network sees for the one it gives; odd."""
     patch: Triple
     """Voxels along ``(z, y, x)``; one slice along z in 2D and 2.5D."""
+    windows: Literal["patch", "slice"] = "slice"
+    """Windows by which 2D and 2.5D networks answer an image: ``patch``, of the size of what they were trained on, blended
+    where they overlap, or ``slice``, whole slices. Networks normalise features over their window, and where it holds
+    more air than a patch they answer otherwise than they learned. Plans from before the choice have ``slice``."""
     channels: tuple[int, ...] = (16, 32, 64)
     """Width of each level of a U-Net, finest first; every further level halves what is long enough."""
     augmentation: AugmentationPlan = AugmentationPlan()

@@ -150,6 +150,7 @@ def plan_from_fingerprint(
         spacing_mm=spacing,
         dimensions=kind,
         context=CONTEXT if kind == "2.5d" else 1,
+        windows="patch",
         patch=patch,
         channels=channels,
         augmentation=AugmentationPlan(flip_axes=("x",), rotation_degrees=10.0, zoom=0.05),

@@ -51,8 +51,8 @@ def predict_method(
     """Answer of a method for a whole image.
 
     Windows have the size of a training patch and overlap; where they do, they are blended with weights that fall
-    towards their borders. An image that is not larger than a patch is one window, as any is to a method that answers it
-    whole. The noise of a stochastic method is drawn once for the whole image, so that windows agree where they overlap.
+    towards their borders. 2D networks see whole slices where the plan says so. An image that is not larger than a patch
+    is one window, as any is to a method that answers it whole. The noise of a stochastic method is drawn once for the whole image, so that windows agree where they overlap.
 
     Parameters
     ----------
@@ -115,28 +115,27 @@ def predict_method(
 def plan_windows(
     shape: tuple[int, ...], plan: Plan, overlap: float, *, aligned: tuple[int, ...] = (1, 1, 1)
 ) -> Iterator[tuple[slice, slice, slice]]:
-    """Windows that cover an image: patches that overlap in 3D, whole slices, some at once, in 2D.
+    """Windows that cover an image: patches that overlap; in 2D those of some slices at once, or whole slices.
 
     Parameters
     ----------
     shape
         Of the image, ``(z, y, x)``.
     plan
-        Patch and dimensions.
+        Patch, dimensions, and windows of 2D.
     overlap
-        Share of a window that overlaps the next.
+        Share of a window that overlaps the next; along z of 2D none does.
     aligned
         Windows begin at multiples of this along ``(z, y, x)``, but for the last, which ends with the image.
     """
+    size, shares = plan.patch, (overlap,) * 3
     if plan.spatial_dims == 2:
-        size = (SLICES_AT_ONCE, shape[1], shape[2])
-        overlap = 0.0
-    else:
-        size = plan.patch
+        in_plane = plan.patch[1:] if plan.windows == "patch" else shape[1:]
+        size, shares = (SLICES_AT_ONCE, in_plane[0], in_plane[1]), (0.0, overlap, overlap)
     axes = []
-    for n, width, multiple in zip(shape, size, aligned, strict=True):
+    for n, width, share, multiple in zip(shape, size, shares, aligned, strict=True):
         width = min(n, width)
-        axes.append([slice(start, start + width) for start in _starts(n, width, overlap, multiple)])
+        axes.append([slice(start, start + width) for start in _starts(n, width, share, multiple)])
     yield from itertools.product(*axes)
 
 
@@ -154,11 +153,11 @@ def _starts(n: int, width: int, overlap: float, multiple: int) -> list[int]:
 
 
 def _blending(shape: tuple[int, ...], plan: Plan) -> npt.NDArray[np.float64]:
-    """Weights of a window: a hill in 3D, even in 2D, where windows do not share voxels."""
-    if plan.spatial_dims == 2:
-        return np.ones(shape)
+    """Weights of a window: a hill along the axes along which windows share voxels."""
     hill = np.ones(shape)
     for axis, n in enumerate(shape):
+        if plan.spatial_dims == 2 and (axis == 0 or plan.windows == "slice"):
+            continue
         place = (np.arange(n) + 0.5) / n * 2 - 1
         profile = np.exp(-0.5 * (place / 0.5) ** 2)
         hill = hill * profile.reshape([-1 if k == axis else 1 for k in range(3)])
@@ -235,7 +234,8 @@ def _answers(
         if noise is not None:
             parts = np.stack([noise.part(w) for w in windows])
     else:
-        patches = slices_with_context(source, windows[0][0], plan.context)
+        planes, rows, columns = windows[0]
+        patches = slices_with_context(source[:, :, rows, columns], planes, plan.context)
         if noise is not None:
             # (channel, slice, y, x) -> (slice, channel, y, x)
             parts = np.ascontiguousarray(noise.part(windows[0]).swapaxes(0, 1))

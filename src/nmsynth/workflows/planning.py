@@ -200,8 +200,10 @@ def windows_of(plan: Plan) -> int:
     except (KeyError, TypeError):
         return 1
     z, y, x = (max(1, round(n * s / own)) for n, s, own in zip(sizes, spacings, plan.spacing_mm, strict=True))
-    if plan.spatial_dims == 2:
+    if plan.spatial_dims == 2 and plan.windows == "slice":
         return int(-(-(z * y * x) // math.prod(plan.network_patch)))
+    if plan.spatial_dims == 2:  # what is timed is the answer for one slice
+        return z * len(list(plan_windows((1, y, x), plan, OVERLAP)))
     return len(list(plan_windows((z, y, x), plan, OVERLAP)))
 
 
