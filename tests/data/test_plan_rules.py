@@ -41,7 +41,8 @@ def test_low_count_pet_is_a_difference_on_one_scale():
     assert [c.name for c in plan.conditions] == ["count_fraction"]  # a tracer that is always one tells nothing
     assert abs(plan.conditions[0].encode("0.05")[0]) < 2
     assert plan.schedule.steps == 2500
-    assert plan.schedule.region_share == 0.33
+    assert (plan.schedule.region_share, plan.schedule.outside_share) == (0.33, 0.05)
+    assert plan.windows == "patch"
 
 
 def test_what_all_images_state_is_planned():

@@ -136,6 +136,17 @@ def test_patches_centre_in_regions_as_often_as_planned():
     assert all(batches.draw(k)["labels"].max() == 1 for k in range(10))
 
 
+@pytest.mark.parametrize(("share", "seen"), [(0.0, {1.0}), (1.0, {0.05, 1.0})])
+def test_patches_lie_in_the_air_as_often_as_planned(share, seen):
+    case = tiny_case(1, shape=(8, 24, 24))
+    case.layers[-2] = 0.05
+    case.layers[-2][:, 4:20, 4:20] = 1.0  # the body
+    plan = tiny_plan(patch=(1, 1, 1), schedule={"region_share": 0.0, "outside_share": share})
+    batches = MethodBatches([case], plan)
+    drawn = {round(float(batches.draw(k)["weight"].max()), 2) for k in range(40)}
+    assert drawn == seen
+
+
 def test_slices_bring_their_neighbours_as_channels():
     case = tiny_case(1)
     case.layers[0] = np.arange(6, dtype=np.float32)[:, None, None]

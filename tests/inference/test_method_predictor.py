@@ -36,6 +36,7 @@ class Normalising(Method):
     """Gives its source over the mean of the window that it sees, as layers that normalise do."""
 
     def forward(self, source, condition, noise=None):
+        del condition, noise
         middle = self.first_source(source)
         return middle / middle.mean(dim=(-2, -1), keepdim=True)
 

@@ -169,6 +169,9 @@ class SchedulePlan(Settings):
     absolute error of the means of the labelled regions (lesions, organs), where there are any."""
     region_share: float = Field(default=0.33, ge=0, le=1)
     """Share of patches centred in a labelled region."""
+    outside_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of patches centred anywhere in the image, so that a network also learns that air is air: windows of an
+    answer lie there too. Others are centred in the body or a region."""
     seed: int = 1
 
 
@@ -200,9 +203,9 @@ class Plan(Settings):
     patch: Triple
     """Voxels along ``(z, y, x)``; one slice along z in 2D and 2.5D."""
     windows: Literal["patch", "slice"] = "slice"
-    """Windows by which 2D and 2.5D networks answer an image: ``patch``, of the size of what they were trained on, blended
-    where they overlap, or ``slice``, whole slices. Networks normalise features over their window, and where it holds
-    more air than a patch they answer otherwise than they learned. Plans from before the choice have ``slice``."""
+    """Windows by which 2D and 2.5D networks answer an image: ``patch``, of the size of what they were trained on,
+    blended where they overlap, or ``slice``, whole slices. Networks normalise features over their window, and where it
+    holds more air than a patch they answer otherwise than they learned. Plans from before the choice have ``slice``."""
     channels: tuple[int, ...] = (16, 32, 64)
     """Width of each level of a U-Net, finest first; every further level halves what is long enough."""
     augmentation: AugmentationPlan = AugmentationPlan()

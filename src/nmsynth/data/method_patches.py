@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -127,12 +128,16 @@ class MethodBatches(IterableDataset[Batch]):
         return warp_stack(stack, warp, middle, size, target_slices=1 if self.plan.spatial_dims == 2 else None)
 
     def _corner(self, case: PreparedCase, size: tuple[int, ...], rng: np.random.Generator) -> list[int]:
-        """Where a patch starts: at a labelled region, or anywhere that its centre is in the body."""
+        """Where a patch starts: at a labelled region, anywhere that its centre is in the body, or anywhere at all."""
         regions = self._regions(case)
         in_region = rng.random() < self.plan.schedule.region_share and len(regions) > 1
         places = regions[int(rng.integers(1, len(regions)))] if in_region else regions[0]
         shape = case.layers.shape[1:]
-        centre = np.unravel_index(int(places[int(rng.integers(len(places)))]), shape)
+        place = int(places[int(rng.integers(len(places)))])
+        outside = self.plan.schedule.outside_share
+        if outside and rng.random() < outside:
+            place = int(rng.integers(math.prod(shape)))
+        centre = np.unravel_index(place, shape)
         corner = []
         for c, n, whole in zip(centre, size, shape, strict=True):
             jitter = int(rng.integers(-(n // 4), n // 4 + 1))

@@ -49,6 +49,8 @@ HEAVY_TAIL = 8.0
 on a compressed scale: tumours and bladder would rule the gradient, and the median that the absolute error asks for is
 the same on either scale."""
 AIR_HU = -1024.0
+OUTSIDE_SHARE = 0.05
+"""Share of patches that may lie in the air."""
 
 
 def plan_from_fingerprint(
@@ -161,6 +163,7 @@ def plan_from_fingerprint(
             validate_every=-(-n_steps // n_validations),
             validation_cases=n_cases,
             region_share=0.33 if fingerprint.regions else 0.0,
+            outside_share=OUTSIDE_SHARE,
             precision=precision,
         ),
         fingerprint=fingerprint.to_json(),

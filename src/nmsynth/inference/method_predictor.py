@@ -52,7 +52,8 @@ def predict_method(
 
     Windows have the size of a training patch and overlap; where they do, they are blended with weights that fall
     towards their borders. 2D networks see whole slices where the plan says so. An image that is not larger than a patch
-    is one window, as any is to a method that answers it whole. The noise of a stochastic method is drawn once for the whole image, so that windows agree where they overlap.
+    is one window, as any is to a method that answers it whole. The noise of a stochastic method is drawn once for the
+    whole image, so that windows agree where they overlap.
 
     Parameters
     ----------
