@@ -23,7 +23,6 @@ from nmsynth.core.replacement import replace_text
 from nmsynth.data.prepared import open_prepared
 from nmsynth.models.methods import MethodSpec, build_method
 from nmsynth.training.validation import predict_case
-from nmsynth.workflows.jobs import run_jobs
 
 if TYPE_CHECKING:
     from nmsynth.data.prepared import PreparedCase
@@ -38,14 +37,15 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a training")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cases", type=int, help="how many validation patients; all when unset")
-    parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     package = next((given.run / "package").iterdir()).name
-    cases = [case.case_id for case in validation_cases(given.run)[: given.cases]]
-    found = run_jobs(measured, [(given.run, case) for case in cases], workers=given.workers)
-    over_all = {way: {n: float(np.mean([f[way][n] for f in found])) for n in found[0][way]} for way in WINDOWS}
+    cases = validation_cases(given.run)[: given.cases]
+    found = [measured(given.run, case) for case in cases]
+    names = dict.fromkeys(name for of in found for name in of[WINDOWS[0]])
+    over_all = {way: {n: float(np.mean([f[way][n] for f in found if n in f[way]])) for n in names} for way in WINDOWS}
     given.out.mkdir(parents=True, exist_ok=True)
-    record = {"model": package, "over all": over_all, "patients": dict(zip(cases, found, strict=True))}
+    patients = {case.case_id: of for case, of in zip(cases, found, strict=True)}
+    record = {"model": package, "over all": over_all, "patients": patients}
     replace_text(given.out / f"{package}.json", json.dumps(record, indent=1) + "\n")
     for way, numbers in over_all.items():
         print(f"{package}, {way}: " + ", ".join(f"{name} {100 * value:.2f} %" for name, value in numbers.items()))
@@ -59,12 +59,10 @@ def validation_cases(run: Path) -> list[PreparedCase]:
     return [case for case in open_prepared(prepared, names) if case.subject in split]
 
 
-def measured(job: tuple[Path, str]) -> dict[str, dict[str, float]]:
+def measured(run: Path, case: PreparedCase) -> dict[str, dict[str, float]]:
     """Errors of one patient, at the first of its levels, by the way it is answered."""
-    run, name = job
     plan = read_plan(run / "plan.toml")
     method = trained(run)
-    (case,) = (case for case in validation_cases(run) if case.case_id == name)
     found = {}
     for way in WINDOWS:
         image, target = predict_case(method, plan.model_copy(update={"windows": way}), case, 0)
