@@ -315,7 +315,8 @@ def test_speed_is_timed_with_the_threads_of_the_training(monkeypatch, plan):
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "precision"), [({"amx_bf16": True}, "bf16"), ({"amx_bf16": False, "avx512_bf16": True}, "fp32")]
+    ("capabilities", "precision"),
+    [({"amx_bf16": True}, "bf16"), ({"amx_bf16": False, "avx512_bf16": True}, "bf16"), ({"avx512_f": True}, "fp32")],
 )
 def test_precision_is_what_the_processor_is_fast_in_unless_asked_for(monkeypatch, data, capabilities, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
