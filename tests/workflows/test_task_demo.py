@@ -57,7 +57,7 @@ def test_every_task_is_evaluated_under_its_name_and_has_a_study():
 
 def test_a_task_without_a_model_says_how_to_get_one(tmp_path):
     with pytest.raises(InputError, match=r"has no model yet; name one of your own with --model. To train one"):
-        run_task_demo(load_task("lowcount-mpi"), tmp_path / "out")
+        run_task_demo(load_task("lowcount-mpi").model_copy(update={"model": ""}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
