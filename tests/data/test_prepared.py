@@ -180,6 +180,20 @@ def test_levels_keep_the_ratio_of_what_is_calibrated_alone(tmp_path, unit, ratio
     assert np.allclose(case.target_normalisation().invert(case.target), 600 * pet(0).array, rtol=1e-4)
 
 
+def test_the_level_of_a_source_is_that_of_its_whole_field(tmp_path):
+    level = Normalisation(kind="level", scale=2.0)
+    images = [image_plan(name, modality="NM", unit=Unit.COUNTS, normalisation=level) for name in ("spect", "target")]
+    rows = spect_rows(tmp_path, Unit.COUNTS)
+    whole = prepared(tmp_path, rows, sources=(images[0],), target=images[1], conditions=())
+    cut = read_nifti(tmp_path / "target.nii.gz")
+    write_nifti(cut.with_array(cut.array[:4]), tmp_path / "target.nii.gz", overwrite=True)
+    plan = tiny_plan(sources=(images[0],), target=images[1], spacing_mm=(4.0, 4.0, 4.0))
+    prepare_case("short", rows, tmp_path, plan, tmp_path / "prepared")
+    part = open_prepared(tmp_path / "prepared", ["short"])[0]
+    assert part.target.shape[0] == 4 < whole.target.shape[0]
+    assert part.record["normalisations"] == whole.record["normalisations"]
+
+
 def test_levels_without_names_are_normalised_each_by_its_own(tmp_path):
     level = Normalisation(kind="level", scale=2.0)
     images = [image_plan(name, modality="NM", unit=Unit.BQML, normalisation=level) for name in ("nm", "target")]

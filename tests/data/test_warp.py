@@ -158,6 +158,30 @@ def test_slices_bring_their_neighbours_as_channels():
     assert [float(v) for v in batch["source"][0, :, 0, 0]] == [middle - 1, middle, middle + 1]
 
 
+@pytest.mark.parametrize(("ends", "seen"), [(False, {1, 2, 3, 4}), (True, {0, 1, 2, 3, 4, 5})])
+def test_slices_at_the_ends_are_learned_with_what_is_repeated_beyond(ends, seen):
+    case = tiny_case(1)
+    case.layers[0] = np.arange(6, dtype=np.float32)[:, None, None]
+    case.layers[1], case.layers[2] = case.layers[0], 1.0
+    plan = tiny_plan(dimensions="2.5d", context=3, patch=(1, 8, 8), schedule={"learns_ends": ends, "region_share": 0.0})
+    drawn = {}
+    for number in range(60):
+        batch = MethodBatches([case], plan).draw(number)
+        middle = round(float(batch["target"][0, 0, 4, 4]))
+        drawn[middle] = [round(float(v)) for v in batch["source"][0, :, 4, 4]]
+        assert batch["weight"][0, 0, 4, 4] == 1
+    assert set(drawn) == seen
+    assert all(shown == [max(n - 1, 0), n, min(n + 1, 5)] for n, shown in drawn.items())
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_some_patches_are_shown_as_they_are(share):
+    case = tiny_case(1, shape=(8, 24, 24))
+    plan = tiny_plan(augmentation={"flip_axes": (), "rotation_degrees": 10.0, "zoom": 0.05, "plain_share": share})
+    patch = MethodBatches([case], plan).draw(0)["source"]
+    assert bool(np.isin(patch.numpy(), case.layers[0]).all()) is bool(share)
+
+
 def test_image_smaller_than_a_patch_lies_in_its_middle():
     small = tiny_case(1, shape=(2, 6, 6))
     batch = MethodBatches([small], tiny_plan(augmentation={"flip_axes": ()})).draw(0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from nmsynth.inference.method_predictor import PredictionSettings, plan_windows, predict_method
 from nmsynth.models.method import Method
@@ -53,3 +54,50 @@ def test_a_network_sees_no_more_air_than_what_it_learned_from():
         )
     assert answers["slice"][4, 8, 24] == pytest.approx(3, rel=0.01)
     assert answers["patch"][4, 8, 24] == pytest.approx(1, rel=0.01)
+
+
+class Seeing(Method):
+    """Gives its source, and notes the sizes of what it was shown."""
+
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.sizes = set()
+
+    def forward(self, source, condition, noise=None):
+        del condition, noise
+        self.sizes.add(tuple(source.shape[2:]))
+        return self.first_source(source)
+
+
+@pytest.mark.parametrize(("windows", "size"), [("patch", (8, 16, 16)), ("slice", (5, 16, 11))])
+def test_an_image_smaller_than_a_patch_is_shown_as_in_training(windows, size):
+    plan = make_plan(patch=(8, 16, 16), windows=windows)
+    method = Seeing(setting_of(plan))
+    image = np.random.default_rng(1).random((1, 5, 20, 11), dtype=np.float32)
+    answer, _ = predict_method(method, plan, image, ())
+    np.testing.assert_allclose(answer, image[0], rtol=1e-6)
+    assert method.sizes == {size}
+
+
+class OneCode(Method):
+    """Gives the mean of the patch in which its code is found."""
+
+    whole_image = True
+
+    def code(self, source, condition, noise=None):
+        del condition, noise
+        assert tuple(source.shape[2:]) == self.setting.patch
+        return source.mean(dim=(1, 2, 3, 4))[:, None]
+
+    def decode(self, source, condition, code):
+        del condition
+        return torch.ones_like(source[:, :1]) * code[:, :, None, None, None]
+
+
+@pytest.mark.parametrize("shape", [(6, 40, 30), (20, 70, 30)])
+def test_windows_of_one_image_share_the_code_of_its_middle(shape):
+    plan = make_plan(patch=(8, 16, 16), windows="patch")
+    image = np.zeros((1, *shape), dtype=np.float32)
+    image[:, :, 16:32, 10:26] = 2.0
+    answer, _ = predict_method(OneCode(setting_of(plan)), plan, image, ())
+    np.testing.assert_allclose(answer, 2.0)

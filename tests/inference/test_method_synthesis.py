@@ -306,6 +306,9 @@ def test_calibrated_samples_have_intervals_that_are_drawn_as_many_as_they_take()
     fewer = synthesize(pet(), tiny_model(card), settings=SETTINGS | {"n_samples": 3})
     assert fewer.interval is None
     assert "no intervals: they are calibrated for 5 samples, and 3 were drawn" in fewer.flags
+    otherwise = synthesize(pet(), tiny_model(card), settings=SETTINGS | {"overlap": 0.25})
+    assert otherwise.interval is None
+    assert any("for the model's own sampling steps and overlap" in flag for flag in otherwise.flags)
 
 
 def test_a_source_unlike_those_of_the_training_is_flagged():

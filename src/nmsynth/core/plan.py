@@ -133,6 +133,9 @@ class AugmentationPlan(Settings):
     """Largest shift of the source against the target, for pairs that are not exactly aligned."""
     source_noise: float = Field(default=0.0, ge=0)
     """Standard deviation of noise added to normalised sources."""
+    plain_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of patches that are neither turned, zoomed nor shifted: interpolation takes some of the noise that images
+    have which are answered."""
     condition_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the patches in which each optional condition is left unsaid."""
 
@@ -172,6 +175,9 @@ class SchedulePlan(Settings):
     outside_share: float = Field(default=0.0, ge=0, le=1)
     """Share of patches centred anywhere in the image, so that a network also learns that air is air: windows of an
     answer lie there too. Others are centred in the body or a region."""
+    learns_ends: bool = False
+    """Whether 2.5D networks also learn the slices at the ends of an image, which lack neighbours: the last is repeated,
+    as where an image is answered."""
     seed: int = 1
 
 
@@ -203,9 +209,10 @@ class Plan(Settings):
     patch: Triple
     """Voxels along ``(z, y, x)``; one slice along z in 2D and 2.5D."""
     windows: Literal["patch", "slice"] = "slice"
-    """Windows by which 2D and 2.5D networks answer an image: ``patch``, of the size of what they were trained on,
-    blended where they overlap, or ``slice``, whole slices. Networks normalise features over their window, and where it
-    holds more air than a patch they answer otherwise than they learned. Plans from before the choice have ``slice``."""
+    """Windows by which an image is answered: ``patch``, of the size of what networks were trained on, blended where
+    they overlap, an image that is smaller widened by its border; or ``slice``, in 2D and 2.5D whole slices, of methods
+    with one code for an image the whole image. Networks normalise features over their window, and where it holds more
+    air than a patch they answer otherwise than they learned. Plans from before the choice have ``slice``."""
     channels: tuple[int, ...] = (16, 32, 64)
     """Width of each level of a U-Net, finest first; every further level halves what is long enough."""
     augmentation: AugmentationPlan = AugmentationPlan()

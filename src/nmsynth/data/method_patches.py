@@ -116,7 +116,8 @@ class MethodBatches(IterableDataset[Batch]):
         """Layers of a patch, ``(layer, z, y, x)``, turned and zoomed as the plan says."""
         size = (self.plan.patch[0] + self.plan.context - 1, *self.plan.patch[1:])
         corner = self._corner(case, size, rng)
-        if not is_warped(self.plan):
+        plain = self.plan.augmentation.plain_share
+        if not is_warped(self.plan) or (plain and rng.random() < plain):
             return read_window(case.layers, layers, corner, size)
         warp = Warp.drawn(self.plan, size, rng)
         wide = [n + 2 * m for n, m in zip(size, warp.margin, strict=True)]
@@ -139,10 +140,12 @@ class MethodBatches(IterableDataset[Batch]):
             place = int(rng.integers(math.prod(shape)))
         centre = np.unravel_index(place, shape)
         corner = []
-        for c, n, whole in zip(centre, size, shape, strict=True):
+        for axis, (c, n, whole) in enumerate(zip(centre, size, shape, strict=True)):
             jitter = int(rng.integers(-(n // 4), n // 4 + 1))
+            beyond = self.plan.context // 2 if axis == 0 and self.plan.schedule.learns_ends else 0
             # where the image is smaller than the patch, it lies in its middle
-            corner.append(int(np.clip(c + jitter - n // 2, 0, whole - n)) if whole >= n else (whole - n) // 2)
+            fits = whole + 2 * beyond >= n
+            corner.append(int(np.clip(c + jitter - n // 2, -beyond, whole + beyond - n)) if fits else (whole - n) // 2)
         return corner
 
     def _regions(self, case: PreparedCase) -> list[npt.NDArray[np.int32]]:

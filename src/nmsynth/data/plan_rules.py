@@ -51,6 +51,8 @@ the same on either scale."""
 AIR_HU = -1024.0
 OUTSIDE_SHARE = 0.05
 """Share of patches that may lie in the air."""
+PLAIN_SHARE = 0.3
+"""Share of patches that are shown as they are."""
 
 
 def plan_from_fingerprint(
@@ -155,7 +157,7 @@ def plan_from_fingerprint(
         windows="patch",
         patch=patch,
         channels=channels,
-        augmentation=AugmentationPlan(flip_axes=("x",), rotation_degrees=10.0, zoom=0.05),
+        augmentation=AugmentationPlan(flip_axes=("x",), rotation_degrees=10.0, zoom=0.05, plain_share=PLAIN_SHARE),
         schedule=SchedulePlan(
             steps=n_steps,
             batch=batch,
@@ -164,6 +166,7 @@ def plan_from_fingerprint(
             validation_cases=n_cases,
             region_share=0.33 if fingerprint.regions else 0.0,
             outside_share=OUTSIDE_SHARE,
+            learns_ends=kind == "2.5d",
             precision=precision,
         ),
         fingerprint=fingerprint.to_json(),

@@ -297,7 +297,7 @@ def _add_source(
             sources.seen[...] &= resample(mask, affine, (n_z, n_y, n_x), order=0).array > 0
         moved = _checked(resample(volume, affine, (n_z, n_y, n_x), fill=image.fill), row)
         with naming(row):
-            scale = image.normalisation.fit(moved.array, moved.spacing_mm)
+            scale = fitted_to(volume, moved, image)
         sources.normalisations.append(scale.to_json())
         alternatives.append((len(sources.layers), row))
         sources.layers.append(scale.apply(moved.array))
@@ -308,6 +308,24 @@ def _add_source(
         sources.normalisations.append(typical.to_json())
         sources.layers.append(typical.apply(empty))
     sources.channels.append(alternatives)
+
+
+def fitted_to(volume: Volume, moved: Volume, image: ImagePlan) -> FittedNormalisation:
+    """The normalisation of a source, which hangs on nothing that lies beside it.
+
+    Parameters
+    ----------
+    volume
+        In the unit of the plan, on its own grid.
+    moved
+        The same on the grid of a case, which may show less of it: a scale of its own is that of its whole field.
+    image
+        What the plan says of it.
+    """
+    affine, shape = plan_grid(volume, moved.spacing_mm)
+    if shape != moved.spatial_shape or not np.allclose(affine, moved.affine, atol=1e-3):
+        moved = resample(volume, affine, shape, fill=image.fill)
+    return image.normalisation.fit(moved.array, moved.spacing_mm)
 
 
 def _rows_of(image: ImagePlan, rows: Sequence[ManifestRow]) -> list[ManifestRow]:

@@ -16,7 +16,7 @@ from nmsynth.core.plan import SOURCE_TRACER, TARGET_TRACER, ImagePlan, Plan
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.data.body import body_contour
 from nmsynth.data.planned_image import as_planned
-from nmsynth.data.prepared import encode_conditions
+from nmsynth.data.prepared import encode_conditions, fitted_to
 from nmsynth.data.resampling import covered, plan_grid, resample
 from nmsynth.inference.guard import check_input
 from nmsynth.inference.method_model import MethodModel
@@ -118,7 +118,7 @@ def method_inputs(
         planned = as_planned(volume, image, remedy="Give the image that the model's card names.")
         moved = resample(planned, affine, shape, fill=image.fill)
         typical = image.normalisation.typical()
-        fitted = typical if state.is_zero else image.normalisation.fit(moved.array, moved.spacing_mm)
+        fitted = typical if state.is_zero else fitted_to(planned, moved, image)
         arrays.append(fitted.apply(moved.array))
         if is_first and model.card.typical is not None and not state.is_zero:
             flags += _unusual(moved, arrays[-1], model.card.typical)

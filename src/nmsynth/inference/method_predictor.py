@@ -51,9 +51,9 @@ def predict_method(
     """Answer of a method for a whole image.
 
     Windows have the size of a training patch and overlap; where they do, they are blended with weights that fall
-    towards their borders. 2D networks see whole slices where the plan says so. An image that is not larger than a patch
-    is one window, as any is to a method that answers it whole. The noise of a stochastic method is drawn once for the
-    whole image, so that windows agree where they overlap.
+    towards their borders. By plans with windows of slices 2D networks see whole slices, and methods with one code for
+    an image the image. The noise of a stochastic method is drawn once for the whole image, so that windows agree where
+    they overlap, and so is a code, from the patch about the middle of what the image shows.
 
     Parameters
     ----------
@@ -81,22 +81,31 @@ def predict_method(
         If the network gives NaN or infinity.
     """
     settings = settings or PredictionSettings()
+    margins = [(max(0, p - n + 1) // 2, max(0, p - n) // 2) for n, p in zip(source.shape[1:], plan.patch, strict=True)]
+    if plan.windows == "patch" and np.any(margins):
+        wide = np.pad(source, [(0, 0), *margins], mode="edge")
+        image, samples = predict_method(method, plan, wide, condition, settings, progress=progress)
+        inner = tuple(slice(before, before + n) for (before, _), n in zip(margins, source.shape[1:], strict=True))
+        return image[inner], [sample[inner] for sample in samples]
     told = torch.as_tensor(np.asarray(condition, dtype=np.float32)).to(settings.device)[None]
     n_z, n_y, n_x = source.shape[1:]
     windows = [(slice(0, n_z), slice(0, n_y), slice(0, n_x))]
-    if not method.whole_image:
-        windows = list(plan_windows((n_z, n_y, n_x), plan, settings.overlap, aligned=_strides(method, plan)))
+    by_code = method.whole_image and plan.windows == "patch"
+    if by_code or not method.whole_image:
+        aligned = (1, 1, 1) if by_code else _strides(method, plan)  # all windows take the same numbers of a code
+        windows = list(plan_windows((n_z, n_y, n_x), plan, settings.overlap, aligned=aligned))
     n_samples = settings.n_samples if method.stochastic else 1
     noises = drawn_noises(method, plan, source.shape[1:], settings) if method.stochastic else iter([None])
     samples = []
     for k, noise in enumerate(noises):
+        code = _code(method, plan, source, told, noise, settings.device) if by_code else None
         total = np.zeros(source.shape[1:], dtype=np.float64)
         weights = np.zeros(source.shape[1:], dtype=np.float64)
         at_once = WINDOWS_AT_ONCE if plan.spatial_dims == 3 else 1
         for number in range(0, len(windows), at_once):
             chosen = windows[number : number + at_once]
             for window, answer in zip(
-                chosen, _answers(method, plan, source, told, noise, chosen, settings.device), strict=True
+                chosen, _answers(method, plan, source, told, noise, chosen, settings.device, code), strict=True
             ):
                 if not np.isfinite(answer).all():
                     raise NumericalError(
@@ -227,6 +236,7 @@ def _answers(
     noise: WholeNoise | None,
     windows: list[tuple[slice, slice, slice]],
     device: str,
+    code: torch.Tensor | None = None,
 ) -> FloatImage:
     """Answers for windows of one size, shape ``(window, z, y, x)``; in 2D for the slices of one window."""
     parts = None
@@ -243,8 +253,27 @@ def _answers(
     with torch.inference_mode():
         drawn = None if parts is None else torch.from_numpy(parts).to(device)
         given = torch.from_numpy(patches).to(device)
-        out = method(given, told.expand(len(given), -1), drawn).float().cpu().numpy()[:, 0]
+        told = told.expand(len(given), -1)
+        answer = method(given, told, drawn) if code is None else method.decode(given, told, code.expand(len(given), -1))
+        out = answer.float().cpu().numpy()[:, 0]
     return np.asarray(out if plan.spatial_dims == 3 else out[None])
+
+
+def _code(
+    method: Method, plan: Plan, source: FloatImage, told: torch.Tensor, noise: WholeNoise | None, device: str
+) -> torch.Tensor:
+    """What is common to an image, found in the patch about the middle of what it shows."""
+    shown = source[0] - source[0].min()
+    window = []
+    for axis, (n, width) in enumerate(zip(shown.shape, plan.patch, strict=True)):
+        profile = shown.sum(axis=tuple(k for k in range(3) if k != axis), dtype=np.float64)
+        middle = float(np.average(np.arange(n), weights=profile)) if profile.any() else (n - 1) / 2
+        start = int(np.clip(round(middle - (width - 1) / 2), 0, n - width))
+        window.append(slice(start, start + width))
+    z, y, x = window
+    with torch.inference_mode():
+        drawn = None if noise is None else torch.from_numpy(noise.part((z, y, x))[None]).to(device)
+        return method.code(torch.from_numpy(source[None, :, z, y, x].copy()).to(device), told, drawn)
 
 
 def slices_with_context(source: FloatImage, planes: slice, context: int) -> FloatImage:

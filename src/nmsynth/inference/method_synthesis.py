@@ -97,7 +97,7 @@ def synthesize_with_method(
     image = volumes[0] if len(volumes) == 1 else volumes[0].with_array(np.mean([v.array for v in volumes], axis=0))
     samples = tuple(volumes) if model.method.stochastic and not inputs.is_zero else ()
     found, numbers = _checked(image, first, plan, is_zero=inputs.is_zero)
-    interval, said = _interval(image, samples, model)
+    interval, said = _interval(image, samples, model, settings)
     flags = list(dict.fromkeys((*flags, *found, *said)))
     image = image.with_warnings(flags)
     record = common_record(model, settings, first) | {
@@ -121,7 +121,7 @@ def synthesize_with_method(
 
 
 def _interval(
-    image: Volume, samples: tuple[Volume, ...], model: MethodModel
+    image: Volume, samples: tuple[Volume, ...], model: MethodModel, settings: SynthesisSettings
 ) -> tuple[tuple[Volume, Volume] | None, tuple[str, ...]]:
     """Lower and upper bound of each voxel by the card's calibration, and what is to be said where there is none."""
     card = model.card.interval
@@ -131,6 +131,9 @@ def _interval(
         return None, ("the spread of the samples is not calibrated: it promises nothing",)
     if len(samples) < card.n_samples:
         return None, (f"no intervals: they are calibrated for {card.n_samples} samples, and {len(samples)} were drawn",)
+    steps = getattr(model.method, "sampling_steps", None)
+    if settings.overlap != SynthesisSettings().overlap or settings.sampling_steps not in (None, steps):
+        return None, ("no intervals: they are calibrated for the model's own sampling steps and overlap of windows",)
     spread = np.std([s.array for s in samples], axis=0, ddof=1)
     half = Widening(card.voxel_factor, card.voxel_floor).half_width(spread)
     if image.unit is not model.plan.target.unit:

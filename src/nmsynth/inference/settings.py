@@ -29,7 +29,7 @@ class SynthesisSettings(BaseModel):
     conditions: dict[str, float | str] = {}
     """Facts of the scan that the model's plan asks for, such as ``count_fraction``, by name."""
     overlap: float = Field(default=0.5, ge=0, lt=1)
-    """Share of a window of a 3D method that overlaps the next."""
+    """Share of a window of a method that overlaps the next."""
     backend: Literal["auto", "torch", "openvino"] = "auto"
     """``auto`` takes OpenVINO where it is installed and the device is a CPU; methods run on torch."""
     device: str = "cpu"

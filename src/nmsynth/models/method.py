@@ -72,7 +72,7 @@ class Method(nn.Module):
     momentum
         Decay of the gradient's average in AdamW.
     whole_image
-        Whether an image is answered at once and not window by window, as what is common to it is drawn once.
+        Whether what is common to an image is drawn once for all of it, its :meth:`code`.
     rebuilding_stages
         Stages after which there is no answer yet: they are judged by how :meth:`reconstruct` gives targets back.
     """
@@ -127,6 +127,14 @@ class Method(nn.Module):
             Standard normal, ``(batch, noise_channels, ...)`` with sizes divided by ``noise_stride``, rounded up; needed
             by stochastic families, where the same noise gives the same answer.
         """
+        raise NotImplementedError
+
+    def code(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """What is common to an image, ``(batch, number)``, found in one patch of it; of ``whole_image``."""
+        raise NotImplementedError
+
+    def decode(self, source: torch.Tensor, condition: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+        """Answer for any part of an image by its code, ``(batch, 1, ...)``; of ``whole_image``."""
         raise NotImplementedError
 
     def reconstruct(self, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,9 @@ observation, is the mean absolute error plus b c / N times the divergence. The d
 and free below a few hundredths of a nat [Kingma2016]_; the posterior begins narrow, lest the code be noise that the
 decoder learns not to hear.
 
-A sample is the image of one draw of z, so that samples differ as subjects of one anatomy do. The whole image is
-answered at once, whatever its size; the plan's patch should hold what is to be known of a subject, such as the head.
+A sample is the image of one draw of z, so that samples differ as subjects of one anatomy do. The plan's patch should
+hold what is to be known of a subject, such as the head: the code of an image is found in one patch about its middle,
+and all windows are decoded by it.
 Networks see blocks of 2 x 2 x 2 voxels as channels of one [Shi2016]_: the voxels of a PET are finer than what it
 resolves, and a whole head costs an eighth.
 
@@ -190,13 +191,18 @@ class SubjectVAE(Variational):
         prior, posterior = self.prior(told), self.posterior(torch.cat((told, folded(target)), dim=1))
         code = drawn(posterior, torch.randn_like(posterior[0]))
         weight = batch["weight"].float()
-        error = regression_loss(self._decode(source, condition, code).float(), target, weight)
+        error = regression_loss(self.decode(source, condition, code).float(), target, weight)
         kl = divergence(posterior, prior)
         observations = weight.sum() / (len(weight) * self.together)
         rate = kl.clamp_min(self.free_nats).sum() / observations.clamp_min(1.0)
         return {"total": error + self._warm() * self.scale * rate, "posterior_error": error, "kl": kl.sum()}
 
-    def _decode(self, source: torch.Tensor, condition: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+    def code(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+        """Drawn from the prior by noise; its mean without any, or for zeros."""
+        prior = self.prior(with_constant_channels(folded(source), condition))
+        return prior[0] if noise is None else drawn(prior, noise.flatten(2).mean(dim=2))
+
+    def decode(self, source: torch.Tensor, condition: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
         """The image for a source and a code."""
         # as channels too: modulation begins at nothing, and a code that nothing hears dies before it is of use
         told = torch.cat((condition, code.to(condition.dtype)), dim=1)
@@ -205,6 +211,4 @@ class SubjectVAE(Variational):
 
     def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """A sample for noise, and what the prior's mean decodes to without any, or for zeros."""
-        prior = self.prior(with_constant_channels(folded(source), condition))
-        code = prior[0] if noise is None else drawn(prior, noise.flatten(2).mean(dim=2))
-        return self._decode(source, condition, code)
+        return self.decode(source, condition, self.code(source, condition, noise))

@@ -203,7 +203,7 @@ def windows_of(plan: Plan) -> int:
     if plan.spatial_dims == 2 and plan.windows == "slice":
         return int(-(-(z * y * x) // math.prod(plan.network_patch)))
     if plan.spatial_dims == 2:  # what is timed is the answer for one slice
-        return z * len(list(plan_windows((1, y, x), plan, OVERLAP)))
+        return int(z * len(list(plan_windows((1, y, x), plan, OVERLAP))))
     return len(list(plan_windows((z, y, x), plan, OVERLAP)))
 
 
