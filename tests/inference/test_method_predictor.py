@@ -101,3 +101,27 @@ def test_windows_of_one_image_share_the_code_of_its_middle(shape):
     image[:, :, 16:32, 10:26] = 2.0
     answer, _ = predict_method(OneCode(setting_of(plan)), plan, image, ())
     np.testing.assert_allclose(answer, 2.0)
+
+
+class Nothing(Method):
+    """Gives zero everywhere."""
+
+    def forward(self, source, condition, noise=None):
+        del condition, noise
+        return torch.zeros_like(self.first_source(source))
+
+
+@pytest.mark.parametrize(("dimensions", "patch", "n_z"), [("3d", (8, 16, 16), 12), ("2d", (1, 16, 16), 1)])
+def test_what_is_coarse_is_kept_of_the_source(dimensions, patch, n_z):
+    plan = make_plan(patch=patch, dimensions=dimensions, residual=True, windows="patch", coarse={"share": 0.5})
+    image = np.zeros((1, n_z, 40, 40), dtype=np.float32)
+    image[0, n_z // 2, 20, 20] = 1.0
+    answer, _ = predict_method(Nothing(setting_of(plan)), plan, image, ())
+    assert answer.sum() == pytest.approx(0.5, rel=1e-3)
+    profile = answer[n_z // 2, 20]
+    assert profile[20] / 2 == pytest.approx(np.interp(15.0 / 4 / 2, np.arange(20), profile[20:]), rel=0.1)
+
+
+def test_what_is_coarse_is_kept_of_what_is_on_one_scale_alone():
+    with pytest.raises(ValueError, match="the plan is no residual"):
+        make_plan(coarse={"share": 0.5})

@@ -140,6 +140,19 @@ class AugmentationPlan(Settings):
     """Share of the patches in which each optional condition is left unsaid."""
 
 
+class CoarsePlan(Settings):
+    """What of a source is kept where it is reliable: over distances at which its noise averages out.
+
+    Of an answer ``a`` to a source ``s`` and a Gaussian ``G``, ``a + share G(s - a)`` is given: the network adds what is
+    fine, and smooths no shallow defect or faint lesion that many counts show together.
+    """
+
+    share: float = Field(default=0.0, ge=0, le=1)
+    """Of the coarse difference that is taken back; 0 leaves the answer to the network."""
+    fwhm_mm: float = Field(default=15.0, gt=0)
+    """Full width at half maximum of the Gaussian [mm], in the plane alone for single slices."""
+
+
 class SchedulePlan(Settings):
     """How long and how fast."""
 
@@ -215,6 +228,7 @@ class Plan(Settings):
     air than a patch they answer otherwise than they learned. Plans from before the choice have ``slice``."""
     channels: tuple[int, ...] = (16, 32, 64)
     """Width of each level of a U-Net, finest first; every further level halves what is long enough."""
+    coarse: CoarsePlan = CoarsePlan()
     augmentation: AugmentationPlan = AugmentationPlan()
     schedule: SchedulePlan = SchedulePlan()
     fingerprint: dict[str, Any] = Field(default_factory=dict)
@@ -233,6 +247,8 @@ class Plan(Settings):
             raise ValueError("only a 2.5d plan has a context of slices")
         if self.residual and self.sources[0].normalisation != self.target.normalisation:
             raise ValueError("a residual needs the first source on the target's scale: give both one normalisation")
+        if self.coarse.share and not self.residual:
+            raise ValueError("what is coarse can be kept of a source on the target's scale: the plan is no residual")
         if self.target.normalisation.kind == "level" and self.sources[0].normalisation.kind != "level":
             raise ValueError("a target with a level of its own needs a first source with one, whose scale it is given")
         if self.same_calibration and self.target.normalisation.kind != "level":

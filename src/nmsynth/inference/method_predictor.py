@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 
 from nmsynth.core.errors import NumericalError
 from nmsynth.core.plan import Plan
 from nmsynth.inference.card_model import Progress
 from nmsynth.inference.tiling import FloatImage
+from nmsynth.metrics.regions import FWHM_PER_SIGMA
 
 if TYPE_CHECKING:
     from nmsynth.models.method import Method
@@ -116,10 +118,21 @@ def predict_method(
                 weights[window] += weight
             if progress is not None:
                 progress(k * len(windows) + number + len(chosen), n_samples * len(windows))
-        samples.append(np.asarray(total / weights, dtype=np.float32))
+        samples.append(_keeping_coarse(np.asarray(total / weights, dtype=np.float32), source[0], plan))
     if not method.stochastic:
         return samples[0], []
     return np.asarray(np.mean(samples, axis=0), dtype=np.float32), samples
+
+
+def _keeping_coarse(answer: FloatImage, source: FloatImage, plan: Plan) -> FloatImage:
+    """An answer that has what is coarse from its source, as far as the plan says."""
+    if not plan.coarse.share:
+        return answer
+    sigmas = [plan.coarse.fwhm_mm / FWHM_PER_SIGMA / spacing for spacing in plan.spacing_mm]
+    if len(answer) == 1:
+        sigmas[0] = 0.0
+    coarse = ndimage.gaussian_filter(source - answer, sigmas)
+    return np.asarray(answer + np.float32(plan.coarse.share) * coarse, dtype=np.float32)
 
 
 def plan_windows(

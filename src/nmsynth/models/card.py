@@ -247,6 +247,9 @@ def plan_lines(plan: Plan) -> list[str]:
     lines = [f"- Source: {_image_line(source)}" for source in plan.sources]
     lines += [f"- Target: {_image_line(plan.target)}"]
     lines += [f"- Voxels (z, y, x): {spacing} mm, {plan.dimensions}, patches of {plan.patch} voxels"]
+    if plan.coarse.share:
+        share, fwhm = 100 * plan.coarse.share, plan.coarse.fwhm_mm
+        lines.append(f"- Kept of the source: {share:g} % of what a Gaussian of {fwhm:g} mm shows")
     for c in plan.conditions:
         kind = f"one of {', '.join(c.categories)}" if c.kind == "category" else c.kind
         lines.append(f"- Condition: {c.name}, {kind}")

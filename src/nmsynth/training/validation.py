@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 
 from nmsynth.core.errors import NumericalError
-from nmsynth.core.plan import Plan
+from nmsynth.core.plan import CoarsePlan, Plan
 from nmsynth.data.prepared import PreparedCase, answer_normalisation, target_gain
 from nmsynth.inference.method_predictor import PredictionSettings, predict_method
 from nmsynth.inference.tiling import FloatImage
@@ -158,6 +158,7 @@ def rebuild_case(
     """A case's target as the method gives it back, and the target, in its unit, shape ``(z, y, x)``."""
     target = np.asarray(case.target)
     shown = np.concatenate([case.source(level), np.float32(target_gain(plan, case, level)) * target[None]])
+    plan = plan.model_copy(update={"coarse": CoarsePlan()})  # what comes back is judged as it is
     return _predicted(Rebuilding(method), plan, case, shown, level, PredictionSettings(overlap=OVERLAP, device=device))
 
 
