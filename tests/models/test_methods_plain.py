@@ -138,6 +138,31 @@ def test_what_is_rare_counts_more_where_asked_for():
         assert method.network.level.item() == pytest.approx(9 * 0.1 * 2 / (9 * 0.1 + 0.9), rel=1e-3)
 
 
+def test_scans_of_many_counts_are_learned_as_closely_as_those_of_few():
+    """Of differences d to the source, the answer is the mean of d, each weighed by 1 / d^2."""
+    difference = torch.tensor([0.1, 1.0])[:, None, None, None].expand(2, 1, 6, 6)
+    batch = {
+        "source": torch.ones(2, 1, 6, 6),
+        "target": 1 + difference,
+        "condition": torch.zeros(2, 0),
+        "weight": torch.ones(2, 1, 6, 6),
+    }
+    levels = {}
+    for over_source_error in (False, True):
+        setting = tiny_setting(2, residual=True)
+        method = Regression(setting, Constant(), loss="l2", over_source_error=over_source_error)
+        optimiser = torch.optim.SGD(method.parameters(), lr=0.005)
+        for _ in range(800):
+            optimiser.zero_grad()
+            method.losses(batch, "network", "main")["total"].backward()
+            optimiser.step()
+        levels[over_source_error] = method.network.level.item()
+    assert levels[False] == pytest.approx(0.55, rel=1e-2)
+    assert levels[True] == pytest.approx(11 / 101, rel=1e-2)
+    with pytest.raises(InputError, match="Leave over_source_error out"):
+        Regression(tiny_setting(2), Constant(), over_source_error=True)
+
+
 class Constant(torch.nn.Module):
     """One level, whatever the source."""
 

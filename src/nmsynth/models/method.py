@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nmsynth.core.errors import InputError
+
 
 class MethodBatch(TypedDict):
     """One batch of normalised patches; spatial axes are ``(z, y, x)``, or ``(y, x)`` in 2D."""
@@ -159,6 +161,10 @@ COUNTS_FLOOR = 0.05
 """Added to what the loss ``counts`` divides by, normalised: where there is next to nothing, no noise is told."""
 
 
+LEAST_ERROR = 1e-4
+"""Least error of a source over which an answer's is taken, normalised: in air there is next to none."""
+
+
 def weighted_mean(error: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Mean of an error where it counts; shapes alike."""
     return (error * weight).sum() / weight.sum().clamp_min(1.0)
@@ -214,6 +220,14 @@ class Regression(Method):
     region_emphasis
         What a voxel of a labelled region counts more than others, wherever its patch was centred. Where it is not clear
         whether a lesion is there, the least error is a faint one; the more a lesion counts, the less it is faded.
+    over_source_error
+        Whether the error of each patch is taken over that of its source, of residual plans. Where scans of many and of
+        few counts are learned at once, those of few rule a plain loss, and those of many are smoothed like them.
+
+    Raises
+    ------
+    InputError
+        If errors are to be taken over those of a source that is not on the target's scale.
     """
 
     def __init__(
@@ -226,9 +240,16 @@ class Regression(Method):
         emphasis: float = 0.0,
         above: float = 0.0,
         region_emphasis: float = 0.0,
+        over_source_error: bool = False,
     ) -> None:
         super().__init__(setting)
+        if over_source_error and not setting.residual:
+            raise InputError(
+                "The error of a source is known where it is on the target's scale; the plan is no residual. Leave "
+                "over_source_error out."
+            )
         self.network = network
+        self.over_source_error = over_source_error
         self.emphasis, self.above = emphasis, above
         self.region_emphasis = region_emphasis
         self.loss = chosen_loss(loss, setting)
@@ -244,7 +265,15 @@ class Regression(Method):
         labels = batch.get("labels")
         if self.region_emphasis and labels is not None:
             weight = weight * (1 + self.region_emphasis * (labels > 0.5))
-        return {"total": regression_loss(answer, batch["target"], weight, kind=self.loss)}
+        if not self.over_source_error:
+            return {"total": regression_loss(answer, batch["target"], weight, kind=self.loss)}
+        source = self.first_source(batch["source"])
+        shares = [
+            regression_loss(answer[k], batch["target"][k], weight[k], kind=self.loss)
+            / regression_loss(source[k], batch["target"][k], batch["weight"][k], kind=self.loss).clamp_min(LEAST_ERROR)
+            for k in range(len(answer))
+        ]
+        return {"total": torch.stack(shares).mean()}
 
     def forward(self, source: torch.Tensor, condition: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """The network's answer; noise is not used."""

@@ -287,9 +287,9 @@ class ResidualUNet(Regression):
         Residual blocks a level.
     loss
         ``auto``, ``l1``, ``l2``, ``huber`` or ``counts``; see :func:`nmsynth.models.method.chosen_loss`.
-    emphasis, above, region_emphasis
-        What voxels count more whose target lies above a value, and those of labelled regions; see
-        :class:`nmsynth.models.method.Regression`.
+    emphasis, above, region_emphasis, over_source_error
+        What voxels count more whose target lies above a value, and those of labelled regions, and over what error that
+        of a patch is taken; see :class:`nmsynth.models.method.Regression`.
     """
 
     def __init__(
@@ -302,6 +302,15 @@ class ResidualUNet(Regression):
         emphasis: float = 0.0,
         above: float = 0.0,
         region_emphasis: float = 0.0,
+        over_source_error: bool = False,
     ) -> None:
         network = unet_for(setting, setting.n_sources, 1, attention=attention, n_blocks=n_blocks)
-        super().__init__(setting, network, loss=loss, emphasis=emphasis, above=above, region_emphasis=region_emphasis)
+        super().__init__(
+            setting,
+            network,
+            loss=loss,
+            emphasis=emphasis,
+            above=above,
+            region_emphasis=region_emphasis,
+            over_source_error=over_source_error,
+        )
