@@ -316,11 +316,16 @@ def test_speed_is_timed_with_the_threads_of_the_training(monkeypatch, plan):
 
 @pytest.mark.parametrize(
     ("capabilities", "precision"),
-    [({"amx_bf16": True}, "bf16"), ({"amx_bf16": False, "avx512_bf16": True}, "bf16"), ({"avx512_f": True}, "fp32")],
+    [
+        ({"amx_bf16": True}, ("bf16", "bf16")),
+        ({"amx_bf16": False, "avx512_bf16": True}, ("bf16", "fp32")),
+        ({"avx512_f": True}, ("fp32", "fp32")),
+    ],
 )
 def test_precision_is_what_the_processor_is_fast_in_unless_asked_for(monkeypatch, data, capabilities, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert plan_dataset(data, device="cpu").schedule.precision == precision
+    planned = [plan_dataset(data, device="cpu", dimensions=d).schedule.precision for d in ("2.5d", "3d")]
+    assert tuple(planned) == precision
     asked = plan_dataset(data, device="cpu", overrides={"schedule.precision": "fp32"})
     assert asked.schedule.precision == "fp32"
 

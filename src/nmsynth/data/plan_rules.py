@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +62,6 @@ def plan_from_fingerprint(
     dimensions: str | None = None,
     steps: int | None = None,
     same_calibration: bool = False,
-    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Plan:
     """A plan for a dataset.
 
@@ -83,7 +81,6 @@ def plan_from_fingerprint(
     - **Residual**: where the first source is the target's modality and unit.
     - **Validation**: twenty times on four cases, less often and on fewer where images are so large that this would take
       longer than :data:`VALIDATION_SHARE` of the steps.
-    - **Precision**: the one in which the device trains fastest.
 
     Parameters
     ----------
@@ -100,8 +97,6 @@ def plan_from_fingerprint(
     same_calibration
         Whether targets have the calibration of their first source; see :class:`~nmsynth.core.plan.Plan`. The answer is
         then on the scale of the source, in no unit unless the source has one.
-    precision
-        In which the device trains fastest, ``fp32`` or ``bf16``.
 
     Raises
     ------
@@ -167,7 +162,6 @@ def plan_from_fingerprint(
             region_share=0.33 if fingerprint.regions else 0.0,
             outside_share=OUTSIDE_SHARE,
             learns_ends=kind == "2.5d",
-            precision=precision,
         ),
         fingerprint=fingerprint.to_json(),
     )

@@ -112,18 +112,21 @@ def resolve_device(device: str) -> str:
     return f"cuda:{int(index or 0)}"
 
 
-def fast_precision(device: str) -> Literal["fp32", "bf16"]:
+def fast_precision(device: str, spatial_dims: int = 2) -> Literal["fp32", "bf16"]:
     """``bf16`` where a device multiplies matrices of bfloat16 faster than those of fp32, else ``fp32``.
 
     GPUs do, and CPUs with Intel's advanced matrix extensions or bfloat16 products of vectors (AVX-512 BF16, as AMD's
     have since Zen 4); others imitate it, slower than fp32. What it brings is measured by ``benchmarks/precision.py``.
+    By vectors networks of slices alone are trained in it: of small volumes torch 2.13 gave gradients of NaN there now
+    and then.
     """
     import torch
 
     if device != "cpu":
         return "bf16"
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch cannot tell
-    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
+    by_vectors = bool(capabilities.get("avx512_bf16")) and spatial_dims == 2
+    return "bf16" if capabilities.get("amx_bf16") or by_vectors else "fp32"
 
 
 def available_threads() -> int:

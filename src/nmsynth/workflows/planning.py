@@ -85,8 +85,9 @@ def plan_dataset(
         dimensions=dimensions or _dimensions_of(overrides or {}),
         steps=steps or _steps_of(overrides or {}),
         same_calibration=(overrides or {}).get("same_calibration") is True,
-        precision=fast_precision(kind),
     )
+    precision = fast_precision(kind, plan.spatial_dims)
+    plan = plan.model_copy(update={"schedule": plan.schedule.model_copy(update={"precision": precision})})
     plan = plan.model_copy(
         update={"fingerprint": {**plan.fingerprint, "device": kind, "memory_gb": round((memory or 0) / 2**30, 1)}}
     )
