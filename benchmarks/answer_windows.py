@@ -25,6 +25,7 @@ from nmsynth.models.methods import MethodSpec, build_method
 from nmsynth.training.validation import predict_case
 
 if TYPE_CHECKING:
+    from nmsynth.core.plan import Plan
     from nmsynth.data.prepared import PreparedCase
     from nmsynth.models.method import Method
 
@@ -40,7 +41,9 @@ def main() -> None:
     given = parser.parse_args()
     package = next((given.run / "package").iterdir()).name
     cases = validation_cases(given.run)[: given.cases]
-    found = [measured(given.run, case) for case in cases]
+    plan = read_plan(given.run / "plan.toml")
+    method = trained(given.run, plan)
+    found = [measured(method, plan, case) for case in cases]
     names = dict.fromkeys(name for of in found for name in of[WINDOWS[0]])
     over_all = {way: {n: float(np.mean([f[way][n] for f in found if n in f[way]])) for n in names} for way in WINDOWS}
     given.out.mkdir(parents=True, exist_ok=True)
@@ -59,10 +62,8 @@ def validation_cases(run: Path) -> list[PreparedCase]:
     return [case for case in open_prepared(prepared, names) if case.subject in split]
 
 
-def measured(run: Path, case: PreparedCase) -> dict[str, dict[str, float]]:
+def measured(method: Method, plan: Plan, case: PreparedCase) -> dict[str, dict[str, float]]:
     """Errors of one patient, at the first of its levels, by the way it is answered."""
-    plan = read_plan(run / "plan.toml")
-    method = trained(run)
     found = {}
     for way in WINDOWS:
         image, target = predict_case(method, plan.model_copy(update={"windows": way}), case, 0)
@@ -70,13 +71,13 @@ def measured(run: Path, case: PreparedCase) -> dict[str, dict[str, float]]:
     return found
 
 
-def trained(run: Path) -> Method:
+def trained(run: Path, plan: Plan) -> Method:
     """The network of a run, with its best weights."""
     import torch
 
     torch.set_num_threads(1)
     spec = MethodSpec(**json.loads((run / "training" / "method.json").read_text())["method"])
-    method = build_method(spec, read_plan(run / "plan.toml"))
+    method = build_method(spec, plan)
     best = sorted((run / "training").glob("*/best.pt"))[-1]
     method.load_state_dict(torch.load(best, weights_only=True))
     return method.eval()

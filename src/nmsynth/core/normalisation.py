@@ -66,6 +66,11 @@ class Normalisation(Settings):
             raise ValueError("a window needs low < high")
         return self
 
+    @property
+    def is_of_each_image(self) -> bool:
+        """Whether each image sets its own scale."""
+        return self.kind in ("robust", "level")
+
     def fit(self, image: npt.ArrayLike, spacing_mm: Sequence[float] = ()) -> FittedNormalisation:
         """The normalisation of one image.
 

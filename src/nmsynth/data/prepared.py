@@ -20,7 +20,7 @@ from nmsynth.data.body import body_contour
 from nmsynth.data.body_contours import field_of_view
 from nmsynth.data.manifest import ManifestRow
 from nmsynth.data.manifest_images import check_is_volume, naming, shown_view
-from nmsynth.data.planned_image import as_planned
+from nmsynth.data.planned_image import as_planned, fitted_to
 from nmsynth.data.resampling import covered, plan_grid, resample
 from nmsynth.data.sides import PAIR, SOURCE, TARGET, side_of
 from nmsynth.io import read
@@ -308,24 +308,6 @@ def _add_source(
         sources.normalisations.append(typical.to_json())
         sources.layers.append(typical.apply(empty))
     sources.channels.append(alternatives)
-
-
-def fitted_to(volume: Volume, moved: Volume, image: ImagePlan) -> FittedNormalisation:
-    """The normalisation of a source, which hangs on nothing that lies beside it.
-
-    Parameters
-    ----------
-    volume
-        In the unit of the plan, on its own grid.
-    moved
-        The same on the grid of a case, which may show less of it: a scale of its own is that of its whole field.
-    image
-        What the plan says of it.
-    """
-    affine, shape = plan_grid(volume, moved.spacing_mm)
-    if shape != moved.spatial_shape or not np.allclose(affine, moved.affine, atol=1e-3):
-        moved = resample(volume, affine, shape, fill=image.fill)
-    return image.normalisation.fit(moved.array, moved.spacing_mm)
 
 
 def _rows_of(image: ImagePlan, rows: Sequence[ManifestRow]) -> list[ManifestRow]:

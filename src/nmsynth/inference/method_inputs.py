@@ -15,8 +15,8 @@ from nmsynth.core.normalisation import FittedNormalisation
 from nmsynth.core.plan import SOURCE_TRACER, TARGET_TRACER, ImagePlan, Plan
 from nmsynth.core.volume import SPATIAL_AXES, Volume
 from nmsynth.data.body import body_contour
-from nmsynth.data.planned_image import as_planned
-from nmsynth.data.prepared import encode_conditions, fitted_to
+from nmsynth.data.planned_image import as_planned, fitted_to
+from nmsynth.data.prepared import encode_conditions
 from nmsynth.data.resampling import covered, plan_grid, resample
 from nmsynth.inference.guard import check_input
 from nmsynth.inference.method_model import MethodModel

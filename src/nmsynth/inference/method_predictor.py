@@ -16,7 +16,7 @@ from nmsynth.core.errors import NumericalError
 from nmsynth.core.plan import Plan
 from nmsynth.inference.card_model import Progress
 from nmsynth.inference.tiling import FloatImage
-from nmsynth.metrics.regions import FWHM_PER_SIGMA
+from nmsynth.metrics.regions import smooth
 
 if TYPE_CHECKING:
     from nmsynth.models.method import Method
@@ -128,11 +128,8 @@ def _keeping_coarse(answer: FloatImage, source: FloatImage, plan: Plan) -> Float
     """An answer that has what is coarse from its source, as far as the plan says."""
     if not plan.coarse.share:
         return answer
-    sigmas = [plan.coarse.fwhm_mm / FWHM_PER_SIGMA / spacing for spacing in plan.spacing_mm]
-    if len(answer) == 1:
-        sigmas[0] = 0.0
-    coarse = ndimage.gaussian_filter(source - answer, sigmas)
-    return np.asarray(answer + np.float32(plan.coarse.share) * coarse, dtype=np.float32)
+    coarse = smooth(source - answer, plan.coarse.fwhm_mm, plan.spacing_mm)
+    return answer + np.float32(plan.coarse.share) * coarse
 
 
 def plan_windows(
@@ -276,14 +273,13 @@ def _code(
     method: Method, plan: Plan, source: FloatImage, told: torch.Tensor, noise: WholeNoise | None, device: str
 ) -> torch.Tensor:
     """What is common to an image, found in the patch about the middle of what it shows."""
-    shown = source[0] - source[0].min()
-    window = []
-    for axis, (n, width) in enumerate(zip(shown.shape, plan.patch, strict=True)):
-        profile = shown.sum(axis=tuple(k for k in range(3) if k != axis), dtype=np.float64)
-        middle = float(np.average(np.arange(n), weights=profile)) if profile.any() else (n - 1) / 2
-        start = int(np.clip(round(middle - (width - 1) / 2), 0, n - width))
-        window.append(slice(start, start + width))
-    z, y, x = window
+    shown = np.asarray(source[0] - source[0].min(), dtype=np.float64)
+    middle = ndimage.center_of_mass(shown if shown.any() else np.ones_like(shown))
+    starts = [
+        int(np.clip(round(m - (width - 1) / 2), 0, n - width))
+        for m, n, width in zip(middle, shown.shape, plan.patch, strict=True)
+    ]
+    z, y, x = (slice(start, start + width) for start, width in zip(starts, plan.patch, strict=True))
     with torch.inference_mode():
         drawn = None if noise is None else torch.from_numpy(noise.part((z, y, x))[None]).to(device)
         return method.code(torch.from_numpy(source[None, :, z, y, x].copy()).to(device), told, drawn)

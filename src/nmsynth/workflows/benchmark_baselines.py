@@ -286,7 +286,7 @@ def _lookup_input(plan: Plan, shown: Presented, *, by_depth: bool) -> tuple[Floa
     from nmsynth.data.lookup import depth_below_skin
 
     volume = source_volume(plan, shown)
-    own = plan.sources[0].normalisation.kind in ("robust", "level")  # MR and counts have a scale in their body alone
+    own = plan.sources[0].normalisation.is_of_each_image  # MR and counts have a scale in their body alone
     values = shown.case.source(shown.level)[0] if own else volume.array
     depth = depth_below_skin(source_body(volume), volume.spacing_mm) if by_depth else None
     return np.asarray(values, dtype=np.float32), depth

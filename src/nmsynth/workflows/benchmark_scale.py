@@ -30,7 +30,7 @@ def is_one_kind(plan: Plan) -> bool:
 
 def has_own_scale(plan: Plan) -> bool:
     """Whether values of the target are compared as they are, as its unit or its source says what they should be."""
-    return plan.target.normalisation.kind not in ("level", "robust") or plan.target_level_of_source
+    return not plan.target.normalisation.is_of_each_image or plan.target_level_of_source
 
 
 def measured_scale(plan: Plan, case: PreparedCase) -> FittedNormalisation:

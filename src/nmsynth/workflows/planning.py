@@ -87,9 +87,11 @@ def plan_dataset(
         same_calibration=(overrides or {}).get("same_calibration") is True,
     )
     precision = fast_precision(kind, plan.spatial_dims)
-    plan = plan.model_copy(update={"schedule": plan.schedule.model_copy(update={"precision": precision})})
     plan = plan.model_copy(
-        update={"fingerprint": {**plan.fingerprint, "device": kind, "memory_gb": round((memory or 0) / 2**30, 1)}}
+        update={
+            "schedule": plan.schedule.model_copy(update={"precision": precision}),
+            "fingerprint": {**plan.fingerprint, "device": kind, "memory_gb": round((memory or 0) / 2**30, 1)},
+        }
     )
     if overrides:
         plan = resolve(Plan, override(plan.model_dump(mode="json"), overrides), where="the plan")
