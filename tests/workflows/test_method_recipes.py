@@ -304,5 +304,5 @@ def test_lesions_count_more_by_the_idea_alone(name):
     network = build_method(recipe.method, make_plan())
     assert network.region_emphasis == 4.0
     without = without_idea(recipe)
-    assert not without.method.arguments
+    assert without.method.arguments == {k: v for k, v in recipe.method.arguments.items() if k != "region_emphasis"}
     assert without.plan["schedule.region_share"] == 0.0
