@@ -301,7 +301,7 @@ def test_a_study_makes_one_target_and_a_source(name):
 @pytest.mark.parametrize("name", ["lowcount-spect", "sparse-spect", "lowcount-planar"])
 def test_lesions_count_more_by_the_idea_alone(name):
     recipe = load_method_recipe(name)
-    network = build_method(recipe.method, make_plan())
+    network = build_method(recipe.method, make_plan(residual=True))
     assert network.region_emphasis == 4.0
     without = without_idea(recipe)
     assert without.method.arguments == {k: v for k, v in recipe.method.arguments.items() if k != "region_emphasis"}
