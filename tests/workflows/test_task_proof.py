@@ -174,7 +174,7 @@ def planar_run(tmp_path):
 
 def test_one_scan_serves_all_numbers_of_views(tmp_path):
     levels = TaskLevels(key="draws.sparse_factor", values=(4, 8))
-    (changes, shown), *others = task_proof._levels_of(load_task("sparse-spect").model_copy(update={"levels": levels}))
+    (changes, shown), *others = task_proof.levels_of(load_task("sparse-spect").model_copy(update={"levels": levels}))
     assert not others
     assert shown == [("4", "sparse"), ("8", "sparse_1")]
     rows = [

@@ -151,6 +151,10 @@ class CoarsePlan(Settings):
     """Of the coarse difference that is taken back; 0 leaves the answer to the network."""
     fwhm_mm: float = Field(default=15.0, gt=0)
     """Full width at half maximum of the Gaussian [mm], in the plane alone for single slices."""
+    standing_out: float = Field(default=0.0, ge=0)
+    """What does not stand out of its surroundings is left out, as noise does not, and a lesion does: of a coarse
+    difference ``c`` the part ``max(0, 1 - k n / c^2)`` is taken back, ``k`` this number and ``n`` the mean of ``c^2``
+    about it at the level of the answer there, as noise grows with activity; 0 takes all back."""
 
 
 class SchedulePlan(Settings):

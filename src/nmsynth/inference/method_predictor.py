@@ -13,7 +13,7 @@ import torch
 from scipy import ndimage
 
 from nmsynth.core.errors import NumericalError
-from nmsynth.core.plan import Plan
+from nmsynth.core.plan import CoarsePlan, Plan
 from nmsynth.inference.card_model import Progress
 from nmsynth.inference.tiling import FloatImage
 from nmsynth.metrics.regions import smooth
@@ -26,6 +26,8 @@ SLICES_AT_ONCE = 8
 WINDOWS_AT_ONCE = 2
 """Windows of a 3D network that are computed together: torch takes several times as long for one alone, as it then
 chooses another convolution; more than two gain little."""
+AROUND_MM = 60.0
+"""Surroundings out of which a coarse difference stands, full width at half maximum [mm]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +120,46 @@ def predict_method(
                 weights[window] += weight
             if progress is not None:
                 progress(k * len(windows) + number + len(chosen), n_samples * len(windows))
-        samples.append(_keeping_coarse(np.asarray(total / weights, dtype=np.float32), source[0], plan))
+        answered = np.asarray(total / weights, dtype=np.float32)
+        if plan.coarse.share:
+            answered += coarse_difference(answered, source[0], plan.coarse, plan.spacing_mm)
+        samples.append(answered)
     if not method.stochastic:
         return samples[0], []
     return np.asarray(np.mean(samples, axis=0), dtype=np.float32), samples
 
 
-def _keeping_coarse(answer: FloatImage, source: FloatImage, plan: Plan) -> FloatImage:
-    """An answer that has what is coarse from its source, as far as the plan says."""
-    if not plan.coarse.share:
-        return answer
-    coarse = smooth(source - answer, plan.coarse.fwhm_mm, plan.spacing_mm)
-    return answer + np.float32(plan.coarse.share) * coarse
+def coarse_difference(
+    answer: FloatImage, source: FloatImage, plan: CoarsePlan, spacing_mm: tuple[float, float, float]
+) -> FloatImage:
+    """What is added to an answer so that it has what is coarse from its source, as far as a plan says.
+
+    What stands out of its surroundings is told from noise by the shrinkage of James and Stein [James1961]_: its variance
+    is the mean square of the difference about each voxel, at the level of the answer there, as noise of iterative
+    reconstructions grows with activity.
+
+    Parameters
+    ----------
+    answer, source
+        On one scale, shape ``(z, y, x)``.
+    plan
+        Share, width, and by how much something must stand out.
+    spacing_mm
+        Voxel size along ``(z, y, x)`` [mm].
+
+    References
+    ----------
+    .. [James1961] W. James, C. Stein, Estimation with quadratic loss, Proc 4th Berkeley Symp Math Stat Prob 1:361-379,
+       1961.
+    """
+    coarse = np.float32(plan.share) * smooth(source - answer, plan.fwhm_mm, spacing_mm)
+    if plan.standing_out:
+        power, level = coarse**2, smooth(answer, plan.fwhm_mm, spacing_mm) ** 2
+        about_power, about_level = (smooth(x, AROUND_MM, spacing_mm) for x in (power, level))
+        noise = np.float32(plan.standing_out) * about_power * level
+        signal = about_level * power
+        coarse *= np.divide(signal - noise, signal, out=np.zeros_like(signal), where=signal > noise)
+    return coarse
 
 
 def plan_windows(

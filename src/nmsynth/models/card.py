@@ -249,7 +249,8 @@ def plan_lines(plan: Plan) -> list[str]:
     lines += [f"- Voxels (z, y, x): {spacing} mm, {plan.dimensions}, patches of {plan.patch} voxels"]
     if plan.coarse.share:
         share, fwhm = 100 * plan.coarse.share, plan.coarse.fwhm_mm
-        lines.append(f"- Kept of the source: {share:g} % of what a Gaussian of {fwhm:g} mm shows")
+        alone = ", where it stands out of its surroundings" if plan.coarse.standing_out else ""
+        lines.append(f"- Kept of the source: {share:g} % of what a Gaussian of {fwhm:g} mm shows{alone}")
     for c in plan.conditions:
         kind = f"one of {', '.join(c.categories)}" if c.kind == "category" else c.kind
         lines.append(f"- Condition: {c.name}, {kind}")

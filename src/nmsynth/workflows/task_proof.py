@@ -289,7 +289,7 @@ def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
         "plan": "" if options.run is None else (options.run / PLAN_FILE).read_text(encoding="utf-8"),
     }
     for test in task.tests:
-        for changes, levels in _levels_of(task):
+        for changes, levels in levels_of(task):
             for plan in plan_task_studies(task, options.n_subjects, SEED, {**test.changes, **changes}):
                 name = plan.key(**measured)
                 places = tuple((label, image, folder / f"{name}-{k}.json") for k, (label, image) in enumerate(levels))
@@ -297,8 +297,14 @@ def _jobs(task: TaskSpec, options: ProofOptions, folder: Path) -> list[_Job]:
     return jobs
 
 
-def _levels_of(task: TaskSpec) -> list[tuple[dict[str, Any], list[tuple[str, str]]]]:
-    """What is simulated for the levels of a task: changes of its studies, and the levels that one of them shows."""
+def levels_of(task: TaskSpec) -> list[tuple[dict[str, Any], list[tuple[str, str]]]]:
+    """What is simulated for the levels of a task: changes of its studies, and the levels that one of them shows.
+
+    Returns
+    -------
+        Of each simulation the changes by dotted key, and label and source of each level; the source is unnamed where a
+        study shows one level.
+    """
     if task.levels is None:
         return [({}, [("", "")])]
     labelled, key = task.levels.labelled(), task.levels.key
