@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from nmsynth.inference.method_predictor import PredictionSettings, plan_windows, predict_method
+from nmsynth.core.plan import CoarsePlan
+from nmsynth.inference.method_predictor import PredictionSettings, coarse_difference, plan_windows, predict_method
 from nmsynth.models.method import Method
 from nmsynth.models.methods import setting_of
 from tests.models.method_packages import make_plan
@@ -120,6 +121,36 @@ def test_what_is_coarse_is_kept_of_the_source(dimensions, patch, n_z):
     assert answer.sum() == pytest.approx(0.5, rel=1e-3)
     profile = answer[n_z // 2, 20]
     assert profile[20] / 2 == pytest.approx(np.interp(15.0 / 4 / 2, np.arange(20), profile[20:]), rel=0.1)
+
+
+def a_lesion_in_noise(level, noise):
+    """An answer that lost a lesion, and its source: noise in proportion to a level, and the lesion."""
+    answer = np.full((24, 40, 40), level, dtype=np.float32)
+    away = sum((i - at) ** 2 for i, at in zip(np.indices(answer.shape), (12, 20, 20), strict=True))
+    source = answer * (1 + noise * np.random.default_rng(0).standard_normal(answer.shape) + 1.5 * np.exp(-away / 8))
+    return answer, source.astype(np.float32)
+
+
+def test_a_lesion_is_taken_back_and_noise_is_not():
+    spacing_mm = (4.8, 4.8, 4.8)
+    all_of_it, alone = (CoarsePlan(share=1.0, fwhm_mm=13.0, standing_out=k) for k in (0.0, 1.5))
+    answer, source = a_lesion_in_noise(2.0, 0.15)
+    both, found = (coarse_difference(answer, source, plan, spacing_mm) for plan in (all_of_it, alone))
+    assert found[12, 20, 20] > 0.9 * both[12, 20, 20] > 1.5
+    assert np.square(found[:6]).mean() < 0.15 * np.square(both[:6]).mean()
+    # twice the scale is twice the answer; nothing in, nothing out
+    twice = coarse_difference(2 * answer, 2 * source, alone, spacing_mm)
+    np.testing.assert_allclose(twice, 2 * found, atol=1e-5)
+    assert not coarse_difference(0 * answer, 0 * source, alone, spacing_mm).any()
+
+
+def test_noise_is_expected_where_activity_is():
+    alone = CoarsePlan(share=1.0, fwhm_mm=13.0, standing_out=1.5)
+    answer, source = a_lesion_in_noise(1.0, 0.15)
+    organ = np.ones_like(answer)
+    organ[:, :, 28:] = 8.0  # eight times the activity beside the lesion, with eight times its noise
+    found = coarse_difference(organ * answer, organ * source, alone, (4.8, 4.8, 4.8))
+    assert found[12, 20, 20] > 0.8 * coarse_difference(answer, source, alone, (4.8, 4.8, 4.8))[12, 20, 20]
 
 
 def test_what_is_coarse_is_kept_of_what_is_on_one_scale_alone():
