@@ -134,9 +134,9 @@ def coarse_difference(
 ) -> FloatImage:
     """What is added to an answer so that it has what is coarse from its source, as far as a plan says.
 
-    What stands out of its surroundings is told from noise by the shrinkage of James and Stein [James1961]_: the variance
-    is the mean square of the difference about each voxel, at the level of the answer there, as the noise of an iterative
-    reconstruction grows with activity.
+    What stands out of its surroundings is told from noise by the shrinkage of James and Stein [James1961]_: the
+    variance is the mean square of the difference about each voxel, at the level of the answer there, as the noise of
+    an iterative reconstruction grows with activity.
 
     Parameters
     ----------
