@@ -5,8 +5,8 @@
 
 Patients that no training, proof or demonstration has are simulated in each test as trained, at all levels of the task.
 The network answers once, without taking anything back; then the coarse difference to the source is taken back by each
-choice, and the primary numbers of the task and the noise are measured, beside the Gaussian of the
-source that leaves as much noise. Medians over patients. OUT/MODEL.json has them, and the table is printed. It serves to
+choice, and the numbers of the task and the noise are measured, beside the Gaussian of the source that leaves as much
+noise. OUT/MODEL.json has them over patients, as a proof summarises them, and the primary ones are printed. It serves to
 choose: whether the choice beats the baselines is for ``benchmarks.task_model``, on other patients.
 """
 
@@ -21,19 +21,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nmsynth.core.plan import CoarsePlan
-from nmsynth.core.progress import silent
 from nmsynth.core.replacement import replace_text
 from nmsynth.evaluation.evaluate import PREDICTION
 from nmsynth.evaluation.preparation import BEST_GAUSSIAN, EQUAL_NOISE_GAUSSIAN
+from nmsynth.evaluation.proof import Wanted, summarise_proof
 from nmsynth.inference import MethodModel, load_model, synthesize
 from nmsynth.inference.method_predictor import coarse_difference
 from nmsynth.io import read
 from nmsynth.workflows.jobs import run_jobs
 from nmsynth.workflows.study_recipe import StudyPlan
-from nmsynth.workflows.task_proof import levels_of
+from nmsynth.workflows.task_proof import levels_of, mean_over_views
 from nmsynth.workflows.task_study import (
     NOISE,
     TaskStudy,
@@ -48,6 +46,8 @@ from nmsynth.workflows.tasks import TaskSpec, load_task
 
 SEED = 7000
 """Of the patients; those of datasets, demonstrations and proofs are others."""
+Arms = dict[str, dict[str, float | None]]
+"""Numbers by arm."""
 SHOWN = (PREDICTION, EQUAL_NOISE_GAUSSIAN, BEST_GAUSSIAN)
 
 
@@ -73,41 +73,49 @@ def without_coarse(model: str) -> MethodModel:
     return replace(found, card=found.card.model_copy(update={"plan": plan}))
 
 
-def measured(task: TaskSpec, case: TaskStudy, job: Job, model: MethodModel) -> list[dict[str, Any]]:
-    """Numbers of each choice for one image."""
+def measured(case: TaskStudy, job: Job, model: MethodModel) -> list[Arms]:
+    """Numbers of every arm of one image, of each choice."""
     source = read(next(iter(case.sources.values())))
     answer = synthesize(source, model, settings={"threads": 1}).image
-    masks, rows = study_masks(case), []
+    masks, found = study_masks(case), []
     for choice in job.choices:
         given_back = coarse_difference(answer.array, source.array, choice, source.spacing_mm)
         image = answer.with_array(answer.array + given_back)
-        numbers = numbers_of(task, evaluate_task_study(case, {PREDICTION: image}, source, masks=masks))
-        rows += [{**choice.model_dump(), "arm": arm, **numbers[arm]} for arm in SHOWN if arm in numbers]
-    return rows
+        metrics = evaluate_task_study(case, {PREDICTION: image}, source, masks=masks)
+        found.append(numbers_of(case.task, metrics))
+    return found
 
 
 def measure(job: Job) -> None:
-    """One patient at all levels."""
-    task, model, rows = load_task(job.task), without_coarse(job.model), []
+    """One patient: of each level and choice the numbers of every arm."""
+    task, model, levels = load_task(job.task), without_coarse(job.model), []
     with tempfile.TemporaryDirectory() as scratch:
-        for study in simulate_task_study(task, job.plan, Path(scratch)):
-            for level, image in job.levels:
-                found = measured(task, at_level(study, image), job, model)
-                rows += [{"test": job.test, "level": level, **row} for row in found]
-    replace_text(job.place, json.dumps(rows) + "\n")
+        studies = simulate_task_study(task, job.plan, Path(scratch))
+        for _, image in job.levels:
+            views = [measured(at_level(study, image), job, model) for study in studies]
+            levels.append([mean_over_views(of_choice) for of_choice in zip(*views, strict=True)])
+    replace_text(job.place, json.dumps(levels) + "\n")
 
 
-def medians(rows: list[dict[str, Any]], numbers: list[str]) -> list[dict[str, Any]]:
-    """Over patients."""
-    keys = ("test", "level", *CoarsePlan.model_fields, "arm")
-    grouped = defaultdict(list)
-    for row in rows:
-        grouped[tuple(row[key] for key in keys)].append(row)
-    table = []
-    for key, own in grouped.items():
-        known = {n: [row[n] for row in own if row.get(n) is not None] for n in numbers}
-        table.append(dict(zip(keys, key, strict=True)) | {n: float(np.median(v)) for n, v in known.items() if v})
-    return table
+def summarised(task: TaskSpec, jobs: list[Job]) -> list[dict[str, Any]]:
+    """One row a test, level, choice and arm, its numbers over patients."""
+    wanted: dict[str, Wanted] = {proof.heading: proof.wanted for proof in task.proof} | {NOISE: "lower"}
+    means = [proof.heading for proof in task.proof if proof.summary == "mean"]
+    patients: dict[tuple[str, str, CoarsePlan], list[Arms]] = defaultdict(list)
+    for job in jobs:
+        for (level, _), choices in zip(job.levels, json.loads(job.place.read_text()), strict=True):
+            for choice, arms in zip(job.choices, choices, strict=True):
+                patients[job.test, level, choice].append(arms)
+    rows = []
+    for (test, level, choice), own in patients.items():
+        arms = summarise_proof(own, wanted, means=means).arms
+        rows += [
+            {"test": test, "level": level, **choice.model_dump(), "image": arm}
+            | {number: found.value for number, found in arms[arm].items()}
+            for arm in SHOWN
+            if arm in arms
+        ]
+    return rows
 
 
 def main() -> None:
@@ -134,19 +142,18 @@ def main() -> None:
             for n, (changes, levels) in enumerate(levels_of(task))
             for i, plan in enumerate(plan_task_studies(task, given.subjects, SEED, {**test.changes, **changes}))
         ]
-        run_jobs(measure, jobs, workers=given.workers, stage="measuring", progress=silent)
-        rows = [row for job in jobs for row in json.loads(job.place.read_text())]
-    shown = [*(p.heading for p in task.proof if p.primary), *([NOISE] if task.is_at_equal_noise else [])]
-    table = medians(rows, [*dict.fromkeys([*(p.heading for p in task.proof), *shown])])
-    record = {"task": task.name, "model": name, "subjects": given.subjects, "seed": SEED, "medians": table}
+        run_jobs(measure, jobs, workers=given.workers, stage="measuring")
+        rows = summarised(task, jobs)
+    record = {"task": task.name, "model": name, "subjects": given.subjects, "seed": SEED, "rows": rows}
     given.out.mkdir(parents=True, exist_ok=True)
     replace_text(given.out / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    shown = [*(proof.heading for proof in task.proof if proof.primary), NOISE]
     print("| test | level | share | width [mm] | standing out | image | " + " | ".join(shown) + " |")
     print("|" + "---|" * (6 + len(shown)))
-    for row in table:
+    for row in rows:
         values = " | ".join(f"{row[n]:.3g}" if n in row else "–" for n in shown)
         told = " | ".join(f"{row[name]:g}" for name in CoarsePlan.model_fields)
-        print(f"| {row['test']} | {row['level']} | {told} | {row['arm']} | {values} |")
+        print(f"| {row['test']} | {row['level']} | {told} | {row['image']} | {values} |")
 
 
 if __name__ == "__main__":

@@ -326,7 +326,7 @@ def _prove_one(job: _Job) -> None:
             folder = work / f"level-{number}"
             folder.mkdir()
             cases = [_measure(job, at_level(study, image), folder) for study in studies]
-            result = {"schema_version": SCHEMA_VERSION, "case": job.plan.case_id, "arms": _mean_over(cases)}
+            result = {"schema_version": SCHEMA_VERSION, "case": job.plan.case_id, "arms": mean_over_views(cases)}
             replace_text(place, json.dumps(result, indent=1) + "\n")
 
 
@@ -347,7 +347,7 @@ def _measure(job: _Job, case: TaskStudy, work: Path) -> dict[str, dict[str, floa
     return numbers_of(task, with_intervals(metrics, intervals_of_study(case, synthesis, options.model, masks)))
 
 
-def _mean_over(cases: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:
+def mean_over_views(cases: Sequence[dict[str, dict[str, float | None]]]) -> dict[str, dict[str, float | None]]:
     """Mean over the views of a patient, of those that have a number."""
     found: dict[str, dict[str, float | None]] = {}
     for arm in cases[0]:
