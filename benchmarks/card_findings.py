@@ -155,8 +155,12 @@ def of_real_spect(table: Table) -> Findings:
         ),
     ]  # fmt: skip
     if changes:
-        largest = max(changes, key=abs)
-        metrics.insert(0, Metric(name="change of an organ's activity, largest", value=largest, condition=at))
+        largest, blurred = (max(found, key=abs) for found in (changes, table["organ_activity_change_gaussian"]))
+        activity = Metric(
+            name="change of an organ's activity, largest", value=largest, condition=at,
+            baseline=blurred, baseline_name="Gaussian of equal noise",
+        )  # fmt: skip
+        metrics.insert(0, activity)
     return Findings(tuple(metrics))
 
 

@@ -34,6 +34,7 @@ def test_a_blur_keeps_the_activity_of_organs_and_lowers_noise():
     found = compare(*series())
     assert len(found["organ_activity_change"]) == 2
     assert np.abs(found["organ_activity_change"]).max() < 0.02  # what spills out of an organ is its own, and no other's
+    assert len(found["organ_activity_change_gaussian"]) == 2
     assert found["body_activity_change"] == pytest.approx(0.0, abs=0.01)
     assert found["noise"]["synthetic"] < 0.5 * found["noise"]["source"]
     assert found["noise"]["Gaussian of equal noise"] <= found["noise"]["synthetic"]
