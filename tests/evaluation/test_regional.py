@@ -143,6 +143,8 @@ def test_specific_binding_is_that_of_the_means():
     assert found.value("specific binding ratio", mask="putamen_left", arm="source") == pytest.approx(4.0)
     without = evaluate(blurred, reference, task="lowcount-spect")
     assert any("masks named 'occipital' and 'putamen'" in w for w in without.warnings)
+    trunk = evaluate(blurred, reference, masks={"liver": labels == 3}, task="lowcount-spect")
+    assert not any("Nothing regional" in w for w in trunk.warnings)
 
 
 def test_normal_limits_come_back_from_their_file(tmp_path, capsys):

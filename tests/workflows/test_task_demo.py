@@ -89,7 +89,11 @@ def test_transporters_are_shown_with_their_binding(tmp_path):
     package = package_of(tmp_path, spect, spect, spacing_mm=(9.6, 9.6, 9.6))
     changes = SMALL_SPECT | {"choices": [{"tracer": "ioflupane", "phantom": "brain"}]}
     task = load_task("lowcount-spect")
-    found = run_task_demo(task, tmp_path / "out", model=str(package), changes=changes).metrics
+    result = run_task_demo(task, tmp_path / "out", model=str(package), changes=changes)
+    found = result.metrics
+    headings = set().union(*result.rows())
+    assert "binding ratio of the putamen, error" in headings
+    assert "bias of the liver" not in headings  # a head has none
     errors = {arm: found.value("specific binding ratio error", mask="putamen", arm=arm) for arm in found.arms}
     assert errors["prediction"] == pytest.approx(errors["source"], abs=1e-3)
     assert found.value("specific binding ratio", mask="caudate", arm="prediction") is not None

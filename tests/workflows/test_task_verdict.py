@@ -54,6 +54,13 @@ def test_another_camera_does_not_decide_but_is_told():
     assert found.sentence.endswith("; worse than one with another camera.")
 
 
+def test_several_tests_unlike_the_training_are_counted_and_not_listed():
+    task = planar().model_copy(update={"tests": (*TESTS, TaskTest(name="another scanner", shifted=True))})
+    further = [row | {"test": "another scanner"} for row in rows(BETTER, BETTER) if row["test"] == "another camera"]
+    found = judge(task, rows(BETTER, BETTER, shifted=NOT_TOLD) + further)
+    assert found.sentence.endswith("; in 2 tests unlike the training better in 2 of 4.")
+
+
 def test_a_number_that_nobody_has_proves_nothing():
     found = judge(planar(), [row for row in rows(BETTER, BETTER) if row["number"] == "NRMSE"])
     assert not found.beats_baselines

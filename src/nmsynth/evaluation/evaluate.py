@@ -28,7 +28,7 @@ from nmsynth.evaluation.preparation import (
     prepare_scene,
     to_one_unit,
 )
-from nmsynth.evaluation.regional import DEFINITIONS, MASKS_WANTED, regional_measure
+from nmsynth.evaluation.regional import DEFINITIONS, MASKS_WANTED, OF_BRAINS, TRUNK_NAMES, regional_measure
 from nmsynth.evaluation.schema import LesionResult, Metrics, image_facts
 from nmsynth.evaluation.settings import EvaluationSettings, definitions, resolve_settings
 from nmsynth.evaluation.tasks import TaskEvaluation, task_evaluation
@@ -232,7 +232,8 @@ def _measure_regions(
             missing.append(part)
             continue
         found += [item.of_arm(name) for name, array in images.items() for item in measure(array)]
-    if not missing or found:
+    is_of_trunk = OF_BRAINS.issuperset(missing) and not TRUNK_NAMES.isdisjoint(arrays)
+    if not missing or found or is_of_trunk:
         return found, []
     wanted = " or ".join(MASKS_WANTED[part] for part in missing)
     return [], [f"Nothing regional was measured: the task {kind.name} takes masks {wanted}."]

@@ -52,6 +52,10 @@ MASKS_WANTED = {
     "regions": "of regions of the brain",
 }
 """What each measure needs; ``tissues`` needs none."""
+OF_BRAINS = frozenset({"binding", "cerebellar"})
+"""Measures that a trunk has none of."""
+TRUNK_NAMES = frozenset({"liver", "lung", "kidney", "spleen"})
+"""Masks by which an image is known to show a trunk."""
 
 DEFINITIONS = {
     "correction": {

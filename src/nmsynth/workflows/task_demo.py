@@ -51,16 +51,18 @@ class TaskDemoResult:
         return f"{self.task.title}: one simulated study"
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row an arm, with the numbers by which the task is judged."""
+        """One row an arm, with the numbers by which the task is judged; without those that this study has none of."""
+        arms = self.metrics.arms
+        found = {p.heading: [self.metrics.value(p.measure, mask=p.mask, arm=a) for a in arms] for p in self.task.proof}
+        columns = {heading: values for heading, values in found.items() if any(v is not None for v in values)}
         table = []
-        for arm in self.metrics.arms:
-            values = [self.metrics.value(p.measure, mask=p.mask, arm=arm) for p in self.task.proof]
-            if all(value is None for value in values):
+        for number, arm in enumerate(arms):
+            values = {heading: column[number] for heading, column in columns.items()}
+            if all(value is None for value in values.values()):
                 continue
-            row: dict[str, Any] = {"method": f"synthetic ({self.model})" if arm == "prediction" else arm}
-            for proof, value in zip(self.task.proof, values, strict=True):
-                row[proof.heading] = "–" if value is None else f"{value:.3g}"
-            table.append(row)
+            method = f"synthetic ({self.model})" if arm == "prediction" else arm
+            told = {heading: "–" if value is None else f"{value:.3g}" for heading, value in values.items()}
+            table.append({"method": method, **told})
         return table
 
     def to_json(self) -> dict[str, Any]:

@@ -78,4 +78,6 @@ def _elsewhere(verdicts: Sequence[dict[str, Any]], names: dict[str, str], shifte
     if worse:
         return f"; worse than one with {', '.join(worse)}"
     better = sum(row["verdict"] == BETTER for row in own)
-    return f"; with {', '.join(dict.fromkeys(row['test'] for row in own))} better in {better} of {len(own)}"
+    tests = list(dict.fromkeys(row["test"] for row in own))
+    where = f"with {tests[0]}" if len(tests) == 1 else f"in {len(tests)} tests unlike the training"
+    return f"; {where} better in {better} of {len(own)}"
