@@ -124,6 +124,9 @@ def test_what_was_given_is_that_of_the_source_and_stands_in_the_description_alon
     given = "Given for the scan of the source: FDG, 368.08 MBq, at 10:00:00. Nothing was given for this image."
     assert given in dataset.DerivationDescription
     assert not dataset.RadiopharmaceuticalInformationSequence
+    later = replace(MADE, settings={**MADE.settings, **IMITATES, "time": "30 to 60 min"})
+    of_later = written(write(imitated(provenance=later), tmp_path / "later", source=source))[0].DerivationDescription
+    assert "at 10:00:00. This image imitates 30 to 60 min, when nothing was scanned." in of_later
     unknown = {"Radiopharmaceutical": None, "RadionuclideTotalDose": None, "RadiopharmaceuticalStartTime": None}
     bare = make_series("PT", radiopharmaceutical={**unknown, "RadiopharmaceuticalStartDateTime": None})
     source = save_series(bare, tmp_path / "bare")

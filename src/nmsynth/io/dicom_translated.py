@@ -133,9 +133,9 @@ def write_translated_series(
         for keyword in ("StudyInstanceUID", "FrameOfReferenceUID"):
             checked_uid(first.get(keyword), keyword)
         source_uid = checked_uid(first.get("SeriesInstanceUID"), "SeriesInstanceUID")
-        if volume.modality == "PT":
-            notes = (*notes, *_administered(first))
         provenance = replace(volume.provenance, parents=volume.provenance.parents or (source_uid,))
+        if volume.modality == "PT":
+            notes = (*notes, *_administered(first, time=provenance.settings.get("time", "")))
         series_uid = new_uid()
         series = _Translated(
             volume=volume,
@@ -172,8 +172,11 @@ def _storable(volume: Volume) -> tuple[Volume, tuple[str, ...]]:
     return volume.with_array(array, source=volume.source), tuple(notes)
 
 
-def _administered(source: Dataset) -> tuple[str, ...]:
-    """What was given for the scan of the source, of this image nothing, in one sentence; none where nothing was."""
+def _administered(source: Dataset, *, time: str) -> tuple[str, ...]:
+    """What was given for the scan of the source, and that this image shows it when nothing was scanned, or nothing.
+
+    None where nothing is said to have been given.
+    """
     given = []
     for item in source.get("RadiopharmaceuticalInformationSequence", None) or []:
         codes = item.get("RadiopharmaceuticalCodeSequence", None) or []
@@ -193,7 +196,12 @@ def _administered(source: Dataset) -> tuple[str, ...]:
         given.append(", ".join(parts))
     if not given:
         return ()
-    return (f"Given for the scan of the source: {'; '.join(given)}. Nothing was given for this image.",)
+    of_this = (
+        f"This image imitates {plain(time, 64)}, when nothing was scanned."
+        if time
+        else "Nothing was given for this image."
+    )
+    return (f"Given for the scan of the source: {'; '.join(given)}. {of_this}",)
 
 
 def _encoded(series: _Translated, source_images: dict[int, bytes]) -> list[bytes]:
