@@ -13,7 +13,7 @@ from scipy import ndimage
 from nmsynth.core.errors import InputError
 from nmsynth.core.geometry import to_world
 from nmsynth.core.volume import ACTIVITY_MODALITIES, SPATIAL_AXES, Volume
-from nmsynth.metrics.regions import FWHM_PER_SIGMA, largest_component, smooth
+from nmsynth.metrics.regions import FWHM_PER_SIGMA, smooth
 
 Mask = npt.NDArray[np.bool_]
 Image = npt.NDArray[np.float32]
@@ -213,10 +213,15 @@ def _ct_body(image: Volume) -> Mask:
     disc = np.ones((1, 2 * reach[0] + 1, 2 * reach[1] + 1), dtype=bool)
     padded = np.pad(tissue, ((0, 0), (reach[0],) * 2, (reach[1],) * 2), mode="edge")
     opened = ndimage.binary_opening(padded, disc)[:, reach[0] : -reach[0], reach[1] : -reach[1]]
-    labels, _ = ndimage.label(opened)
+    return _filled(_parts(opened, 0.1))
+
+
+def _parts(mask: Mask, share: float) -> Mask:
+    """Connected parts of at least a share of the largest."""
+    labels, _ = ndimage.label(mask)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    return _filled(np.isin(labels, np.flatnonzero((sizes > 0) & (sizes >= 0.1 * sizes.max()))))
+    return np.isin(labels, np.flatnonzero((sizes > 0) & (sizes >= share * sizes.max())))
 
 
 def _mr_body(image: Volume) -> Mask:
@@ -227,7 +232,7 @@ def _mr_body(image: Volume) -> Mask:
     signal = array > 0.15 * np.percentile(array[array > 0], 95)
     padded = np.pad(signal, ((0, 0), (4, 4), (4, 4)), mode="edge")
     closed = ndimage.binary_closing(padded, np.ones((1, 3, 3)), iterations=2)[:, 4:-4, 4:-4]
-    return largest_component(_filled(closed))
+    return _parts(_filled(closed), 0.01)  # arms and legs, where the image ends before they meet the trunk
 
 
 def _edge_images(image: Volume) -> tuple[Image, Image]:

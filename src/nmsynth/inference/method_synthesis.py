@@ -18,6 +18,7 @@ from nmsynth.core.units import SuvKind, Unit
 from nmsynth.core.volume import ACTIVITY_MODALITIES, Volume
 from nmsynth.data.orientation import turn_towards, turned, turned_grid
 from nmsynth.data.resampling import resample
+from nmsynth.inference.air import open_air, with_open_air
 from nmsynth.inference.card_model import Progress
 from nmsynth.inference.guard import ALL_ZERO, check_finite, check_output
 from nmsynth.inference.imitation import imitation_of
@@ -90,10 +91,9 @@ def synthesize_with_method(
             else "the image has the model's grid, not that of the input"
         )
     provenance = _provenance(inputs, model, settings, run)
-    volumes = [
-        in_unit(_placed(array, inputs, plan, provenance), settings.unit, energy_kev=settings.energy_kev)
-        for array in arrays
-    ]
+    placed = [_placed(array, inputs, plan, provenance) for array in arrays]
+    air = open_air(first, placed[0]) if plan.target.unit is Unit.HOUNSFIELD else None
+    volumes = [in_unit(with_open_air(volume, air), settings.unit, energy_kev=settings.energy_kev) for volume in placed]
     image = volumes[0] if len(volumes) == 1 else volumes[0].with_array(np.mean([v.array for v in volumes], axis=0))
     samples = tuple(volumes) if model.method.stochastic and not inputs.is_zero else ()
     found, numbers = _checked(image, first, plan, is_zero=inputs.is_zero)
@@ -111,7 +111,7 @@ def synthesize_with_method(
             "spacing_mm": [round(s, 6) for s in image.spacing_mm],
         },
         "run": run,
-        "checks": numbers,
+        "checks": numbers | ({} if air is None else {"open_air_share": round(float(air.mean()), 4)}),
         "flags": flags,
         "warnings": list(first.warnings),
     }
