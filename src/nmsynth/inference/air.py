@@ -11,15 +11,16 @@ from nmsynth.core.volume import Volume
 from nmsynth.data.body_contours import find_body, on_grid
 
 AIR_HU = -1000.0
-CLEARANCE_MM = 15.0
-"""How far beyond the outline of the source a network still decides, as outlines are blurred [mm]."""
+CLEARANCE_MM = {"MR": 5.0}
+BLURRED_CLEARANCE_MM = 15.0
+"""How far beyond the outline of the source a network still decides, by modality, and where the outline is blurred [mm]."""
 LARGEST_SHARE = 0.98
 """Of a field of view that is body: above it no air can be told."""
 Mask = npt.NDArray[np.bool_]
 
 
 def open_air(source: Volume, ct: Volume) -> Mask | None:
-    """Where a CT shows air alone: more than 15 mm outside the body of its source, or outside the source's field.
+    """Where a CT shows air alone: some way outside the body of its source, 5 mm by an MR and 15 mm by PET and SPECT, or outside the source's field.
 
     Networks are judged within the body and learn little of the air about it. What they leave there is small in HU and
     much along a line through the whole field of view: 40 HU over half a metre take a seventh of 511 keV.
@@ -39,7 +40,8 @@ def open_air(source: Volume, ct: Volume) -> Mask | None:
     if not body.mask.any() or body.mask.mean() > LARGEST_SHARE:
         return None
     away_mm = ndimage.distance_transform_edt(~body.mask, body.image.spacing_mm)
-    return ~on_grid(away_mm <= CLEARANCE_MM, body.image, ct)
+    clearance_mm = CLEARANCE_MM.get(source.modality, BLURRED_CLEARANCE_MM)
+    return ~on_grid(away_mm <= clearance_mm, body.image, ct)
 
 
 def with_open_air(ct: Volume, air: Mask | None) -> Volume:
