@@ -12,16 +12,18 @@ from nmsynth.data.body_contours import find_body, on_grid
 
 AIR_HU = -1000.0
 CLEARANCE_MM = {"MR": 5.0}
+"""How far beyond the outline of the source a network still decides, by modality [mm]."""
 BLURRED_CLEARANCE_MM = 15.0
-"""How far beyond the outline of the source a network still decides, by modality, and where the outline is blurred [mm]."""
+"""The same of modalities whose outline is blurred [mm]."""
 LARGEST_SHARE = 0.98
 """Of a field of view that is body: above it no air can be told."""
 Mask = npt.NDArray[np.bool_]
 
 
 def open_air(source: Volume, ct: Volume) -> Mask | None:
-    """Where a CT shows air alone: some way outside the body of its source, 5 mm by an MR and 15 mm by PET and SPECT, or outside the source's field.
+    """Where a CT shows air alone: outside the source's field, or some way outside the body that it shows.
 
+    That is 5 mm for an MR, and 15 mm for PET and SPECT, whose outlines are blurred.
     Networks are judged within the body and learn little of the air about it. What they leave there is small in HU and
     much along a line through the whole field of view: 40 HU over half a metre take a seventh of 511 keV.
 
